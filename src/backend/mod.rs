@@ -1,0 +1,308 @@
+//! The one seam to the operating system.
+//!
+//! Above it there is no mio type, no system call and no clock read. It is an enum, not a trait
+//! object: the operating system through mio ([`os`]), or the [null backend](null), which answers
+//! in memory so that the loop's own time can be measured.
+
+pub(crate) mod null;
+pub(crate) mod os;
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use null::Null;
+pub(crate) use os::EVENTS_PER_WAIT;
+use os::Os;
+
+/// What an event says about a descriptor. A hint, never the truth.
+pub(crate) mod ready {
+    /// A read may give something: data, the end, or an error.
+    pub(crate) const READABLE: u8 = 1 << 0;
+    /// A write may take something, or fail.
+    pub(crate) const WRITABLE: u8 = 1 << 1;
+    /// The peer has shut its side down.
+    pub(crate) const READ_CLOSED: u8 = 1 << 2;
+    /// Both sides are shut down.
+    pub(crate) const HANG_UP: u8 = 1 << 3;
+    /// An error waits to be read.
+    pub(crate) const ERROR: u8 = 1 << 4;
+    /// Urgent data: a read stops at its mark, so a short read proves nothing.
+    pub(crate) const URGENT: u8 = 1 << 5;
+}
+
+/// How often the loop asked the operating system for something, by kind of call.
+///
+/// A steady echo of one message costs one wait, one read and one write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Waits for events (`epoll_wait`).
+    pub waits: u64,
+    /// Reads from sockets (`recv`).
+    pub reads: u64,
+    /// Writes to sockets (`send`, `writev`).
+    pub writes: u64,
+    /// Connections taken from listeners (`accept4`), failed ones included.
+    pub accepts: u64,
+    /// Listening sockets made (each is `socket`, `bind`, `listen`, and options).
+    pub listens: u64,
+    /// First registrations with the poller (`epoll_ctl` ADD).
+    pub registrations: u64,
+    /// Changed registrations (`epoll_ctl` MOD): one per accepted connection.
+    pub rearms: u64,
+    /// Half-closes (`shutdown`).
+    pub shutdowns: u64,
+    /// Closed sockets (`close`).
+    pub closes: u64,
+    /// Local addresses asked for (`getsockname`).
+    pub addresses: u64,
+    /// Clock reads.
+    pub clock_reads: u64,
+    /// Connections closed at once because the process was out of descriptors (N93).
+    pub shed: u64,
+}
+
+/// Rare paths, forced for tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Forced {
+    /// At most so many bytes in one read; 0 is no limit.
+    pub(crate) read_limit: usize,
+    /// At most so many bytes in one write; 0 is no limit.
+    pub(crate) write_limit: usize,
+}
+
+/// Where events, connections and bytes come from.
+pub(crate) enum Backend {
+    /// The operating system.
+    Os(Os),
+    /// Nowhere: answers in memory.
+    Null(Null),
+}
+
+/// A connected socket.
+pub(crate) enum Stream {
+    /// Of the operating system.
+    Os(mio::net::TcpStream),
+    /// Of the null backend, by number.
+    Null(u32),
+}
+
+/// A listening socket.
+pub(crate) enum Listener {
+    /// Of the operating system.
+    Os(mio::net::TcpListener),
+    /// Of the null backend.
+    Null,
+}
+
+/// What trying to accept gave.
+pub(crate) enum Accepted {
+    /// A connection, with the peer's address.
+    Connection(Stream, SocketAddr),
+    /// Nothing: nobody waits, or an error that concerns that connection alone (A13).
+    Nothing,
+    /// The process is out of descriptors; who waited was turned away (N93).
+    Shed,
+    /// Out of descriptors, and the spare one is gone too: try again later.
+    Exhausted,
+}
+
+impl Backend {
+    /// Waits for events: until one comes, or until `timeout` is over.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Backend::Os(os) => os.wait(timeout),
+            Backend::Null(null) => {
+                null.wait();
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands the events of the last wait to `take`: the token, and what it is ready for.
+    #[inline]
+    pub(crate) fn events(&self, mut take: impl FnMut(u64, u8)) {
+        match self {
+            Backend::Os(os) => os.events(take),
+            Backend::Null(null) => {
+                for &(token, bits) in null.events() {
+                    take(token, bits);
+                }
+            }
+        }
+    }
+
+    /// Whether an event means that something changed, so that a short read proves that nothing
+    /// is left and the next arrival will be told. Where it is not so, a short read proves nothing.
+    #[inline]
+    pub(crate) fn has_edges(&self) -> bool {
+        match self {
+            Backend::Os(_) => Os::HAS_EDGES,
+            Backend::Null(_) => true,
+        }
+    }
+
+    /// Milliseconds since the backend was made, rounded down (L63).
+    pub(crate) fn now_ms(&mut self) -> u64 {
+        match self {
+            Backend::Os(os) => os.now_ms(),
+            Backend::Null(null) => null.now_ms(),
+        }
+    }
+
+    /// Makes a listening socket at `address`.
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        backlog: u32,
+        token: u64,
+    ) -> io::Result<Listener> {
+        match self {
+            Backend::Os(os) => os.listen(address, backlog, token).map(Listener::Os),
+            Backend::Null(null) => {
+                null.listen(token);
+                Ok(Listener::Null)
+            }
+        }
+    }
+
+    /// Tries to take one connection.
+    pub(crate) fn accept(&mut self, listener: &Listener) -> Accepted {
+        match (self, listener) {
+            (Backend::Os(os), Listener::Os(listener)) => os.accept(listener),
+            (Backend::Null(null), Listener::Null) => match null.accept() {
+                Some((stream, address)) => Accepted::Connection(Stream::Null(stream), address),
+                None => Accepted::Nothing,
+            },
+            _ => unreachable!("a listener of another backend"),
+        }
+    }
+
+    /// Asks to be told again if connections wait: cheaper than an accept that fails.
+    pub(crate) fn rearm(&mut self, listener: &mut Listener, token: u64) -> io::Result<()> {
+        match (self, listener) {
+            (Backend::Os(os), Listener::Os(listener)) => os.rearm(listener, token),
+            (Backend::Null(_), Listener::Null) => Ok(()),
+            _ => unreachable!("a listener of another backend"),
+        }
+    }
+
+    /// Registers a stream, once for its whole life.
+    pub(crate) fn register(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.register(stream, token),
+            (Backend::Null(null), Stream::Null(stream)) => {
+                null.register(*stream, token);
+                Ok(())
+            }
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Reads into `buffer`; 0 is the end.
+    #[inline]
+    pub(crate) fn read(&mut self, stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.read(stream, buffer),
+            (Backend::Null(null), Stream::Null(stream)) => null.read(*stream, buffer),
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Writes from `buffer`.
+    #[inline]
+    pub(crate) fn write(&mut self, stream: &Stream, buffer: &[u8]) -> io::Result<usize> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.write(stream, buffer),
+            (Backend::Null(null), Stream::Null(stream)) => null.write(*stream, buffer),
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Writes from several buffers in one call.
+    pub(crate) fn write_vectored(
+        &mut self,
+        stream: &Stream,
+        buffers: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.write_vectored(stream, buffers),
+            (Backend::Null(null), Stream::Null(stream)) => {
+                let mut sum = 0;
+                for buffer in buffers {
+                    sum += null.write(*stream, buffer)?;
+                }
+                Ok(sum)
+            }
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Sends the end: no more is written.
+    pub(crate) fn shutdown(&mut self, stream: &Stream) -> io::Result<()> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.shutdown(stream),
+            (Backend::Null(null), Stream::Null(_)) => {
+                null.counts.shutdowns += 1;
+                Ok(())
+            }
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Closes a stream. Its registration goes with it: nobody else holds its descriptor.
+    pub(crate) fn close(&mut self, stream: Stream) {
+        self.counts_mut().closes += 1;
+        if let (Backend::Null(null), Stream::Null(stream)) = (self, &stream) {
+            null.close(*stream);
+        }
+    }
+
+    /// Closes a listener.
+    pub(crate) fn close_listener(&mut self, listener: Listener) {
+        self.counts_mut().closes += 1;
+        drop(listener);
+    }
+
+    /// The address at this end.
+    pub(crate) fn local_address(&mut self, stream: &Stream) -> io::Result<SocketAddr> {
+        self.counts_mut().addresses += 1;
+        match stream {
+            Stream::Os(stream) => stream.local_addr(),
+            Stream::Null(_) => Ok(null::ADDRESS),
+        }
+    }
+
+    /// The address that a listener is bound to.
+    pub(crate) fn listener_address(&mut self, listener: &Listener) -> io::Result<SocketAddr> {
+        self.counts_mut().addresses += 1;
+        match listener {
+            Listener::Os(listener) => listener.local_addr(),
+            Listener::Null => Ok(null::ADDRESS),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        match self {
+            Backend::Os(os) => os.counts,
+            Backend::Null(null) => null.counts,
+        }
+    }
+
+    fn counts_mut(&mut self) -> &mut Counts {
+        match self {
+            Backend::Os(os) => &mut os.counts,
+            Backend::Null(null) => &mut null.counts,
+        }
+    }
+
+    /// The poller's descriptor, for embedding.
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        match self {
+            Backend::Os(os) => Some(os.descriptor()),
+            Backend::Null(_) => None,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The operating system, through mio.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Accepted, Counts, Forced, Stream, ready};
+
+/// Events per wait, as libuv (L19). A full batch is followed by another wait that does not block.
+pub(crate) const EVENTS_PER_WAIT: usize = 1024;
+
+/// At most so many waiting connections are turned away in one go when the process is out of
+/// descriptors: no more fit a default backlog, so who comes later waits for the next turn.
+const SHED_LIMIT: u64 = 511;
+
+/// The poller and everything that is counted or forced.
+pub(crate) struct Os {
+    /// The poller.
+    poll: Poll,
+    /// The events of the last wait.
+    events: Events,
+    /// The clock's zero.
+    started: Instant,
+    /// A descriptor kept in reserve, to turn connections away when there is no other (A14).
+    spare: Option<File>,
+    /// Rare paths, forced for tests.
+    forced: Forced,
+    /// What was asked of the operating system.
+    pub(crate) counts: Counts,
+}
+
+impl Os {
+    /// epoll and kqueue are asked for edges and deliver them. Elsewhere mio emulates edges on
+    /// top of level-triggered calls, and re-arms on would-block alone.
+    pub(crate) const HAS_EDGES: bool = cfg!(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ));
+
+    pub(crate) fn new(forced: Forced) -> io::Result<Os> {
+        Ok(Os {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            started: Instant::now(),
+            spare: None,
+            forced,
+            counts: Counts::default(),
+        })
+    }
+
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.counts.waits += 1;
+        self.poll.poll(&mut self.events, timeout)
+    }
+
+    #[inline]
+    pub(crate) fn events(&self, mut take: impl FnMut(u64, u8)) {
+        for event in &self.events {
+            take(event.token().0 as u64, bits_of(event));
+        }
+    }
+
+    pub(crate) fn now_ms(&mut self) -> u64 {
+        self.counts.clock_reads += 1;
+        self.started.elapsed().as_millis() as u64
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        backlog: u32,
+        token: u64,
+    ) -> io::Result<TcpListener> {
+        self.counts.listens += 1;
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // On Windows this option lets two programs listen on one port.
+        #[cfg(not(windows))]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let mut listener = TcpListener::from_std(socket.into());
+        self.counts.registrations += 1;
+        self.poll
+            .registry()
+            .register(&mut listener, Token(token as usize), Interest::READABLE)?;
+        if self.spare.is_none() {
+            self.spare = spare_descriptor();
+        }
+        Ok(listener)
+    }
+
+    pub(crate) fn accept(&mut self, listener: &TcpListener) -> Accepted {
+        self.counts.accepts += 1;
+        match listener.accept() {
+            Ok((stream, address)) => Accepted::Connection(Stream::Os(stream), address),
+            Err(error) if is_out_of_descriptors(&error) => self.shed(listener),
+            Err(_) => Accepted::Nothing,
+        }
+    }
+
+    /// Frees the spare descriptor to accept and close what waits, as libuv does (N93, A14).
+    #[cold]
+    fn shed(&mut self, listener: &TcpListener) -> Accepted {
+        if self.spare.take().is_none() {
+            self.spare = spare_descriptor();
+            if self.spare.take().is_none() {
+                return Accepted::Exhausted;
+            }
+        }
+        let mut shed = 0;
+        while shed < SHED_LIMIT {
+            self.counts.accepts += 1;
+            match listener.accept() {
+                Ok(_) => shed += 1,
+                Err(_) => break,
+            }
+        }
+        self.counts.shed += shed;
+        self.spare = spare_descriptor();
+        match self.spare {
+            Some(_) => Accepted::Shed,
+            None => Accepted::Exhausted,
+        }
+    }
+
+    pub(crate) fn rearm(&mut self, listener: &mut TcpListener, token: u64) -> io::Result<()> {
+        self.counts.rearms += 1;
+        self.poll
+            .registry()
+            .reregister(listener, Token(token as usize), Interest::READABLE)
+    }
+
+    pub(crate) fn register(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
+        self.counts.registrations += 1;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let interest = interest | Interest::PRIORITY;
+        self.poll
+            .registry()
+            .register(stream, Token(token as usize), interest)
+    }
+
+    #[inline]
+    pub(crate) fn read(&mut self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = limited(buffer.len(), self.forced.read_limit);
+        loop {
+            self.counts.reads += 1;
+            match stream.read(&mut buffer[..limit]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn write(&mut self, mut stream: &TcpStream, buffer: &[u8]) -> io::Result<usize> {
+        let limit = limited(buffer.len(), self.forced.write_limit);
+        loop {
+            self.counts.writes += 1;
+            match stream.write(&buffer[..limit]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    pub(crate) fn write_vectored(
+        &mut self,
+        mut stream: &TcpStream,
+        buffers: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        if self.forced.write_limit > 0 || buffers.len() == 1 {
+            // Empty buffers in front would make a limited write of nothing.
+            let first = buffers.iter().find(|buffer| !buffer.is_empty());
+            return first.map_or(Ok(0), |buffer| self.write(stream, buffer));
+        }
+        loop {
+            self.counts.writes += 1;
+            match stream.write_vectored(buffers) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    pub(crate) fn shutdown(&mut self, stream: &TcpStream) -> io::Result<()> {
+        self.counts.shutdowns += 1;
+        stream.shutdown(Shutdown::Write)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd;
+        self.poll.as_raw_fd()
+    }
+}
+
+/// A descriptor that can be given up at any time.
+fn spare_descriptor() -> Option<File> {
+    cfg!(unix).then(|| File::open("/dev/null").ok()).flatten()
+}
+
+fn limited(length: usize, limit: usize) -> usize {
+    match limit {
+        0 => length,
+        limit => length.min(limit),
+    }
+}
+
+/// EMFILE or ENFILE: the same numbers on every Unix, and a code of its own on Windows.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const WSAEMFILE: i32 = 10024;
+    match error.raw_os_error() {
+        Some(23 | 24) => cfg!(unix),
+        Some(WSAEMFILE) => cfg!(windows),
+        _ => false,
+    }
+}
+
+#[inline]
+fn bits_of(event: &mio::event::Event) -> u8 {
+    let mut bits = 0;
+    if event.is_readable() {
+        bits |= ready::READABLE;
+    }
+    if event.is_writable() {
+        bits |= ready::WRITABLE;
+    }
+    if event.is_read_closed() {
+        bits |= ready::READ_CLOSED | ready::READABLE;
+        if event.is_write_closed() {
+            bits |= ready::HANG_UP | ready::WRITABLE;
+        }
+    }
+    if event.is_error() {
+        // Both a read and a write find out what it is.
+        bits |= ready::ERROR | ready::READABLE | ready::WRITABLE;
+    }
+    if event.is_priority() {
+        bits |= ready::URGENT | ready::READABLE;
+    }
+    bits
+}

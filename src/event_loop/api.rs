@@ -1,0 +1,449 @@
+//! The loop as a user sees it: [`Loop`], [`Builder`], [`LoopHandle`], [`AsLoop`].
+
+use std::fmt;
+use std::ops::Deref;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::handle::{Id, Immediate, LoopHandle, Raw, Server, Socket, Timer, Watcher};
+use super::state::{Settings, State};
+use super::table;
+use super::task::{Task, TickCall};
+use super::turn::{self, RunMode};
+use super::watchers::{WatcherCall, WatcherKind};
+use crate::backend::null::{Null, NullOptions};
+use crate::backend::os::Os;
+use crate::backend::{Backend, Counts, Forced};
+use crate::ground::error::{Error, Result};
+use crate::ground::listeners::Listener;
+
+/// Node's chunk: 64 KiB. It shows, as the largest chunk of 'data' (N11, N156).
+const READ_CHUNK: usize = 64 * 1024;
+
+/// Reads of one socket in one turn, as Node (N11).
+const READ_BUDGET: u32 = 32;
+
+/// An event loop: libuv's `uv_loop_t` with Node's queues on top.
+///
+/// It owns every server, socket, timer and listener that is made in it, and closes and drops them
+/// when it is dropped. It dereferences to its [`LoopHandle`], which has the rest of the API.
+///
+/// A thread may have several loops. A loop belongs to its thread.
+///
+/// ```
+/// use nodeloop::Loop;
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// lp.set_timeout_once(10, |timer| println!("{} ms later", timer.event_loop().now()));
+/// lp.run()
+/// # }
+/// ```
+pub struct Loop {
+    core: Rc<Core>,
+    handle: LoopHandle,
+}
+
+impl Loop {
+    /// Makes a loop on the operating system's poller.
+    ///
+    /// # Errors
+    /// What making the poller fails with, such as `EMFILE`.
+    pub fn new() -> Result<Loop> {
+        Loop::builder().build()
+    }
+
+    /// Makes a loop with other settings than the usual ones.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A `Copy` handle to this loop.
+    pub fn handle(&self) -> LoopHandle {
+        self.handle
+    }
+
+    /// Runs the loop until nothing keeps it alive, or [`stop`](LoopHandle::stop): libuv's
+    /// `UV_RUN_DEFAULT`, and what a Node process does after its main script.
+    ///
+    /// What was queued outside, such as ticks, runs first.
+    ///
+    /// # Errors
+    /// - The error of an 'error' event that nobody listened to, if there is no
+    ///   [`on_uncaught_error`](LoopHandle::on_uncaught_error). Nothing is lost: `run` may be called
+    ///   again and goes on where it was.
+    /// - `ERR_LOOP_RUNNING` if one of the loop's own listeners calls it.
+    /// - What waiting for events fails with.
+    pub fn run(&self) -> Result<()> {
+        turn::run(&self.core, RunMode::Default).map(drop)
+    }
+
+    /// Runs one turn, which waits if there is nothing to do: libuv's `UV_RUN_ONCE`. Returns
+    /// whether something still keeps the loop alive.
+    ///
+    /// # Errors
+    /// As [`run`](Loop::run).
+    pub fn run_once(&self) -> Result<bool> {
+        turn::run(&self.core, RunMode::Once)
+    }
+
+    /// Runs one turn without waiting: libuv's `UV_RUN_NOWAIT`. Returns whether something still
+    /// keeps the loop alive. Timers run at the end of the turn, if they are due by then.
+    ///
+    /// # Errors
+    /// As [`run`](Loop::run).
+    pub fn run_nowait(&self) -> Result<bool> {
+        turn::run(&self.core, RunMode::NoWait)
+    }
+}
+
+impl Deref for Loop {
+    type Target = LoopHandle;
+
+    fn deref(&self) -> &LoopHandle {
+        &self.handle
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.core.shut_down();
+    }
+}
+
+impl fmt::Debug for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Loop").field(&self.handle).finish()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Loop {
+    /// The poller's descriptor, to wait for in another loop: libuv's `uv_backend_fd`. Wait for it
+    /// to become readable, for [`poll_timeout`](LoopHandle::poll_timeout) at most, then call
+    /// [`run_nowait`](Loop::run_nowait). The null backend has none and gives -1.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.core
+            .with(|state| state.backend.descriptor().unwrap_or(-1))
+    }
+}
+
+/// Makes a [`Loop`] with other settings than the usual ones.
+///
+/// ```
+/// # fn main() -> nodeloop::Result<()> {
+/// // Larger chunks for bulk transfer.
+/// let lp = nodeloop::Loop::builder().read_chunk(256 * 1024).build()?;
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    settings: Settings,
+    forced: Forced,
+    null: Option<NullOptions>,
+}
+
+impl Builder {
+    fn new() -> Builder {
+        Builder {
+            settings: Settings {
+                read_chunk: READ_CHUNK,
+                read_budget: READ_BUDGET,
+                spurious_events: false,
+            },
+            forced: Forced::default(),
+            null: None,
+        }
+    }
+
+    /// The size of the read buffer in bytes, and so of the largest chunk of 'data'. 64 KiB, as in
+    /// Node; 256 KiB is cheaper for bulk transfer. At least 1.
+    pub fn read_chunk(mut self, bytes: usize) -> Builder {
+        self.settings.read_chunk = bytes.max(1);
+        self
+    }
+
+    /// How many reads one socket gets in one turn before others have theirs. 32, as in Node. At
+    /// least 1.
+    pub fn read_budget(mut self, reads: u32) -> Builder {
+        self.settings.read_budget = reads.max(1);
+        self
+    }
+
+    /// For tests: no read takes more than so many bytes from the kernel.
+    pub fn limit_reads(mut self, bytes: usize) -> Builder {
+        self.forced.read_limit = bytes;
+        self
+    }
+
+    /// For tests: no write gives more than so many bytes to the kernel.
+    pub fn limit_writes(mut self, bytes: usize) -> Builder {
+        self.forced.write_limit = bytes;
+        self
+    }
+
+    /// For tests: after every wait everything looks ready, though it may not be.
+    pub fn spurious_events(mut self, yes: bool) -> Builder {
+        self.settings.spurious_events = yes;
+        self
+    }
+
+    /// Puts the loop on the [null backend](crate::null), to measure its own time.
+    pub fn null(mut self, options: NullOptions) -> Builder {
+        self.null = Some(options);
+        self
+    }
+
+    /// Makes the loop.
+    ///
+    /// # Errors
+    /// What making the poller fails with, such as `EMFILE`.
+    pub fn build(self) -> Result<Loop> {
+        let backend = match self.null {
+            Some(options) => Backend::Null(Null::new(options)),
+            None => {
+                let os = Os::new(self.forced);
+                Backend::Os(os.map_err(|error| Error::system("poll", error))?)
+            }
+        };
+        let core = Core::enter(State::new(backend, self.settings));
+        let handle = core.handle();
+        Ok(Loop { core, handle })
+    }
+}
+
+/// Everything that belongs to a loop: loops, their handles, and the handles of what lives in them.
+///
+/// What is made in a loop takes `&impl AsLoop`, so a listener makes further things with the
+/// handle that it is given.
+pub trait AsLoop {
+    /// The loop it belongs to.
+    fn event_loop(&self) -> LoopHandle;
+}
+
+impl AsLoop for Loop {
+    fn event_loop(&self) -> LoopHandle {
+        self.handle
+    }
+}
+
+impl AsLoop for LoopHandle {
+    fn event_loop(&self) -> LoopHandle {
+        *self
+    }
+}
+
+impl Raw {
+    /// The loop that a handle belongs to; a loop without a name if it is gone.
+    pub(crate) fn event_loop(self) -> LoopHandle {
+        match table::find(self.index) {
+            Some(core) => core.handle(),
+            None => LoopHandle {
+                index: u32::MAX,
+                serial: 0,
+                not_send: std::marker::PhantomData,
+            },
+        }
+    }
+}
+
+macro_rules! as_loop {
+    ($($handle:ident),+) => {
+        $(
+            impl $handle {
+                /// The loop that it belongs to.
+                pub fn event_loop(&self) -> LoopHandle {
+                    self.0.event_loop()
+                }
+            }
+
+            impl AsLoop for $handle {
+                fn event_loop(&self) -> LoopHandle {
+                    self.0.event_loop()
+                }
+            }
+        )+
+    };
+}
+
+as_loop!(Server, Socket, Timer, Immediate, Watcher);
+
+impl LoopHandle {
+    /// Does something with the loop while it is borrowed; None if it is gone.
+    pub(crate) fn with<R>(self, act: impl FnOnce(&mut State) -> R) -> Option<R> {
+        self.core().map(|core| core.with(act))
+    }
+
+    pub(crate) fn core(self) -> Option<Rc<Core>> {
+        table::find(self.index).filter(|core| core.serial == self.serial)
+    }
+
+    /// A handle to an object of this loop; one to nothing if the loop is gone.
+    pub(crate) fn raw(self, id: Option<Id>) -> Raw {
+        Raw::new(self.index, id.unwrap_or(Id::NONE))
+    }
+
+    /// Makes `run` return after the present turn: libuv's `uv_stop`. The turn is completed,
+    /// closing and timers included, but does not wait. Called outside `run` it makes the next
+    /// `run` return at once.
+    pub fn stop(self) {
+        self.with(|state| state.stop = true);
+    }
+
+    /// Whether anything keeps the loop alive: libuv's `uv_loop_alive`. An active referenced handle
+    /// (a listening server, a socket that reads), an outstanding request (a write in flight, a
+    /// half-close), a referenced timer or immediate, or something that is closing.
+    pub fn is_alive(self) -> bool {
+        self.with(|state| state.is_alive()).unwrap_or(false)
+    }
+
+    /// The turn's clock in milliseconds since the loop was made: libuv's `uv_now`. It is read once
+    /// per turn and stands still during it; starting a timer reads it anew.
+    pub fn now(self) -> u64 {
+        self.with(|state| state.now_ms()).unwrap_or(0)
+    }
+
+    /// Reads the turn's clock anew, after work that took long: libuv's `uv_update_time`.
+    pub fn update_time(self) {
+        self.with(|state| state.update_time());
+    }
+
+    /// How many turns the loop has begun: libuv's `loop_count`.
+    pub fn turns(self) -> u64 {
+        self.with(|state| state.turns).unwrap_or(0)
+    }
+
+    /// How often the loop has asked the operating system for something.
+    pub fn counts(self) -> Counts {
+        self.with(|state| state.backend.counts())
+            .unwrap_or_default()
+    }
+
+    /// For embedding: how long another loop may wait for this one's descriptor. None is without
+    /// limit. libuv's `uv_backend_timeout`.
+    pub fn poll_timeout(self) -> Option<Duration> {
+        self.with(turn::poll_timeout).flatten()
+    }
+
+    /// Calls `callback` after the present loop callback and the ticks queued before: Node's
+    /// `process.nextTick`. Outside `run` it is called when `run` begins.
+    ///
+    /// Ticks run before anything else in the loop does, so a tick that queues ticks for ever
+    /// starves it (N8); after 10,000 in one go a warning is logged.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.set_immediate(|immediate| {
+    ///     immediate.event_loop().next_tick(|_| println!("second"));
+    ///     println!("first");
+    /// });
+    /// lp.set_immediate(|_| println!("third"));
+    /// lp.run()
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn next_tick(self, callback: impl FnOnce(LoopHandle) + 'static) {
+        let origin = Location::caller();
+        let call: TickCall = Box::new(callback);
+        self.with(move |state| state.ticks.push(Task::User(call, origin)));
+    }
+
+    /// Has 'error' events that nobody listens to go to `listener` instead of ending `run`: Node's
+    /// `uncaughtException`. Everything goes on. A later call adds a listener.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.on_uncaught_error(|_, error| eprintln!("{error}"));
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn on_uncaught_error(self, listener: impl FnMut(LoopHandle, &Error) + 'static) {
+        let call: Box<dyn FnMut(LoopHandle, &Error)> = Box::new(listener);
+        self.with(move |state| {
+            let id = state.next_listener_id();
+            state.on_uncaught.add(Listener {
+                call,
+                id,
+                once: false,
+            });
+        });
+    }
+
+    /// Makes and starts an idle watcher: `callback` runs once in each turn before the prepare
+    /// watchers, and the loop never waits. libuv's `uv_idle_t`.
+    #[track_caller]
+    pub fn idle(self, callback: impl FnMut(Watcher) + 'static) -> Watcher {
+        self.watch(WatcherKind::Idle, Box::new(callback), Location::caller())
+    }
+
+    /// Makes and starts a prepare watcher: `callback` runs once in each turn right before the loop
+    /// waits. libuv's `uv_prepare_t`.
+    #[track_caller]
+    pub fn prepare(self, callback: impl FnMut(Watcher) + 'static) -> Watcher {
+        self.watch(WatcherKind::Prepare, Box::new(callback), Location::caller())
+    }
+
+    /// Makes and starts a check watcher: `callback` runs once in each turn after the wait and the
+    /// immediates. libuv's `uv_check_t`.
+    #[track_caller]
+    pub fn check(self, callback: impl FnMut(Watcher) + 'static) -> Watcher {
+        self.watch(WatcherKind::Check, Box::new(callback), Location::caller())
+    }
+
+    fn watch(
+        self,
+        kind: WatcherKind,
+        call: WatcherCall,
+        origin: &'static Location<'static>,
+    ) -> Watcher {
+        let id = self.with(move |state| state.watchers.add(kind, call, origin));
+        Watcher(self.raw(id))
+    }
+}
+
+impl Watcher {
+    /// Starts a watcher that was stopped, in front of those of its kind; inside its own phase from
+    /// the next turn on.
+    pub fn start(self) {
+        table::with(self.0, |state, id| state.watchers.start(id));
+    }
+
+    /// Stops it, at once. It can be started again.
+    pub fn stop(self) {
+        table::with(self.0, |state, id| state.watchers.stop(id));
+    }
+
+    /// Ends it and drops its callback.
+    pub fn close(self) {
+        table::with(self.0, |state, id| {
+            if let Some(call) = state.watchers.close(id) {
+                state.bury(call);
+            }
+        });
+    }
+
+    /// Whether it is started.
+    pub fn is_active(self) -> bool {
+        table::with(self.0, |state, id| state.watchers.is_started(id)).unwrap_or(false)
+    }
+
+    /// Has it keep the loop alive while it is started, as it does from the beginning.
+    pub fn set_ref(self) {
+        table::with(self.0, |state, id| state.watchers.set_referenced(id, true));
+    }
+
+    /// Has it not keep the loop alive.
+    pub fn unref(self) {
+        table::with(self.0, |state, id| state.watchers.set_referenced(id, false));
+    }
+
+    /// Whether it would keep the loop alive.
+    pub fn has_ref(self) -> bool {
+        table::with(self.0, |state, id| state.watchers.is_referenced(id)).unwrap_or(false)
+    }
+}

@@ -1,0 +1,260 @@
+//! One loop: its state, and the only ways in which user code is called.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::entry::Entry;
+use super::handle::{Id, LoopHandle, Raw};
+use super::state::{Dead, State};
+use super::table;
+use super::task::Task;
+use crate::ground::error::{Error, Result};
+use crate::ground::listeners::{Slot, Taken};
+
+/// A loop.
+pub(crate) struct Core {
+    /// What it owns.
+    ///
+    /// Architecture invariant: never borrowed while user code runs.
+    state: RefCell<State>,
+    /// Where the thread's table has it.
+    pub(crate) index: u32,
+    /// Tells it from an earlier loop at that index.
+    pub(crate) serial: u64,
+    /// Whether `run` is under way.
+    pub(crate) running: Cell<bool>,
+}
+
+/// Where an event's listeners are in an entry; made if they are asked for to be added to.
+pub(crate) type SlotOf<F> = fn(&mut Entry, create: bool) -> Option<&mut Slot<F>>;
+
+impl Core {
+    pub(crate) fn enter(state: State) -> Rc<Core> {
+        let serial = table::next_serial();
+        table::add(|index| {
+            Rc::new(Core {
+                state: RefCell::new(state),
+                index,
+                serial,
+                running: Cell::new(false),
+            })
+        })
+    }
+
+    pub(crate) fn handle(&self) -> LoopHandle {
+        LoopHandle {
+            index: self.index,
+            serial: self.serial,
+            not_send: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn raw(&self, id: Id) -> Raw {
+        Raw::new(self.index, id)
+    }
+
+    /// Borrows the state for `act`, which must not call user code. Within `run` what it discards
+    /// is dropped when the loop callback ends, otherwise before this returns.
+    #[inline]
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let (result, dead) = {
+            let mut state = self.state.borrow_mut();
+            let result = act(&mut state);
+            let dead = match state.graveyard.is_empty() || self.running.get() {
+                true => Vec::new(),
+                false => std::mem::take(&mut state.graveyard),
+            };
+            (result, dead)
+        };
+        drop(dead);
+        result
+    }
+
+    /// Emits an event: takes the listeners out, calls each while nothing is borrowed, and puts
+    /// them back, also when one of them panics. Returns whether anybody listened.
+    pub(crate) fn emit<F: ?Sized + 'static>(
+        &self,
+        id: Id,
+        slot: SlotOf<F>,
+        call: impl FnMut(&mut F),
+    ) -> bool {
+        let taken = self.with(|state| slot(state.entry(id)?, false)?.take());
+        let Some(taken) = taken else { return false };
+        let mut emission = Emission {
+            core: self,
+            id,
+            slot,
+            taken: Some(taken),
+        };
+        emission.call(call);
+        true
+    }
+
+    /// Reports an 'error' that nobody listened to.
+    pub(crate) fn uncaught(&self, error: Error) {
+        let taken = self.with(|state| state.on_uncaught.take());
+        let Some(taken) = taken else {
+            log::debug!(target: "nodeloop::event_loop", "unhandled error: {error}");
+            self.with(|state| state.uncaught.push_back(error));
+            return;
+        };
+        let mut guard = UncaughtEmission {
+            core: self,
+            taken: Some(taken),
+        };
+        let handle = self.handle();
+        if let Some(taken) = &mut guard.taken {
+            taken.each(|listener| listener(handle, &error));
+        }
+    }
+
+    /// One loop callback: `body`, the steps it left, then everything that follows a loop callback.
+    pub(crate) fn callback(&self, body: impl FnOnce(&Core)) -> Result<()> {
+        body(self);
+        self.finish_callback()
+    }
+
+    /// What follows the user code of a loop callback: the rest of its steps, the burial of what
+    /// it discarded, the end of `run` for an error that nobody listened to, and the ticks until
+    /// they are dry, each of which is a loop callback itself.
+    #[inline]
+    pub(crate) fn finish_callback(&self) -> Result<()> {
+        match self.with(|state| state.is_quiet()) {
+            true => Ok(()),
+            false => self.finish_busy_callback(),
+        }
+    }
+
+    fn finish_busy_callback(&self) -> Result<()> {
+        loop {
+            while let Some(step) = self.with(|state| state.steps.pop_front()) {
+                self.perform(step);
+            }
+            self.drop_the_dead();
+            if let Some(error) = self.with(|state| state.uncaught.pop_front()) {
+                return Err(error);
+            }
+            let Some(tick) = self.with(|state| state.ticks.pop()) else {
+                if self.free_what_is_over() {
+                    continue;
+                }
+                return Ok(());
+            };
+            self.warn_if_starving(&tick);
+            self.perform(tick);
+        }
+    }
+
+    /// Frees what ended and was not put to use again. Returns true if destructors ran.
+    fn free_what_is_over(&self) -> bool {
+        self.with(|state| {
+            if state.reap.is_empty() {
+                return false;
+            }
+            for reap in std::mem::take(&mut state.reap) {
+                state.free_if_over(reap);
+            }
+            true
+        })
+    }
+
+    fn drop_the_dead(&self) {
+        // Destructors may call the API and so discard more.
+        loop {
+            let dead: Vec<Dead> = self.with(|state| std::mem::take(&mut state.graveyard));
+            if dead.is_empty() {
+                return;
+            }
+            drop(dead);
+        }
+    }
+
+    fn warn_if_starving(&self, tick: &Task) {
+        if !self.with(|state| state.ticks.is_starving()) {
+            return;
+        }
+        let taken = crate::ground::tick_queue::WARN_AFTER;
+        match tick {
+            Task::User(_, origin) => log::warn!(
+                target: "nodeloop::event_loop",
+                "{taken} ticks have run without the loop going on; the next was queued at {origin}"
+            ),
+            _ => log::warn!(
+                target: "nodeloop::event_loop",
+                "{taken} ticks have run without the loop going on"
+            ),
+        }
+    }
+
+    /// Ends everything: every descriptor is closed, every listener dropped.
+    pub(crate) fn shut_down(&self) {
+        table::remove(self.index);
+        // One after the other, and none while the state is borrowed: destructors are user code.
+        // They find no loop any more, so nothing new can come.
+        let entries = self.with(|state| std::mem::take(&mut state.entries));
+        let tasks = self.with(|state| (std::mem::take(&mut state.steps), state.ticks.take_all()));
+        let timers = self.with(|state| state.timers.take_all());
+        let immediates = self.with(|state| state.immediates.take_all());
+        let watchers = self.with(|state| state.watchers.take_all());
+        let uncaught = self.with(|state| {
+            (
+                std::mem::take(&mut state.on_uncaught),
+                std::mem::take(&mut state.uncaught),
+            )
+        });
+        for (_, entry) in entries {
+            drop(entry);
+        }
+        drop((tasks, timers, immediates, watchers, uncaught));
+        self.drop_the_dead();
+    }
+}
+
+/// The listeners of an event while they are called; puts them back when it is dropped.
+struct Emission<'a, F: ?Sized + 'static> {
+    core: &'a Core,
+    id: Id,
+    slot: SlotOf<F>,
+    taken: Option<Taken<F>>,
+}
+
+impl<F: ?Sized + 'static> Emission<'_, F> {
+    #[inline]
+    fn call(&mut self, call: impl FnMut(&mut F)) {
+        if let Some(taken) = &mut self.taken {
+            taken.each(call);
+        }
+    }
+}
+
+impl<F: ?Sized + 'static> Drop for Emission<'_, F> {
+    fn drop(&mut self) {
+        let Some(taken) = self.taken.take() else {
+            return;
+        };
+        let (id, slot) = (self.id, self.slot);
+        let mut taken = Some(taken);
+        let dead = self.core.with(|state| {
+            let slot = slot(state.entry(id)?, false)?;
+            Some(slot.put_back(taken.take()?))
+        });
+        // The object may be gone, and its listeners with it. Dropped here, unborrowed.
+        drop((dead, taken));
+    }
+}
+
+/// The same for the listeners of unhandled errors.
+struct UncaughtEmission<'a> {
+    core: &'a Core,
+    taken: Option<Taken<dyn FnMut(LoopHandle, &Error)>>,
+}
+
+impl Drop for UncaughtEmission<'_> {
+    fn drop(&mut self) {
+        let Some(taken) = self.taken.take() else {
+            return;
+        };
+        let dead = self.core.with(|state| state.on_uncaught.put_back(taken));
+        drop(dead);
+    }
+}

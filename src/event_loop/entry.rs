@@ -1,0 +1,464 @@
+//! What the loop's slab holds: the state of every server and socket, listeners included.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
+
+use super::handle::{Id, Server, Socket};
+use crate::backend;
+use crate::ground::error::{Completion, Error};
+use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::read_queue::ReadQueue;
+use crate::ground::write_queue::WriteQueue;
+
+/// One slot of the slab.
+pub(crate) enum Entry {
+    /// A connection.
+    Stream(Stream),
+    /// A server. Boxed: there are few, and every slot is as large as the largest kind.
+    Server(Box<ServerState>),
+}
+
+/// What the two kinds have in common.
+pub(crate) struct Common {
+    /// Tells this object from an earlier one in the same slot.
+    pub(crate) serial: u64,
+    /// Everything that is yes or no about it.
+    pub(crate) flags: Flags,
+    /// Where the program made it; for an accepted socket, where it made the server.
+    pub(crate) origin: &'static Location<'static>,
+}
+
+/// A set of [`flag`]s.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags(u64);
+
+/// Yes or no. The names follow the states of Node's streams, whose transitions they mirror.
+pub(crate) mod flag {
+    /// Holds the loop while it is active.
+    pub(crate) const REFERENCED: u64 = 1 << 0;
+    /// Active in libuv's sense: a socket that reads (N51), a server that listens.
+    pub(crate) const ACTIVE: u64 = 1 << 1;
+    /// Kept in its slot after its end, until `release`.
+    pub(crate) const KEPT: u64 = 1 << 2;
+    /// In the queue of the turn or in the ready queue.
+    pub(crate) const QUEUED: u64 = 1 << 3;
+    /// Its 'close' was emitted and what came with it has run, yet it was kept.
+    pub(crate) const OVER: u64 = 1 << 5;
+    /// Stays open when the peer ends.
+    pub(crate) const ALLOW_HALF_OPEN: u64 = 1 << 4;
+
+    /// Data goes to the listeners as it comes.
+    pub(crate) const FLOWING: u64 = 1 << 8;
+    /// Flowing was decided, one way or the other.
+    pub(crate) const HAS_FLOWING: u64 = 1 << 9;
+    /// `pause` was called after the last `resume`.
+    pub(crate) const PAUSED: u64 = 1 << 10;
+    /// A tick will resume.
+    pub(crate) const RESUME_SCHEDULED: u64 = 1 << 11;
+    /// A tick will let flow what was buffered.
+    pub(crate) const FLOW_SCHEDULED: u64 = 1 << 12;
+    /// The end was read.
+    pub(crate) const READ_ENDED: u64 = 1 << 13;
+    /// A tick will emit 'end'.
+    pub(crate) const END_SCHEDULED: u64 = 1 << 14;
+    /// 'end' was emitted.
+    pub(crate) const END_EMITTED: u64 = 1 << 15;
+    /// The end is certain without another read (R11).
+    pub(crate) const END_CERTAIN: u64 = 1 << 17;
+
+    /// A write is in flight.
+    pub(crate) const WRITING: u64 = 1 << 24;
+    /// A write has returned false; 'drain' is owed.
+    pub(crate) const NEED_DRAIN: u64 = 1 << 25;
+    /// A tick will see to 'drain' for writes without a callback.
+    pub(crate) const AFTER_WRITE_PENDING: u64 = 1 << 26;
+    /// `end` was called.
+    pub(crate) const ENDING: u64 = 1 << 27;
+    /// The half-close was asked for.
+    pub(crate) const FINAL_CALLED: u64 = 1 << 28;
+    /// The half-close waits for its phase.
+    pub(crate) const SHUTDOWN_PENDING: u64 = 1 << 29;
+    /// 'finish' was emitted.
+    pub(crate) const FINISHED: u64 = 1 << 31;
+    /// The peer has ended and half-open is off: writes after our end fail with EPIPE (N124).
+    pub(crate) const WRITE_AFTER_FIN: u64 = 1 << 32;
+
+    /// `destroy` was called, by whomever.
+    pub(crate) const DESTROYED: u64 = 1 << 40;
+    /// It was destroyed with an error: what 'close' says.
+    pub(crate) const HAD_ERROR: u64 = 1 << 41;
+    /// It has met an error.
+    pub(crate) const ERRORED: u64 = 1 << 42;
+    /// 'error' was emitted.
+    pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
+    /// The tick behind `destroy` has run.
+    pub(crate) const CLOSE_EMITTED: u64 = 1 << 44;
+}
+
+impl Flags {
+    pub(crate) fn of(flags: u64) -> Flags {
+        Flags(flags)
+    }
+
+    /// Whether any of `flags` is set.
+    #[inline]
+    pub(crate) fn any(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+
+    /// Whether all of `flags` are set.
+    #[inline]
+    pub(crate) fn all(self, flags: u64) -> bool {
+        self.0 & flags == flags
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flags: u64) {
+        self.0 |= flags;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, flags: u64) {
+        self.0 &= !flags;
+    }
+}
+
+/// A connection.
+pub(crate) struct Stream {
+    /// What servers have too.
+    pub(crate) common: Common,
+    /// The socket itself; none once it is destroyed.
+    pub(crate) io: Option<backend::Stream>,
+    /// What the backend has said and nothing has contradicted since.
+    pub(crate) ready: u8,
+    /// The peer.
+    pub(crate) remote: Peer,
+    /// The server that accepted it; [`Id::NONE`] for another socket.
+    pub(crate) server: Id,
+    /// Bytes taken from the kernel.
+    pub(crate) bytes_read: u64,
+    /// Bytes handed down: taken by the kernel, or in flight.
+    pub(crate) bytes_dispatched: u64,
+    /// The mark at which a paused socket stops reading, in bytes.
+    pub(crate) read_mark: u32,
+    /// The mark at which `write` returns false, in bytes.
+    pub(crate) write_mark: u32,
+    /// Listeners of 'data'.
+    pub(crate) data: Slot<dyn FnMut(Socket, &[u8])>,
+    /// Listeners of 'close'.
+    pub(crate) close: Slot<dyn FnMut(Socket, bool)>,
+    /// The other listeners; made with the first of them.
+    pub(crate) listeners: Option<Box<SocketListeners>>,
+    /// What is rarely there; made when needed.
+    pub(crate) extra: Option<Box<StreamExtra>>,
+}
+
+/// An address without flow label, in 24 bytes instead of 32.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    ip: IpAddr,
+    port: u16,
+    /// Of a link-local address; no other has one.
+    scope: u32,
+}
+
+/// The less frequent listeners of a socket.
+#[derive(Default)]
+pub(crate) struct SocketListeners {
+    pub(crate) end: Slot<dyn FnMut(Socket)>,
+    pub(crate) drain: Slot<dyn FnMut(Socket)>,
+    pub(crate) finish: Slot<dyn FnMut(Socket)>,
+    pub(crate) pause: Slot<dyn FnMut(Socket)>,
+    pub(crate) resume: Slot<dyn FnMut(Socket)>,
+    pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
+}
+
+/// What few connections have at a time.
+#[derive(Default)]
+pub(crate) struct StreamExtra {
+    /// Bytes that the kernel has not taken yet.
+    pub(crate) writes: WriteQueue,
+    /// Bytes that nobody has taken yet.
+    pub(crate) reads: ReadQueue,
+    /// Completions of `end`.
+    pub(crate) on_finished: Vec<Completion>,
+    /// The first error it met.
+    pub(crate) errored: Option<Error>,
+    /// The local address, once it was asked for.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// A server.
+pub(crate) struct ServerState {
+    /// What sockets have too.
+    pub(crate) common: Common,
+    /// The listening socket.
+    pub(crate) listener: Option<backend::Listener>,
+    /// What the backend has said and nothing has contradicted since.
+    pub(crate) ready: u8,
+    /// Told apart what `listen` a deferred look-up belongs to; `close` makes it void (N82).
+    pub(crate) listening_id: u32,
+    /// Whether such a look-up is under way.
+    pub(crate) is_looking_up: bool,
+    /// Sockets that are not destroyed (N80).
+    pub(crate) connections: usize,
+    /// What accepted sockets begin with.
+    pub(crate) options: AcceptOptions,
+    /// Listeners.
+    pub(crate) connection: Slot<dyn FnMut(Server, Socket)>,
+    pub(crate) listening: Slot<dyn FnMut(Server)>,
+    pub(crate) close: Slot<dyn FnMut(Server)>,
+    pub(crate) error: Slot<dyn FnMut(Server, &Error)>,
+}
+
+/// What a server gives to the sockets it accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AcceptOptions {
+    pub(crate) allow_half_open: bool,
+    pub(crate) pause_on_connect: bool,
+    pub(crate) high_water_mark: u32,
+}
+
+/// How much keeps the loop alive. Counted, never scanned.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Handles that are active and referenced.
+    pub(crate) handles: usize,
+    /// Outstanding requests: a write in flight, a half-close.
+    pub(crate) requests: usize,
+}
+
+impl Common {
+    /// Notes that the object became active or inactive.
+    pub(crate) fn set_active(&mut self, active: bool, live: &mut Live) {
+        if self.flags.any(flag::ACTIVE) == active {
+            return;
+        }
+        let counts = self.flags.any(flag::REFERENCED);
+        match active {
+            true => {
+                self.flags.set(flag::ACTIVE);
+                live.handles += usize::from(counts);
+            }
+            false => {
+                self.flags.clear(flag::ACTIVE);
+                live.handles -= usize::from(counts);
+            }
+        }
+    }
+
+    /// ref and unref: remembered while inactive (N48, N55), not counted (N47).
+    pub(crate) fn set_referenced(&mut self, referenced: bool, live: &mut Live) {
+        if self.flags.any(flag::REFERENCED) == referenced {
+            return;
+        }
+        let counts = self.flags.any(flag::ACTIVE);
+        match referenced {
+            true => {
+                self.flags.set(flag::REFERENCED);
+                live.handles += usize::from(counts);
+            }
+            false => {
+                self.flags.clear(flag::REFERENCED);
+                live.handles -= usize::from(counts);
+            }
+        }
+    }
+}
+
+impl Entry {
+    #[inline]
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Entry::Stream(stream) => &stream.common,
+            Entry::Server(server) => &server.common,
+        }
+    }
+
+    pub(crate) fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Entry::Stream(stream) => &mut stream.common,
+            Entry::Server(server) => &mut server.common,
+        }
+    }
+
+    /// Adds what an event says. Returns true if the object should be served.
+    #[inline]
+    pub(crate) fn take_note(&mut self, bits: u8) -> bool {
+        match self {
+            Entry::Stream(stream) => {
+                stream.ready |= bits;
+                stream.wants_service()
+            }
+            Entry::Server(server) => {
+                server.ready |= bits;
+                server.listener.is_some()
+            }
+        }
+    }
+
+    /// Removes a listener from whichever slot holds it.
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
+        match self {
+            Entry::Stream(stream) => stream.remove_listener(id),
+            Entry::Server(server) => server.remove_listener(id),
+        }
+    }
+}
+
+/// Boxes what was removed, whatever its kind, so that it can be dropped elsewhere.
+macro_rules! remove_from {
+    ($id:expr, $($slot:expr),+) => {
+        $(if let Some(removed) = $slot.remove($id) {
+            return Some(Box::new(removed));
+        })+
+    };
+}
+
+impl Stream {
+    pub(crate) fn new(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
+        Stream {
+            common,
+            io: Some(io),
+            ready: backend::ready::WRITABLE,
+            remote: Peer::new(remote),
+            server: Id::NONE,
+            bytes_read: 0,
+            bytes_dispatched: 0,
+            read_mark: 0,
+            write_mark: 0,
+            data: Slot::Empty,
+            close: Slot::Empty,
+            listeners: None,
+            extra: None,
+        }
+    }
+
+    /// Whether serving it now would do something: a read that is wanted, or a write that waits.
+    #[inline]
+    pub(crate) fn wants_service(&self) -> bool {
+        (self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE))
+            || (self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING))
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut StreamExtra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Bytes that were read and wait for a reader.
+    #[inline]
+    pub(crate) fn read_length(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.reads.length())
+    }
+
+    /// Bytes that wait to be written.
+    #[inline]
+    pub(crate) fn write_length(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.writes.length())
+    }
+
+    /// Bytes written: handed down, or waiting to be (N188).
+    pub(crate) fn bytes_written(&self) -> u64 {
+        let buffered = self
+            .extra
+            .as_ref()
+            .map_or(0, |extra| extra.writes.buffered_length());
+        self.bytes_dispatched + buffered as u64
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        !self
+            .common
+            .flags
+            .any(flag::DESTROYED | flag::ERROR_EMITTED | flag::END_EMITTED)
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        !self
+            .common
+            .flags
+            .any(flag::ENDING | flag::DESTROYED | flag::ERRORED)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
+        remove_from!(id, self.data, self.close);
+        let more = self.listeners.as_mut()?;
+        remove_from!(
+            id,
+            more.end,
+            more.drain,
+            more.finish,
+            more.pause,
+            more.resume,
+            more.error
+        );
+        None
+    }
+}
+
+impl ServerState {
+    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
+        remove_from!(id, self.connection, self.listening, self.close, self.error);
+        None
+    }
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Peer {
+        Peer {
+            ip: address.ip(),
+            port: address.port(),
+            scope: match address {
+                SocketAddr::V4(_) => 0,
+                SocketAddr::V6(address) => address.scope_id(),
+            },
+        }
+    }
+
+    pub(crate) fn address(self) -> SocketAddr {
+        let mut address = SocketAddr::new(self.ip, self.port);
+        if let SocketAddr::V6(address) = &mut address {
+            address.set_scope_id(self.scope);
+        }
+        address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stays_near_160_bytes() {
+        // mio's sockets are larger in debug builds, where they know their poller.
+        let more = if cfg!(debug_assertions) { 16 } else { 0 };
+        assert!(size_of::<Entry>() <= 168 + more, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn a_peers_scope_survives() {
+        let address: SocketAddr = "[fe80::1%3]:80".parse().unwrap();
+        assert_eq!(Peer::new(address).address(), address);
+    }
+
+    #[test]
+    fn liveness_counts_what_is_active_and_referenced() {
+        let mut live = Live::default();
+        let mut common = Common {
+            serial: 1,
+            flags: Flags::of(flag::REFERENCED),
+            origin: Location::caller(),
+        };
+        common.set_active(true, &mut live);
+        common.set_active(true, &mut live);
+        assert_eq!(live.handles, 1);
+        common.set_referenced(false, &mut live);
+        common.set_referenced(false, &mut live);
+        assert_eq!(live.handles, 0);
+        common.set_active(false, &mut live);
+        common.set_referenced(true, &mut live);
+        assert_eq!(live.handles, 0);
+        common.set_active(true, &mut live);
+        assert_eq!(live.handles, 1);
+    }
+}

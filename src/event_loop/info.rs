@@ -1,0 +1,132 @@
+//! What lives in a loop: `lp.handles()`.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::entry::{Entry, flag};
+use super::handle::LoopHandle;
+use super::watchers::WatcherKind;
+use crate::ground::timer_lists::TimerState;
+
+/// What kind of object a [`HandleInfo`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HandleKind {
+    /// A [`net::Server`](crate::net::Server).
+    Server,
+    /// A [`net::Socket`](crate::net::Socket).
+    Socket,
+    /// A [`Timer`](crate::Timer).
+    Timer,
+    /// An [`Immediate`](crate::Immediate).
+    Immediate,
+    /// An idle [`Watcher`](crate::Watcher).
+    Idle,
+    /// A prepare [`Watcher`](crate::Watcher).
+    Prepare,
+    /// A check [`Watcher`](crate::Watcher).
+    Check,
+}
+
+/// One object that lives in a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandleInfo {
+    /// What it is.
+    pub kind: HandleKind,
+    /// Whether it is active in libuv's sense: listening, reading, waiting, started.
+    pub active: bool,
+    /// Whether it is referenced. It keeps the loop alive if it is active too.
+    pub referenced: bool,
+    /// Whether `keep` holds it.
+    pub kept: bool,
+    /// Where the program made it; for an accepted socket, where it made the server.
+    pub origin: &'static Location<'static>,
+}
+
+impl fmt::Display for HandleInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let say = |yes, word: &'static str| if yes { word } else { "" };
+        write!(
+            f,
+            "{:?} made at {}{}{}{}",
+            self.kind,
+            self.origin,
+            say(self.active, ", active"),
+            say(!self.referenced, ", unreferenced"),
+            say(self.kept, ", kept"),
+        )
+    }
+}
+
+impl LoopHandle {
+    /// Everything that lives in this loop, whether it keeps it alive or not: libuv's `uv_walk`.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.set_timeout_once(5, |_| {});
+    /// for handle in lp.handles() {
+    ///     println!("{handle}"); // Timer made at src/main.rs:2:4, active
+    /// }
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn handles(self) -> Vec<HandleInfo> {
+        self.with(|state| {
+            let entries = state.entries.iter().map(|(_, entry)| {
+                let common = entry.common();
+                HandleInfo {
+                    kind: match entry {
+                        Entry::Stream(_) => HandleKind::Socket,
+                        Entry::Server(_) => HandleKind::Server,
+                    },
+                    active: common.flags.any(flag::ACTIVE),
+                    referenced: common.flags.any(flag::REFERENCED),
+                    kept: common.flags.any(flag::KEPT),
+                    origin: common.origin,
+                }
+            });
+            let timers = state
+                .timers
+                .iter()
+                .map(|(timer, referenced, value)| HandleInfo {
+                    kind: HandleKind::Timer,
+                    active: timer == TimerState::Alive,
+                    referenced,
+                    kept: value.kept,
+                    origin: value.origin,
+                });
+            let immediates = state
+                .immediates
+                .iter()
+                .map(|(referenced, origin)| HandleInfo {
+                    kind: HandleKind::Immediate,
+                    active: true,
+                    referenced,
+                    kept: false,
+                    origin,
+                });
+            let watchers = state
+                .watchers
+                .iter()
+                .map(|(kind, active, referenced, origin)| HandleInfo {
+                    kind: match kind {
+                        WatcherKind::Idle => HandleKind::Idle,
+                        WatcherKind::Prepare => HandleKind::Prepare,
+                        WatcherKind::Check => HandleKind::Check,
+                    },
+                    active,
+                    referenced,
+                    kept: false,
+                    origin,
+                });
+            entries
+                .chain(timers)
+                .chain(immediates)
+                .chain(watchers)
+                .collect()
+        })
+        .unwrap_or_default()
+    }
+}

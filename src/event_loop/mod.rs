@@ -1,0 +1,23 @@
+//! The loop: its turn, its phases, the slab and dispatch.
+//!
+//! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
+//! listeners; then [`core`](self::core), the only place from which user code is called, and
+//! [`task`]. [`readable`] and [`writable`] are the two sides of a socket.
+
+pub(crate) mod api;
+pub(crate) mod core;
+pub(crate) mod dispatch;
+pub(crate) mod entry;
+pub(crate) mod handle;
+pub(crate) mod immediates;
+pub(crate) mod info;
+pub(crate) mod readable;
+pub(crate) mod server;
+pub(crate) mod socket;
+pub(crate) mod state;
+pub(crate) mod table;
+pub(crate) mod task;
+pub(crate) mod timers;
+pub(crate) mod turn;
+pub(crate) mod watchers;
+pub(crate) mod writable;

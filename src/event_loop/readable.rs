@@ -1,0 +1,254 @@
+//! The readable side of a socket: Node's Readable, as far as a socket uses it.
+//!
+//! A socket reads from the moment it is connected. What comes goes to the 'data' listeners while
+//! it **flows**; otherwise it is buffered, and when the buffer reaches the mark the socket stops
+//! reading and the kernel pushes back to the peer. The names of Node's functions stand beside what
+//! mirrors them.
+
+use bytes::Bytes;
+
+use super::core::Core;
+use super::entry::flag;
+use super::handle::{Id, Socket};
+use super::socket;
+use super::state::State;
+use super::task::{SocketEvent, Task};
+
+impl State {
+    /// Starts to take data from the kernel (tryReadStart), unless the end was read or the buffer
+    /// is full.
+    pub(crate) fn want_more(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = stream.common.flags;
+        let length = stream.read_length();
+        let full = length >= stream.read_mark as usize && length > 0;
+        if full || flags.any(flag::READ_ENDED | flag::DESTROYED | flag::ERRORED | flag::ACTIVE) {
+            return;
+        }
+        self.set_reading(id, true);
+    }
+
+    /// Starts or stops taking data from the kernel. No system call: what the backend has said
+    /// meanwhile is remembered, and served by the next turn.
+    pub(crate) fn set_reading(&mut self, id: Id, reading: bool) {
+        let State { entries, live, .. } = self;
+        let Some(super::entry::Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            return;
+        };
+        if stream.common.serial != id.serial || (reading && stream.io.is_none()) {
+            return;
+        }
+        stream.common.set_active(reading, live);
+        if stream.wants_service() {
+            self.make_ready(id);
+        }
+    }
+
+    /// Keeps bytes that nobody takes now, and stops reading at the mark (addChunk).
+    pub(crate) fn buffer_chunk(&mut self, id: Id, chunk: Bytes) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        stream.extra().reads.push(chunk);
+        let full = stream.read_length() >= stream.read_mark as usize;
+        let flags = &mut stream.common.flags;
+        // It flows although nobody listens: a tick lets the data go (emitReadable).
+        let schedule = flags.any(flag::FLOWING) && !flags.any(flag::FLOW_SCHEDULED);
+        if schedule {
+            flags.set(flag::FLOW_SCHEDULED);
+            self.ticks.push(Task::Flow(id));
+        }
+        if full {
+            self.set_reading(id, false);
+        }
+    }
+
+    /// The peer has ended (onEofChunk). What is buffered goes first if the socket flows.
+    pub(crate) fn read_end(&mut self, id: Id) {
+        self.set_reading(id, false);
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        stream.common.flags.set(flag::READ_ENDED);
+        if stream.common.flags.any(flag::FLOWING) && stream.read_length() > 0 {
+            self.steps.push_back(Task::Flow(id));
+        } else {
+            self.end_if_consumed(id);
+        }
+    }
+
+    /// Schedules 'end' once everything before it was consumed (endReadable, N122).
+    fn end_if_consumed(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let consumed = stream.read_length() == 0;
+        let flags = &mut stream.common.flags;
+        if consumed
+            && flags.any(flag::READ_ENDED)
+            && !flags.any(flag::END_SCHEDULED | flag::END_EMITTED)
+        {
+            flags.set(flag::END_SCHEDULED);
+            self.ticks.push(Task::EndReadable(id));
+        }
+    }
+
+    /// Emits 'end' (endReadableNT).
+    pub(crate) fn end_readable(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let consumed = stream.read_length() == 0;
+        let flags = &mut stream.common.flags;
+        flags.clear(flag::END_SCHEDULED);
+        if !consumed || flags.any(flag::ERRORED | flag::CLOSE_EMITTED | flag::END_EMITTED) {
+            return;
+        }
+        flags.set(flag::END_EMITTED);
+        if !flags.any(flag::ALLOW_HALF_OPEN) {
+            flags.set(flag::WRITE_AFTER_FIN);
+        }
+        self.steps.push_back(Task::Emit(id, SocketEvent::End));
+        self.steps.push_back(Task::AfterEnd(id));
+    }
+
+    /// After 'end': without half-open a tick ends the other side (N123); if that has finished
+    /// already the socket closes (N126).
+    pub(crate) fn after_end(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = stream.common.flags;
+        if stream.is_writable() && !flags.any(flag::ALLOW_HALF_OPEN) {
+            self.ticks.push(Task::EndWritable(id));
+        } else if flags.any(flag::FINISHED) {
+            self.destroy(id, None);
+        }
+    }
+
+    /// A 'data' listener was added: the flow starts, unless the socket was paused (N157).
+    pub(crate) fn start_flow(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = stream.common.flags;
+        if flags.any(flag::FLOWING) || !flags.any(flag::HAS_FLOWING) {
+            self.resume(id);
+        }
+    }
+
+    /// Lets the data flow, from a tick on (N159).
+    pub(crate) fn resume(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = &mut stream.common.flags;
+        if flags.any(flag::DESTROYED) {
+            return;
+        }
+        flags.clear(flag::PAUSED);
+        if !flags.any(flag::FLOWING) {
+            flags.set(flag::FLOWING | flag::HAS_FLOWING);
+            if !flags.any(flag::RESUME_SCHEDULED) {
+                flags.set(flag::RESUME_SCHEDULED);
+                self.ticks.push(Task::Resume(id));
+            }
+        }
+    }
+
+    /// The tick of `resume` (resume_).
+    pub(crate) fn resume_on_tick(&mut self, id: Id) {
+        self.want_more(id);
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        stream.common.flags.clear(flag::RESUME_SCHEDULED);
+        self.steps.push_back(Task::Emit(id, SocketEvent::Resume));
+        self.steps.push_back(Task::Flow(id));
+    }
+
+    /// Holds the data back; the socket reads on until its buffer reaches the mark (N154).
+    pub(crate) fn pause(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = &mut stream.common.flags;
+        if flags.any(flag::DESTROYED) {
+            return;
+        }
+        let was_paused = flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING);
+        flags.clear(flag::FLOWING);
+        flags.set(flag::HAS_FLOWING | flag::PAUSED);
+        if !was_paused {
+            // Node emits 'pause' inside `pause`; contract rule 1 says on the next tick.
+            self.ticks.push(Task::Emit(id, SocketEvent::Pause));
+        }
+    }
+
+    /// The next buffered chunk, if the socket flows; reading goes on as soon as there is room.
+    fn next_chunk(&mut self, id: Id) -> Option<Bytes> {
+        let stream = self.stream(id)?;
+        if !stream.common.flags.any(flag::FLOWING) {
+            return None;
+        }
+        let chunk = stream.extra.as_mut()?.reads.pop()?;
+        self.want_more(id);
+        Some(chunk)
+    }
+
+    /// The flow has run dry, or was stopped.
+    fn after_flow(&mut self, id: Id) {
+        self.end_if_consumed(id);
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        if stream.common.flags.any(flag::FLOWING) {
+            self.want_more(id);
+        }
+    }
+
+    /// A read failed (R12): the socket is destroyed with the error.
+    pub(crate) fn read_failed(&mut self, id: Id, error: crate::ground::error::Error) {
+        self.set_reading(id, false);
+        self.destroy(id, Some(error));
+    }
+}
+
+/// Delivers what was buffered, chunk by chunk, as long as the socket flows (Node's flow, N160).
+pub(crate) fn flow(core: &Core, id: Id) {
+    let mut guard = FlowGuard {
+        core,
+        id,
+        done: false,
+    };
+    core.with(|state| {
+        if let Some(stream) = state.stream(id) {
+            stream.common.flags.clear(flag::FLOW_SCHEDULED);
+        }
+    });
+    let socket = Socket(core.raw(id));
+    while let Some(chunk) = core.with(|state| state.next_chunk(id)) {
+        // Without a listener the data is lost, as in Node (N157, N158).
+        core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+    }
+    core.with(|state| state.after_flow(id));
+    guard.done = true;
+}
+
+/// Lets the flow go on later if a listener panics in the middle of it.
+struct FlowGuard<'a> {
+    core: &'a Core,
+    id: Id,
+    done: bool,
+}
+
+impl Drop for FlowGuard<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.core
+                .with(|state| state.steps.push_front(Task::Flow(self.id)));
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The life of a server: listening, accepting, closing.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::entry::{Entry, ServerState, flag};
+use super::handle::{Id, Server, Socket};
+use super::state::{Reap, State};
+use super::task::Task;
+use crate::backend::ready;
+use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::Slot;
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenRequest {
+    /// What address.
+    pub(crate) host: ListenHost,
+    /// What port; 0 lets the system choose.
+    pub(crate) port: u16,
+    /// How many connections may wait to be accepted.
+    pub(crate) backlog: u32,
+}
+
+/// The address part of where to listen.
+#[derive(Debug, Clone)]
+pub(crate) enum ListenHost {
+    /// All addresses: `::` with IPv4 beside it where there is IPv6, else `0.0.0.0` (N69).
+    Any,
+    /// An address that needs no look-up.
+    Address(IpAddr, u32),
+    /// An address as text, looked up on a tick (N67).
+    Name(String),
+}
+
+impl State {
+    /// `listen`. What the system finds comes as 'error' or 'listening' on a tick; only what Node
+    /// throws is returned.
+    pub(crate) fn listen(&mut self, id: Id, request: ListenRequest) -> Result<()> {
+        let Some(server) = self.server(id) else {
+            return Err(Error::handle_gone());
+        };
+        if server.listener.is_some() {
+            return Err(Error::library(
+                "ERR_SERVER_ALREADY_LISTEN",
+                "Listen method has been called more than once without closing.",
+            ));
+        }
+        server.listening_id = server.listening_id.wrapping_add(1);
+        let listening_id = server.listening_id;
+        match request.host {
+            ListenHost::Name(_) => {
+                server.is_looking_up = true;
+                self.ticks.push(Task::Listen(id, listening_id, request));
+            }
+            ListenHost::Any | ListenHost::Address(..) => self.set_up_listening(id, &request),
+        }
+        Ok(())
+    }
+
+    /// The tick of a host's look-up. A later `listen`, or `close`, has made it void (N72, N82).
+    pub(crate) fn listen_after_look_up(
+        &mut self,
+        id: Id,
+        listening_id: u32,
+        mut request: ListenRequest,
+    ) {
+        let Some(server) = self.server(id) else {
+            return;
+        };
+        if server.listening_id != listening_id {
+            return;
+        }
+        server.is_looking_up = false;
+        if let ListenHost::Name(name) = &request.host {
+            let Some((address, scope)) = parse_address(name) else {
+                let error = Error::names_not_supported(name);
+                self.steps.push_back(Task::EmitServerError(id, error));
+                return;
+            };
+            request.host = ListenHost::Address(address, scope);
+        }
+        // A synchronous `listen` may have come between.
+        if self
+            .server(id)
+            .is_some_and(|server| server.listener.is_none())
+        {
+            self.set_up_listening(id, &request);
+        }
+    }
+
+    /// Binds and listens (Node's setupListenHandle).
+    fn set_up_listening(&mut self, id: Id, request: &ListenRequest) {
+        let (first, second) = match request.host {
+            ListenHost::Address(address, scope) => (with_scope(address, request.port, scope), None),
+            _ => (
+                SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), request.port),
+                Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), request.port)),
+            ),
+        };
+        let token = State::token(id);
+        let mut address = first;
+        let mut listener = self.backend.listen(address, request.backlog, token);
+        if let (Err(error), Some(second)) = (&listener, second)
+            && falls_back(error)
+        {
+            address = second;
+            listener = self.backend.listen(address, request.backlog, token);
+        }
+        match listener {
+            Ok(listener) => {
+                let State { entries, live, .. } = self;
+                let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+                    return;
+                };
+                server.listener = Some(listener);
+                // A new life for one that was kept.
+                server.common.flags.clear(flag::OVER);
+                server.common.set_active(true, live);
+                self.ticks.push(Task::EmitListening(id));
+            }
+            Err(error) => {
+                let ip = address.ip().to_string();
+                let error = Error::listen(error, &ip, request.port);
+                self.ticks.push(Task::EmitServerError(id, error));
+            }
+        }
+    }
+
+    /// The address that a server listens at.
+    pub(crate) fn server_address(&mut self, id: Id) -> Option<SocketAddr> {
+        let State {
+            entries, backend, ..
+        } = self;
+        match entries.get(id.key as usize)? {
+            Entry::Server(server) if server.common.serial == id.serial => {
+                backend.listener_address(server.listener.as_ref()?).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// `close`: the listening socket is closed at once (N78), 'close' comes on a tick once no
+    /// connection is left (N79).
+    pub(crate) fn close_server(&mut self, id: Id) {
+        let Some(server) = self.server(id) else {
+            return;
+        };
+        server.listening_id = server.listening_id.wrapping_add(1);
+        server.is_looking_up = false;
+        self.close_listener(id);
+        self.emit_close_if_drained(id);
+    }
+
+    fn close_listener(&mut self, id: Id) {
+        let State {
+            entries,
+            live,
+            backend,
+            ..
+        } = self;
+        let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+            return;
+        };
+        let Some(listener) = server.listener.take() else {
+            return;
+        };
+        server.common.set_active(false, live);
+        backend.close_listener(listener);
+        self.closing.push(id);
+        self.stalled_until_ms = 0;
+    }
+
+    fn emit_close_if_drained(&mut self, id: Id) {
+        let Some(server) = self.server(id) else {
+            return;
+        };
+        if server.listener.is_none() && server.connections == 0 {
+            self.ticks.push(Task::EmitServerClose(id));
+        }
+    }
+
+    /// A connection of this server was destroyed (N80).
+    pub(crate) fn connection_ended(&mut self, id: Id) {
+        let Some(server) = self.server(id) else {
+            return;
+        };
+        server.connections -= 1;
+        self.emit_close_if_drained(id);
+    }
+}
+
+/// Asked by `listen` and by the emission of 'listening'.
+pub(crate) fn is_listening(state: &mut State, id: Id) -> bool {
+    state
+        .server(id)
+        .is_some_and(|server| server.listener.is_some())
+}
+
+/// After this 'close' the server is to be freed, unless it listens again.
+pub(crate) fn close_emission(state: &mut State, id: Id) {
+    state.reap.push(Reap::Entry(id));
+}
+
+/// `close_then`: a once-listener of 'close' (N81). The error for a server that was not running.
+pub(crate) fn close_result(state: &mut State, id: Id) -> Result<()> {
+    match is_listening(state, id) {
+        true => Ok(()),
+        false => Err(Error::library(
+            "ERR_SERVER_NOT_RUNNING",
+            "Server is not running.",
+        )),
+    }
+}
+
+/// Tells a completion that its server is gone.
+pub(crate) fn complete_gone(state: &mut State, done: Completion) {
+    state.complete_later(Some(done), Err(Error::handle_gone));
+}
+
+/// Whether `0.0.0.0` is tried after `::`: as in Node after any failure but EADDRINUSE, which
+/// libuv lets through to `listen` (A2).
+fn falls_back(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::AddrInUse
+}
+
+fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
+    let mut address = SocketAddr::new(address, port);
+    if let SocketAddr::V6(address) = &mut address {
+        address.set_scope_id(scope);
+    }
+    address
+}
+
+/// An IP literal, with a numeric zone if it has one.
+fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
+    match text.split_once('%') {
+        None => Some((text.parse().ok()?, 0)),
+        Some((address, zone)) => {
+            let address: Ipv6Addr = address.parse().ok()?;
+            Some((address.into(), zone.parse().ok()?))
+        }
+    }
+}
+
+fn server_of(entry: &mut Entry) -> Option<&mut ServerState> {
+    match entry {
+        Entry::Server(server) => Some(server),
+        Entry::Stream(_) => None,
+    }
+}
+
+/// The slot of 'connection'.
+pub(crate) fn connection_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Server, Socket)>> {
+    Some(&mut server_of(entry)?.connection)
+}
+
+/// The slot of 'listening'.
+pub(crate) fn listening_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Server)>> {
+    Some(&mut server_of(entry)?.listening)
+}
+
+/// The slot of 'close'.
+pub(crate) fn close_slot(entry: &mut Entry, _create: bool) -> Option<&mut Slot<dyn FnMut(Server)>> {
+    Some(&mut server_of(entry)?.close)
+}
+
+/// The slot of 'error'.
+pub(crate) fn error_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Server, &Error)>> {
+    Some(&mut server_of(entry)?.error)
+}
+
+impl ServerState {
+    /// Whether connections may wait.
+    pub(crate) fn wants_accept(&self) -> bool {
+        self.listener.is_some() && self.ready & ready::READABLE != 0
+    }
+
+    /// What an accepted socket is allowed, as a flag.
+    pub(crate) fn half_open_flag(&self) -> u64 {
+        match self.options.allow_half_open {
+            true => flag::ALLOW_HALF_OPEN,
+            false => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_zones() {
+        assert_eq!(
+            parse_address("127.0.0.1"),
+            Some((Ipv4Addr::LOCALHOST.into(), 0))
+        );
+        assert_eq!(parse_address("::1"), Some((Ipv6Addr::LOCALHOST.into(), 0)));
+        assert_eq!(
+            parse_address("fe80::1%2"),
+            Some(("fe80::1".parse().unwrap(), 2))
+        );
+        for name in ["localhost", "", "127.1", "1.2.3.4%1", "::1%eth0"] {
+            assert_eq!(parse_address(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The life of a socket: its listeners, its end, its close.
+
+use std::net::SocketAddr;
+
+use super::core::{Core, SlotOf};
+use super::entry::{Entry, SocketListeners, flag};
+use super::handle::{Id, Socket};
+use super::state::{Dead, Reap, State};
+use super::task::{SocketEvent, Task};
+use crate::ground::error::{Error, Result};
+use crate::ground::listeners::Slot;
+
+impl State {
+    /// `destroy`: the descriptor is closed now, 'close' comes in the closing phase (N127, N147).
+    /// Only the first call counts (N129).
+    pub(crate) fn destroy(&mut self, id: Id, error: Option<Error>) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        if stream.common.flags.any(flag::DESTROYED) {
+            return;
+        }
+        let fails_something = stream
+            .extra
+            .as_ref()
+            .is_some_and(|extra| extra.writes.has_buffered() || !extra.on_finished.is_empty());
+        stream.common.flags.set(flag::DESTROYED);
+        if let Some(error) = &error {
+            stream.common.flags.set(flag::HAD_ERROR);
+            stream.fail(error);
+        }
+        let io = stream.io.take();
+        let server = stream.server;
+        if fails_something {
+            self.ticks.push(Task::ErrorBuffer(id));
+        }
+        self.set_reading(id, false);
+        if let Some(io) = io {
+            self.backend.close(io);
+            self.closing.push(id);
+            // A descriptor is free: servers that lack one may try again.
+            self.stalled_until_ms = 0;
+        }
+        self.ticks.push(Task::Destroyed(id, error));
+        self.connection_ended(server);
+    }
+
+    /// The local address, remembered once it was asked for; none after `destroy` (N142).
+    pub(crate) fn local_address(&mut self, id: Id) -> Option<SocketAddr> {
+        let State {
+            entries, backend, ..
+        } = self;
+        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            return None;
+        };
+        if stream.common.serial != id.serial {
+            return None;
+        }
+        let io = stream.io.as_ref()?;
+        if let Some(address) = stream.extra.as_ref().and_then(|extra| extra.local) {
+            return Some(address);
+        }
+        let address = backend.local_address(io).ok()?;
+        stream.extra().local = Some(address);
+        Some(address)
+    }
+
+    /// The tick behind `destroy` (emitErrorCloseNT).
+    pub(crate) fn destroyed_on_tick(&mut self, id: Id, error: Option<Error>) {
+        let Some(stream) = self.stream(id) else {
+            self.graveyard
+                .extend(error.map(|error| Dead::Other(Box::new(error))));
+            return;
+        };
+        stream.common.flags.set(flag::CLOSE_EMITTED);
+        if let Some(error) = error {
+            stream.common.flags.set(flag::ERROR_EMITTED);
+            self.steps.push_back(Task::EmitError(id, error));
+        }
+    }
+
+    /// A half-close that was asked for and has not happened is void: its 'finish' does not come.
+    fn forget_shutdown(&mut self, id: Id) {
+        let State { entries, live, .. } = self;
+        if let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize)
+            && stream.common.serial == id.serial
+            && stream.common.flags.any(flag::SHUTDOWN_PENDING)
+        {
+            stream.common.flags.clear(flag::SHUTDOWN_PENDING);
+            live.requests -= 1;
+        }
+    }
+}
+
+/// The closing phase: what was closed since the last one, in reverse order (L50, L51). For each
+/// socket what is in flight is cancelled, then comes 'close' (L52); each is a loop callback.
+pub(crate) fn run_closing(core: &Core) -> Result<()> {
+    core.with(|state| {
+        if state.closing_now.is_empty() {
+            std::mem::swap(&mut state.closing_now, &mut state.closing);
+        }
+    });
+    // An object leaves the list when its 'close' is about to be emitted, so that it stays if
+    // `run` ends before.
+    while let Some(id) = core.with(|state| state.closing_now.last().copied()) {
+        core.with(|state| {
+            state.fail_in_flight(id, Error::canceled("write"), false);
+            state.forget_shutdown(id);
+        });
+        core.finish_callback()?;
+        let is_socket = core.with(|state| {
+            state.closing_now.pop();
+            state.stream(id).is_some()
+        });
+        if is_socket {
+            core.callback(|core| core.perform(Task::EmitClose(id)))?;
+        }
+    }
+    Ok(())
+}
+
+/// What 'close' says, and the object is to be freed when its ticks have run.
+pub(crate) fn close_emission(state: &mut State, id: Id) -> bool {
+    state.reap.push(Reap::Entry(id));
+    state
+        .stream(id)
+        .is_some_and(|stream| stream.common.flags.any(flag::HAD_ERROR))
+}
+
+/// The slot of 'data'.
+pub(crate) fn data_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, &[u8])>> {
+    match entry {
+        Entry::Stream(stream) => Some(&mut stream.data),
+        Entry::Server(_) => None,
+    }
+}
+
+/// The slot of 'close'.
+pub(crate) fn close_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, bool)>> {
+    match entry {
+        Entry::Stream(stream) => Some(&mut stream.close),
+        Entry::Server(_) => None,
+    }
+}
+
+/// The slot of 'error'.
+pub(crate) fn error_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, &Error)>> {
+    Some(&mut listeners(entry, create)?.error)
+}
+
+/// The slot of an event without arguments.
+pub(crate) fn slot_of(event: SocketEvent) -> SlotOf<dyn FnMut(Socket)> {
+    match event {
+        SocketEvent::Drain => |entry, create| Some(&mut listeners(entry, create)?.drain),
+        SocketEvent::End => |entry, create| Some(&mut listeners(entry, create)?.end),
+        SocketEvent::Finish => |entry, create| Some(&mut listeners(entry, create)?.finish),
+        SocketEvent::Pause => |entry, create| Some(&mut listeners(entry, create)?.pause),
+        SocketEvent::Resume => |entry, create| Some(&mut listeners(entry, create)?.resume),
+    }
+}
+
+fn listeners(entry: &mut Entry, create: bool) -> Option<&mut SocketListeners> {
+    let Entry::Stream(stream) = entry else {
+        return None;
+    };
+    if create {
+        return Some(stream.listeners.get_or_insert_default());
+    }
+    stream.listeners.as_deref_mut()
+}

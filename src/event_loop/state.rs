@@ -1,0 +1,314 @@
+//! Everything a loop owns. Only ever borrowed between calls into user code.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::Location;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::entry::{Common, Entry, Flags, Live, ServerState, Stream, flag};
+use super::handle::{Id, LoopHandle};
+use super::immediates::Immediates;
+use super::table;
+use super::task::Task;
+use super::timers::TimerValue;
+use super::watchers::Watchers;
+use crate::backend::Backend;
+use crate::ground::error::Error;
+use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::tick_queue::TickQueue;
+use crate::ground::timer_lists::TimerLists;
+
+/// What the builder decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Bytes of the read buffer, and so of the largest chunk.
+    pub(crate) read_chunk: usize,
+    /// Reads of one socket in one turn.
+    pub(crate) read_budget: u32,
+    /// Whether every wait is followed by events that did not happen, for tests.
+    pub(crate) spurious_events: bool,
+}
+
+/// The state of a loop.
+pub(crate) struct State {
+    /// Servers and sockets.
+    pub(crate) entries: Slab<Entry>,
+    /// The operating system.
+    pub(crate) backend: Backend,
+    /// What keeps the loop alive, as far as it is handles and requests.
+    pub(crate) live: Live,
+    /// What this turn still has to serve, in order.
+    pub(crate) batch: VecDeque<Id>,
+    /// What the next turn serves first: objects whose share of this turn was used up.
+    pub(crate) ready: VecDeque<Id>,
+    /// Deferred completions: half-closes (L42).
+    pub(crate) pending: VecDeque<Id>,
+    /// Objects whose close was requested; the last comes first (L50).
+    pub(crate) closing: Vec<Id>,
+    /// Those of the closing phase under way.
+    pub(crate) closing_now: Vec<Id>,
+    /// The rest of the present loop callback.
+    pub(crate) steps: VecDeque<Task>,
+    /// What runs when the present loop callback has ended.
+    pub(crate) ticks: TickQueue<Task>,
+    /// Objects to free when the ticks have run dry, if they are still over by then.
+    pub(crate) reap: Vec<Reap>,
+    /// What is to be dropped where nothing is borrowed.
+    pub(crate) graveyard: Vec<Dead>,
+    /// Errors that nobody listened to; `run` ends with the first.
+    pub(crate) uncaught: VecDeque<Error>,
+    /// Who is told of them instead.
+    pub(crate) on_uncaught: Slot<dyn FnMut(LoopHandle, &Error)>,
+    /// Timers.
+    pub(crate) timers: TimerLists<TimerValue>,
+    /// Immediates.
+    pub(crate) immediates: Immediates,
+    /// Idle, prepare and check watchers.
+    pub(crate) watchers: Watchers,
+    /// The read buffer; away while a listener looks at it.
+    pub(crate) buffer: Box<[u8]>,
+    /// Servers that ran out of descriptors and wait to be re-armed.
+    pub(crate) stalled: Vec<Id>,
+    /// When they are.
+    pub(crate) stalled_until_ms: u64,
+    /// Whether running out of descriptors was warned of.
+    pub(crate) shed_warned: bool,
+    /// The cached clock.
+    time_ms: u64,
+    /// Whether it is the present turn's.
+    time_is_valid: bool,
+    /// `stop` was called.
+    pub(crate) stop: bool,
+    /// Turns so far.
+    pub(crate) turns: u64,
+    /// The next listener's id.
+    next_listener: u32,
+    /// What the builder decided.
+    pub(crate) settings: Settings,
+}
+
+/// An object whose life may be over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reap {
+    /// A server or a socket.
+    Entry(Id),
+    /// A timer.
+    Timer(Id),
+}
+
+/// What was discarded while the state was borrowed.
+pub(crate) enum Dead {
+    /// A buffer: its owner's destructor may be user code.
+    Chunk(#[allow(dead_code, reason = "held to be dropped")] Bytes),
+    /// An object with its listeners.
+    Entry(#[allow(dead_code, reason = "held to be dropped")] Entry),
+    /// A listener, a callback, an error.
+    Other(#[allow(dead_code, reason = "held to be dropped")] Box<dyn Any>),
+}
+
+impl State {
+    pub(crate) fn new(backend: Backend, settings: Settings) -> State {
+        State {
+            entries: Slab::new(),
+            backend,
+            live: Live::default(),
+            batch: VecDeque::new(),
+            ready: VecDeque::new(),
+            pending: VecDeque::new(),
+            closing: Vec::new(),
+            closing_now: Vec::new(),
+            steps: VecDeque::new(),
+            ticks: TickQueue::new(),
+            reap: Vec::new(),
+            graveyard: Vec::new(),
+            uncaught: VecDeque::new(),
+            on_uncaught: Slot::Empty,
+            timers: TimerLists::new(),
+            immediates: Immediates::new(),
+            watchers: Watchers::new(),
+            buffer: vec![0; settings.read_chunk].into_boxed_slice(),
+            stalled: Vec::new(),
+            stalled_until_ms: 0,
+            shed_warned: false,
+            time_ms: 0,
+            time_is_valid: false,
+            stop: false,
+            turns: 0,
+            next_listener: 0,
+            settings,
+        }
+    }
+
+    /// Whether anything keeps the loop running (L30, N46).
+    pub(crate) fn is_alive(&self) -> bool {
+        self.live.handles > 0
+            || self.live.requests > 0
+            || self.timers.referenced() > 0
+            || self.immediates.referenced() > 0
+            || self.watchers.referenced() > 0
+            || !self.pending.is_empty()
+            || !self.closing.is_empty()
+            || !self.closing_now.is_empty()
+            || !self.steps.is_empty()
+            || !self.ticks.is_empty()
+            || !self.uncaught.is_empty()
+    }
+
+    /// Whether a loop callback has left nothing behind that must be seen to before the next.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ticks.is_empty()
+            && self.steps.is_empty()
+            && self.graveyard.is_empty()
+            && self.uncaught.is_empty()
+            && self.reap.is_empty()
+    }
+
+    /// The turn's clock: read once, when somebody asks.
+    pub(crate) fn now_ms(&mut self) -> u64 {
+        match self.time_is_valid {
+            true => self.time_ms,
+            false => self.update_time(),
+        }
+    }
+
+    /// Reads the clock (N20).
+    pub(crate) fn update_time(&mut self) -> u64 {
+        self.time_ms = self.backend.now_ms();
+        self.time_is_valid = true;
+        self.time_ms
+    }
+
+    /// Time has passed: whoever asks next reads the clock.
+    #[inline]
+    pub(crate) fn outdate_time(&mut self) {
+        self.time_is_valid = false;
+    }
+
+    /// Puts an object into the slab.
+    pub(crate) fn insert(
+        &mut self,
+        flags: u64,
+        origin: &'static Location<'static>,
+        make: impl FnOnce(Common) -> Entry,
+    ) -> Id {
+        let serial = table::next_serial();
+        let common = Common {
+            serial,
+            flags: Flags::of(flags),
+            origin,
+        };
+        let key = self.entries.insert(make(common));
+        let key = u32::try_from(key).expect("fewer than 2^32 handles");
+        Id { key, serial }
+    }
+
+    #[inline]
+    pub(crate) fn entry(&mut self, id: Id) -> Option<&mut Entry> {
+        self.entries
+            .get_mut(id.key as usize)
+            .filter(|entry| entry.common().serial == id.serial)
+    }
+
+    #[inline]
+    pub(crate) fn stream(&mut self, id: Id) -> Option<&mut Stream> {
+        match self.entry(id) {
+            Some(Entry::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn server(&mut self, id: Id) -> Option<&mut ServerState> {
+        match self.entry(id) {
+            Some(Entry::Server(server)) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// The token under which an object is registered: its key, and the low half of its serial to
+    /// tell it from its predecessors where there is room for both.
+    pub(crate) fn token(id: Id) -> u64 {
+        match size_of::<usize>() {
+            8 => u64::from(id.key) | (id.serial & 0xFFFF_FFFF) << 32,
+            _ => u64::from(id.key),
+        }
+    }
+
+    /// Has an object served by the next turn, if it is not waiting to be served already.
+    pub(crate) fn make_ready(&mut self, id: Id) {
+        let Some(entry) = self.entry(id) else { return };
+        let flags = &mut entry.common_mut().flags;
+        if !flags.any(flag::QUEUED) {
+            flags.set(flag::QUEUED);
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn next_listener_id(&mut self) -> ListenerId {
+        // Wraps after 2^32 registrations; by then the listeners of a program's beginning are
+        // either gone or, if one lives, on another object.
+        self.next_listener = self.next_listener.wrapping_add(1);
+        ListenerId(self.next_listener)
+    }
+
+    /// Lays something aside that may hold user code in its destructor.
+    pub(crate) fn bury(&mut self, dead: impl Any) {
+        self.graveyard.push(Dead::Other(Box::new(dead)));
+    }
+
+    /// ref and unref of a server or a socket.
+    pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
+        let State { entries, live, .. } = self;
+        if let Some(entry) = entries.get_mut(id.key as usize)
+            && entry.common().serial == id.serial
+        {
+            entry.common_mut().set_referenced(referenced, live);
+        }
+    }
+
+    /// `keep` and `release`. What was over while it was kept is freed by its release.
+    pub(crate) fn set_kept(&mut self, id: Id, kept: bool) {
+        let Some(entry) = self.entry(id) else { return };
+        let flags = &mut entry.common_mut().flags;
+        if kept {
+            flags.set(flag::KEPT);
+            return;
+        }
+        flags.clear(flag::KEPT);
+        if flags.any(flag::OVER) {
+            self.free_if_over(Reap::Entry(id));
+        }
+    }
+
+    /// Frees an object whose life is over: not in use again, not kept.
+    pub(crate) fn free_if_over(&mut self, reap: Reap) {
+        match reap {
+            Reap::Timer(id) => self.free_timer_if_over(id),
+            Reap::Entry(id) => {
+                let over = match self.entry(id) {
+                    Some(Entry::Stream(stream)) => {
+                        stream.io.is_none() && stream.common.flags.any(flag::DESTROYED)
+                    }
+                    Some(Entry::Server(server)) => {
+                        server.listener.is_none()
+                            && !server.is_looking_up
+                            && server.connections == 0
+                    }
+                    None => return,
+                };
+                let flags = match self.entry(id) {
+                    Some(entry) => &mut entry.common_mut().flags,
+                    None => return,
+                };
+                if over && flags.any(flag::KEPT) {
+                    flags.set(flag::OVER);
+                } else if over {
+                    let entry = self.entries.remove(id.key as usize);
+                    self.graveyard.push(Dead::Entry(entry));
+                }
+            }
+        }
+    }
+}

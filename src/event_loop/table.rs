@@ -1,0 +1,64 @@
+//! The loops of a thread, and how a handle finds its own.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::core::Core;
+use super::handle::{Id, Raw};
+use super::state::State;
+
+thread_local! {
+    /// The thread's loops, by index.
+    static LOOPS: RefCell<Vec<Option<Rc<Core>>>> = const { RefCell::new(Vec::new()) };
+    /// The last serial that was given out.
+    static SERIAL: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A number that no object of this thread had before.
+pub(crate) fn next_serial() -> u64 {
+    SERIAL.with(|serial| {
+        serial.set(serial.get() + 1);
+        serial.get()
+    })
+}
+
+/// Enters a loop into the table.
+pub(crate) fn add(make: impl FnOnce(u32) -> Rc<Core>) -> Rc<Core> {
+    LOOPS.with(|loops| {
+        let mut loops = loops.borrow_mut();
+        let index = loops.iter().position(Option::is_none).unwrap_or_else(|| {
+            loops.push(None);
+            loops.len() - 1
+        });
+        let core = make(index as u32);
+        loops[index] = Some(core.clone());
+        core
+    })
+}
+
+/// Takes a loop out of the table: from now on its handles are gone.
+pub(crate) fn remove(index: u32) {
+    // While the thread dies the table may be gone already.
+    let removed = LOOPS.try_with(|loops| {
+        let mut loops = loops.borrow_mut();
+        loops.get_mut(index as usize).and_then(Option::take)
+    });
+    drop(removed);
+}
+
+/// The loop at an index, if it is there. None too while the thread dies.
+#[inline]
+pub(crate) fn find(index: u32) -> Option<Rc<Core>> {
+    LOOPS
+        .try_with(|loops| loops.borrow().get(index as usize).cloned().flatten())
+        .ok()
+        .flatten()
+}
+
+/// Does something with a handle's loop while it is borrowed, so `act` must not call user code.
+/// None if the loop is gone; whether the object is there `act` has to see.
+#[inline]
+pub(crate) fn with<R>(raw: Raw, act: impl FnOnce(&mut State, Id) -> R) -> Option<R> {
+    let core = find(raw.index)?;
+    Some(core.with(|state| act(state, raw.id())))
+}

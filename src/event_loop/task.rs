@@ -1,0 +1,141 @@
+//! Tasks: what runs as a tick, and the steps of which a loop callback consists.
+//!
+//! Node nests calls: a write's completion emits 'drain', calls back, ends the stream. Here each of
+//! these is a task in a queue, so that nothing is lost when one of them panics, and no user code
+//! ever runs inside another's call. The names of Node's functions stand beside what mirrors them.
+
+use std::panic::Location;
+
+use super::core::Core;
+use super::handle::{Id, LoopHandle, Server, Socket};
+use super::server::{self, ListenRequest};
+use super::socket;
+use super::{readable, writable};
+use crate::ground::error::{Completion, Error, Result};
+
+/// A closure of a user's tick.
+pub(crate) type TickCall = Box<dyn FnOnce(LoopHandle)>;
+
+/// One task.
+pub(crate) enum Task {
+    /// A user's tick, with the line that queued it.
+    User(TickCall, &'static Location<'static>),
+    /// Tells a completion what became of its call.
+    Complete(Completion, Result<()>),
+    /// Emits an event of a socket that has no arguments.
+    Emit(Id, SocketEvent),
+    /// Emits a socket's 'error'.
+    EmitError(Id, Error),
+    /// Emits a socket's 'close', its last event.
+    EmitClose(Id),
+    /// Emits a server's 'listening', if it still listens.
+    EmitListening(Id),
+    /// Emits a server's 'close'.
+    EmitServerClose(Id),
+    /// Emits a server's 'error'.
+    EmitServerError(Id, Error),
+
+    /// Listens at a host whose look-up is over.
+    Listen(Id, u32, ListenRequest),
+    /// Delivers what was buffered while the socket flows (Node's flow).
+    Flow(Id),
+    /// Emits 'resume' and lets flow (resume_).
+    Resume(Id),
+    /// Emits 'end' if everything was consumed (endReadableNT).
+    EndReadable(Id),
+    /// After 'end': ends the other side too, or destroys.
+    AfterEnd(Id),
+    /// Ends the writable side because the peer has ended (endWritableNT).
+    EndWritable(Id),
+    /// 'drain' if it is owed, and a write's callback (afterWrite).
+    AfterWrite(Id, Option<Completion>),
+    /// After the callbacks of writes: goes on to end, or fails what is left.
+    AfterWrites(Id),
+    /// A write failed at once (onwriteError).
+    WriteError(Id, Error, Option<Completion>),
+    /// Fails what still waits in a destroyed socket (errorBuffer).
+    ErrorBuffer(Id),
+    /// Destroys a socket with an error.
+    Destroy(Id, Error),
+    /// Emits 'error' if there was one, and notes that 'close' comes (emitErrorCloseNT).
+    Destroyed(Id, Option<Error>),
+    /// The completions of `end`, then 'finish' (finish).
+    Finish(Id),
+    /// After 'finish': destroys if the other side has ended too.
+    AfterFinish(Id),
+}
+
+/// An event of a socket that has no arguments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SocketEvent {
+    Drain,
+    End,
+    Finish,
+    Pause,
+    Resume,
+}
+
+impl Core {
+    /// Does one task. User code runs in the first half of them only, unborrowed.
+    pub(crate) fn perform(&self, task: Task) {
+        match task {
+            Task::User(call, _) => call(self.handle()),
+            Task::Complete(done, result) => done(result),
+            Task::Emit(id, event) => {
+                let socket = Socket(self.raw(id));
+                self.emit(id, socket::slot_of(event), |listener| listener(socket));
+            }
+            Task::EmitError(id, error) => {
+                let socket = Socket(self.raw(id));
+                if !self.emit(id, socket::error_slot, |listener| listener(socket, &error)) {
+                    self.uncaught(error);
+                }
+            }
+            Task::EmitClose(id) => {
+                let socket = Socket(self.raw(id));
+                let had_error = self.with(|state| socket::close_emission(state, id));
+                log::debug!(target: "nodeloop::net", "{socket:?} closed");
+                self.emit(id, socket::close_slot, |listener| {
+                    listener(socket, had_error)
+                });
+            }
+            Task::EmitListening(id) => {
+                let server = Server(self.raw(id));
+                if self.with(|state| server::is_listening(state, id)) {
+                    self.emit(id, server::listening_slot, |listener| listener(server));
+                }
+            }
+            Task::EmitServerClose(id) => {
+                let server = Server(self.raw(id));
+                log::debug!(target: "nodeloop::net", "{server:?} closed");
+                self.with(|state| server::close_emission(state, id));
+                self.emit(id, server::close_slot, |listener| listener(server));
+            }
+            Task::EmitServerError(id, error) => {
+                let server = Server(self.raw(id));
+                if !self.emit(id, server::error_slot, |listener| listener(server, &error)) {
+                    self.uncaught(error);
+                }
+            }
+            Task::Flow(id) => readable::flow(self, id),
+
+            Task::Listen(id, listening_id, request) => {
+                self.with(|state| state.listen_after_look_up(id, listening_id, request));
+            }
+            Task::Resume(id) => self.with(|state| state.resume_on_tick(id)),
+            Task::EndReadable(id) => self.with(|state| state.end_readable(id)),
+            Task::AfterEnd(id) => self.with(|state| state.after_end(id)),
+            Task::EndWritable(id) => self.with(|state| state.end_writable(id)),
+            Task::AfterWrite(id, done) => self.with(|state| state.after_write(id, done)),
+            Task::AfterWrites(id) => self.with(|state| state.after_writes(id)),
+            Task::WriteError(id, error, done) => {
+                self.with(|state| writable::fail_write(state, id, error, done));
+            }
+            Task::ErrorBuffer(id) => self.with(|state| state.error_buffer(id)),
+            Task::Destroy(id, error) => self.with(|state| state.destroy(id, Some(error))),
+            Task::Destroyed(id, error) => self.with(|state| state.destroyed_on_tick(id, error)),
+            Task::Finish(id) => self.with(|state| state.finish(id)),
+            Task::AfterFinish(id) => self.with(|state| state.after_finish(id)),
+        }
+    }
+}

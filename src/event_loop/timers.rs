@@ -1,0 +1,180 @@
+//! The timer phase: Node's setTimeout and setInterval on the timer lists.
+
+use std::panic::Location;
+
+use super::core::Core;
+use super::handle::{Id, Timer};
+use super::state::{Dead, Reap, State};
+use super::table;
+use crate::ground::error::Result;
+use crate::ground::timer_lists::TimerState;
+
+/// A timer's callback.
+pub(crate) type TimerCall = Box<dyn FnMut(Timer)>;
+
+/// What belongs to a timer.
+pub(crate) struct TimerValue {
+    /// Its callback; away while it runs, and once it was cleared.
+    call: Option<TimerCall>,
+    /// Where the program made it.
+    pub(crate) origin: &'static Location<'static>,
+    /// Kept in its slot after it has fired, until `release`.
+    pub(crate) kept: bool,
+}
+
+impl State {
+    /// Starts a timer, by the fresh clock (N20).
+    pub(crate) fn start_timer(
+        &mut self,
+        duration_ms: u64,
+        repeats: bool,
+        call: TimerCall,
+        origin: &'static Location<'static>,
+    ) -> Id {
+        let now_ms = self.update_time();
+        let serial = table::next_serial();
+        let value = TimerValue {
+            call: Some(call),
+            origin,
+            kept: false,
+        };
+        let key = self
+            .timers
+            .start(serial, now_ms, duration_ms, repeats, value);
+        Id { key, serial }
+    }
+
+    pub(crate) fn has_timer(&self, id: Id) -> bool {
+        self.timers.contains(id.key, id.serial)
+    }
+
+    /// `clear`. Its slot lives until the present loop callback is over, for `has_ref` (N31).
+    pub(crate) fn clear_timer(&mut self, id: Id, running: bool) {
+        if !self.has_timer(id) {
+            return;
+        }
+        self.timers.clear(id.key);
+        let value = self.timers.value_mut(id.key);
+        value.kept = false;
+        if let Some(call) = value.call.take() {
+            self.bury(call);
+        }
+        match running {
+            true => self.reap.push(Reap::Timer(id)),
+            false => self.free_timer_if_over(id),
+        }
+    }
+
+    /// `refresh`, by the fresh clock (N29).
+    pub(crate) fn refresh_timer(&mut self, id: Id) {
+        if self.has_timer(id) {
+            let now_ms = self.update_time();
+            self.timers.refresh(id.key, now_ms);
+        }
+    }
+
+    /// `keep` and `release`.
+    pub(crate) fn keep_timer(&mut self, id: Id, kept: bool) {
+        if self.has_timer(id) {
+            self.timers.value_mut(id.key).kept = kept;
+            self.free_timer_if_over(id);
+        }
+    }
+
+    pub(crate) fn free_timer_if_over(&mut self, id: Id) {
+        if !self.has_timer(id) {
+            return;
+        }
+        let over = match self.timers.state(id.key) {
+            TimerState::Alive => false,
+            TimerState::Fired => !self.timers.value_mut(id.key).kept,
+            TimerState::Cleared => true,
+        };
+        if over {
+            let value = self.timers.remove(id.key);
+            if let Some(call) = value.call {
+                self.graveyard.push(Dead::Other(Box::new(call)));
+            }
+        }
+    }
+
+    /// Takes the next due timer and its callback.
+    fn take_due(&mut self, now_ms: u64) -> Option<(Id, Option<TimerCall>, u64)> {
+        let key = self.timers.pop_due(now_ms)?;
+        let id = Id {
+            key,
+            serial: self.timers.serial(key),
+        };
+        // An interval counts from here, by the fresh clock (N26).
+        let started_ms = match self.timers.repeats(key) {
+            true => self.update_time(),
+            false => now_ms,
+        };
+        Some((id, self.timers.value_mut(key).call.take(), started_ms))
+    }
+
+    /// What follows a timer's callback. The callback comes back when it is to be dropped.
+    fn after_timer(
+        &mut self,
+        id: Id,
+        call: Option<TimerCall>,
+        started_ms: u64,
+    ) -> Option<TimerCall> {
+        // It may be gone: a destructor cleared it outside of `run`'s sight. Then so is its slot.
+        if !self.has_timer(id) {
+            return call;
+        }
+        if self.timers.after_callback(id.key, started_ms) {
+            self.reap.push(Reap::Timer(id));
+        }
+        if self.timers.state(id.key) == TimerState::Cleared {
+            return call;
+        }
+        self.timers.value_mut(id.key).call = call;
+        None
+    }
+}
+
+/// The timer phase: every due timer is a loop callback. The clock of its start decides for all of
+/// them (N22, N23).
+pub(crate) fn run_timers(core: &Core) -> Result<()> {
+    if core.with(|state| state.timers.is_idle()) {
+        return Ok(());
+    }
+    let now_ms = core.with(|state| state.update_time());
+    while let Some((id, call, started_ms)) = core.with(|state| state.take_due(now_ms)) {
+        let timer = Timer(core.raw(id));
+        core.callback(|core| {
+            let mut firing = Firing {
+                core,
+                id,
+                call,
+                started_ms,
+            };
+            if let Some(call) = &mut firing.call {
+                call(timer);
+            }
+        })?;
+        // The callback took time: whoever asks next reads the clock.
+        core.with(State::outdate_time);
+    }
+    Ok(())
+}
+
+/// A timer whose callback runs; sees to what follows, also when the callback panics (N27).
+struct Firing<'a> {
+    core: &'a Core,
+    id: Id,
+    call: Option<TimerCall>,
+    started_ms: u64,
+}
+
+impl Drop for Firing<'_> {
+    fn drop(&mut self) {
+        let call = self.call.take();
+        let dead = self
+            .core
+            .with(|state| state.after_timer(self.id, call, self.started_ms));
+        drop(dead);
+    }
+}

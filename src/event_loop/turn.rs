@@ -1,0 +1,240 @@
+//! The turn: its phases in libuv's order, and the modes in which turns are run.
+//!
+//! ```text
+//! pending → idle → prepare → poll (I/O) → pending again → check (immediates, then watchers)
+//!         → closing → clock → timers
+//! ```
+
+use std::io;
+use std::time::Duration;
+
+use super::core::Core;
+use super::dispatch;
+use super::immediates;
+use super::socket;
+use super::state::State;
+use super::timers;
+use super::watchers::{self, WatcherKind};
+use crate::backend::EVENTS_PER_WAIT;
+use crate::ground::error::{Error, Result};
+
+/// Passes over the pending queue after the poll: completions that bring further completions get
+/// so many chances before the loop goes on (L45, as libuv).
+const PENDING_PASSES: u32 = 8;
+
+/// Waits in one poll phase while each brings a full batch (L19, as libuv).
+const FULL_WAITS: u32 = 48;
+
+/// How long `run` goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunMode {
+    /// Until nothing keeps the loop alive, or `stop`.
+    Default,
+    /// One turn, which may block.
+    Once,
+    /// One turn, which does not.
+    NoWait,
+}
+
+/// Runs turns. Returns whether something still keeps the loop alive (L6).
+pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
+    if core.running.replace(true) {
+        return Err(Error::library(
+            "ERR_LOOP_RUNNING",
+            "This loop is running already: `run` was called by one of its listeners.",
+        ));
+    }
+    let _running = Running(core);
+    // What was queued outside, and what an earlier run has left.
+    core.finish_callback()?;
+    let mut alive = core.with(|state| state.is_alive());
+    core.with(State::outdate_time);
+    // L2 and L3: only this mode runs timers before the first turn.
+    if mode == RunMode::Default && alive && !core.with(|state| state.stop) {
+        timers::run_timers(core)?;
+    }
+    while alive && !core.with(|state| state.stop) {
+        turn(core, mode)?;
+        alive = core.with(|state| state.is_alive());
+        if mode != RunMode::Default {
+            break;
+        }
+    }
+    // L5: the flag is used up, also by a run that did nothing.
+    core.with(|state| state.stop = false);
+    Ok(alive)
+}
+
+/// Marks the loop as running; also when a listener panics it is not any more.
+struct Running<'a>(&'a Core);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+    }
+}
+
+/// One turn of the loop.
+fn turn(core: &Core, mode: RunMode) -> Result<()> {
+    // L13: decided at the very start of the turn.
+    let may_block = match mode {
+        RunMode::Default => true,
+        RunMode::NoWait => false,
+        RunMode::Once => core.with(|state| state.pending.is_empty() && !state.watchers.is_idling()),
+    };
+    trace_phase(core, "pending");
+    run_pending(core)?;
+    trace_phase(core, "idle");
+    watchers::run_watchers(core, WatcherKind::Idle)?;
+    trace_phase(core, "prepare");
+    watchers::run_watchers(core, WatcherKind::Prepare)?;
+    trace_phase(core, "poll");
+    poll(core, may_block)?;
+    for _ in 0..PENDING_PASSES {
+        if core.with(|state| state.pending.is_empty()) {
+            break;
+        }
+        trace_phase(core, "pending again");
+        run_pending(core)?;
+    }
+    trace_phase(core, "check");
+    immediates::run_immediates(core)?;
+    watchers::run_watchers(core, WatcherKind::Check)?;
+    trace_phase(core, "closing");
+    socket::run_closing(core)?;
+    trace_phase(core, "timers");
+    timers::run_timers(core)
+}
+
+#[inline]
+fn trace_phase(core: &Core, phase: &str) {
+    if log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace) {
+        let turns = core.with(|state| state.turns);
+        log::trace!(target: "nodeloop::event_loop", "turn {turns}: {phase}");
+    }
+}
+
+/// One pass over the deferred completions; what is added meanwhile waits for the next (L43).
+fn run_pending(core: &Core) -> Result<()> {
+    let count = core.with(|state| state.pending.len());
+    for _ in 0..count {
+        core.with(|state| {
+            if let Some(id) = state.pending.pop_front() {
+                state.shut_down(id);
+            }
+        });
+        core.finish_callback()?;
+    }
+    Ok(())
+}
+
+/// The poll phase: waits, notes what is ready, and serves it. What earlier turns have left comes
+/// first.
+fn poll(core: &Core, may_block: bool) -> Result<()> {
+    core.with(|state| {
+        state.turns += 1;
+        // Behind what an interrupted turn has left, in front of the fresh batch.
+        let State { batch, ready, .. } = state;
+        batch.append(ready);
+        state.rearm_stalled();
+    });
+    let deadline_ms = core.with(|state| wait_limit(state, may_block));
+    wait_and_harvest(core, deadline_ms)?;
+    dispatch::serve_batch(core)
+}
+
+/// Until when the wait may block.
+#[derive(Debug, Clone, Copy)]
+enum WaitLimit {
+    /// Not at all.
+    Now,
+    /// Until this time.
+    Until(u64),
+    /// Until something happens.
+    Unlimited,
+}
+
+/// Waits until something is to be served, or the time is over. Events that concern nobody do
+/// not end the wait (L24).
+fn wait_and_harvest(core: &Core, limit: WaitLimit) -> Result<()> {
+    loop {
+        let (result, served) = core.with(|state| {
+            let timeout = match limit {
+                WaitLimit::Now => Some(Duration::ZERO),
+                WaitLimit::Unlimited => None,
+                WaitLimit::Until(at_ms) => {
+                    Some(Duration::from_millis(at_ms.saturating_sub(state.now_ms())))
+                }
+            };
+            let result = wait_once(state, timeout);
+            (result, !state.batch.is_empty())
+        });
+        match result {
+            // L21: an interrupted wait goes on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::system("poll", error)),
+            Ok(()) => {}
+        }
+        let over = match limit {
+            WaitLimit::Now => true,
+            WaitLimit::Until(at_ms) => core.with(|state| state.now_ms()) >= at_ms,
+            WaitLimit::Unlimited => false,
+        };
+        if served || over {
+            return Ok(());
+        }
+    }
+}
+
+/// One wait, and as many that don't block as bring full batches.
+fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
+    for _ in 0..FULL_WAITS {
+        state.outdate_time();
+        state.backend.wait(timeout)?;
+        if dispatch::harvest(state) < EVENTS_PER_WAIT {
+            break;
+        }
+        timeout = Some(Duration::ZERO);
+    }
+    Ok(())
+}
+
+/// How long the loop may block (L12–L16).
+fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
+    let busy = !may_block
+        || state.stop
+        || !state.batch.is_empty()
+        || !state.pending.is_empty()
+        || !state.closing.is_empty()
+        || !state.closing_now.is_empty()
+        || state.immediates.referenced() > 0
+        || state.watchers.is_idling()
+        || !state.is_alive();
+    if busy {
+        return WaitLimit::Now;
+    }
+    let mut until_ms = state.timers.next_expiry_ms();
+    if !state.stalled.is_empty() {
+        until_ms =
+            Some(until_ms.map_or(state.stalled_until_ms, |at| at.min(state.stalled_until_ms)));
+    }
+    match until_ms {
+        Some(at_ms) => WaitLimit::Until(at_ms),
+        None => WaitLimit::Unlimited,
+    }
+}
+
+/// For embedding: how long another loop may wait for this one's descriptor (E2).
+pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
+    if !state.ready.is_empty() {
+        return Some(Duration::ZERO);
+    }
+    match wait_limit(state, true) {
+        WaitLimit::Now => Some(Duration::ZERO),
+        WaitLimit::Unlimited => None,
+        WaitLimit::Until(at_ms) => {
+            let now_ms = state.update_time();
+            Some(Duration::from_millis(at_ms.saturating_sub(now_ms)))
+        }
+    }
+}

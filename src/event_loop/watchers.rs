@@ -1,0 +1,307 @@
+//! Idle, prepare and check watchers: libuv's hooks into the turn (I1–I4).
+
+use std::collections::VecDeque;
+use std::panic::Location;
+
+use slab::Slab;
+
+use super::core::Core;
+use super::handle::{Id, Watcher};
+use super::table;
+use crate::ground::error::Result;
+
+/// When a watcher runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WatcherKind {
+    /// Before the prepare watchers; keeps every wait from blocking (I4).
+    Idle,
+    /// Right before the wait.
+    Prepare,
+    /// After the wait, behind the immediates.
+    Check,
+}
+
+/// A watcher's callback.
+pub(crate) type WatcherCall = Box<dyn FnMut(Watcher)>;
+
+/// The watchers of a loop.
+pub(crate) struct Watchers {
+    /// All of them, by key.
+    all: Slab<State>,
+    /// Those that were started, by kind, in the order in which they run next.
+    started: [VecDeque<Id>; 3],
+    /// The rest of the phase under way, by kind.
+    running: [VecDeque<Id>; 3],
+    /// Those that were started and are referenced.
+    referenced: usize,
+}
+
+/// One watcher.
+struct State {
+    serial: u64,
+    kind: WatcherKind,
+    /// Away while it runs.
+    call: Option<WatcherCall>,
+    started: bool,
+    referenced: bool,
+    origin: &'static Location<'static>,
+}
+
+impl Watchers {
+    pub(crate) fn new() -> Watchers {
+        Watchers {
+            all: Slab::new(),
+            started: Default::default(),
+            running: Default::default(),
+            referenced: 0,
+        }
+    }
+
+    /// How many hold the loop.
+    #[inline]
+    pub(crate) fn referenced(&self) -> usize {
+        self.referenced
+    }
+
+    /// Whether a wait must not block (L14).
+    pub(crate) fn is_idling(&self) -> bool {
+        !self.started[WatcherKind::Idle as usize].is_empty()
+    }
+
+    /// Makes a watcher and starts it.
+    pub(crate) fn add(
+        &mut self,
+        kind: WatcherKind,
+        call: WatcherCall,
+        origin: &'static Location<'static>,
+    ) -> Id {
+        let serial = table::next_serial();
+        let key = self.all.insert(State {
+            serial,
+            kind,
+            call: Some(call),
+            started: false,
+            referenced: true,
+            origin,
+        });
+        let id = Id {
+            key: u32::try_from(key).expect("fewer than 2^32 watchers"),
+            serial,
+        };
+        self.start(id);
+        id
+    }
+
+    /// Starts a watcher: at the front of its list (I1), so from the next turn on if its phase is
+    /// under way (I2).
+    pub(crate) fn start(&mut self, id: Id) {
+        let Some(watcher) = self.get(id) else { return };
+        if watcher.started {
+            return;
+        }
+        watcher.started = true;
+        let (kind, referenced) = (watcher.kind, watcher.referenced);
+        self.referenced += usize::from(referenced);
+        self.started[kind as usize].push_front(id);
+    }
+
+    /// Stops a watcher, at once: it does not run in the phase under way (I2).
+    pub(crate) fn stop(&mut self, id: Id) {
+        let Some(watcher) = self.get(id) else { return };
+        if !watcher.started {
+            return;
+        }
+        watcher.started = false;
+        let (kind, referenced) = (watcher.kind, watcher.referenced);
+        self.referenced -= usize::from(referenced);
+        for list in [&mut self.started, &mut self.running] {
+            list[kind as usize].retain(|other| *other != id);
+        }
+    }
+
+    /// Ends a watcher and hands its callback out, unless it is running.
+    pub(crate) fn close(&mut self, id: Id) -> Option<WatcherCall> {
+        self.stop(id);
+        self.get(id)?;
+        self.all.remove(id.key as usize).call
+    }
+
+    pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
+        let Some(watcher) = self.get(id) else { return };
+        if watcher.referenced == referenced {
+            return;
+        }
+        watcher.referenced = referenced;
+        if watcher.started {
+            match referenced {
+                true => self.referenced += 1,
+                false => self.referenced -= 1,
+            }
+        }
+    }
+
+    pub(crate) fn is_referenced(&mut self, id: Id) -> bool {
+        self.get(id).is_some_and(|watcher| watcher.referenced)
+    }
+
+    pub(crate) fn is_started(&mut self, id: Id) -> bool {
+        self.get(id).is_some_and(|watcher| watcher.started)
+    }
+
+    /// Every watcher: kind, whether it is started and referenced, and where it was made.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (WatcherKind, bool, bool, &'static Location<'static>)> {
+        self.all.iter().map(|(_, watcher)| {
+            (
+                watcher.kind,
+                watcher.started,
+                watcher.referenced,
+                watcher.origin,
+            )
+        })
+    }
+
+    pub(crate) fn take_all(&mut self) -> Vec<Option<WatcherCall>> {
+        let all = std::mem::replace(self, Watchers::new()).all;
+        all.into_iter().map(|(_, watcher)| watcher.call).collect()
+    }
+
+    fn get(&mut self, id: Id) -> Option<&mut State> {
+        self.all
+            .get_mut(id.key as usize)
+            .filter(|watcher| watcher.serial == id.serial)
+    }
+
+    /// Begins a phase. What an earlier one has left comes first.
+    fn begin(&mut self, kind: WatcherKind) -> bool {
+        let kind = kind as usize;
+        if self.running[kind].is_empty() {
+            std::mem::swap(&mut self.running[kind], &mut self.started[kind]);
+        }
+        !self.running[kind].is_empty()
+    }
+
+    /// The next watcher of the phase, back at the end of its list, and its callback.
+    fn next(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
+        let id = self.running[kind as usize].pop_front()?;
+        self.started[kind as usize].push_back(id);
+        let call = self.get(id)?.call.take();
+        Some((id, call))
+    }
+
+    /// Puts a callback back that has run, or hands it out if its watcher is gone.
+    fn put_back(&mut self, id: Id, call: Option<WatcherCall>) -> Option<WatcherCall> {
+        match self.get(id) {
+            Some(watcher) => {
+                watcher.call = call;
+                None
+            }
+            None => call,
+        }
+    }
+}
+
+/// A phase of watchers: each that was started is a loop callback.
+pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
+    if !core.with(|state| state.watchers.begin(kind)) {
+        return Ok(());
+    }
+    while let Some((id, call)) = core.with(|state| state.watchers.next(kind)) {
+        let watcher = Watcher(core.raw(id));
+        core.callback(|core| {
+            let mut running = Running { core, id, call };
+            if let Some(call) = &mut running.call {
+                call(watcher);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// A watcher whose callback runs; puts it back, also when it panics.
+struct Running<'a> {
+    core: &'a Core,
+    id: Id,
+    call: Option<WatcherCall>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let call = self.call.take();
+        let dead = self
+            .core
+            .with(|state| state.watchers.put_back(self.id, call));
+        drop(dead);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(watchers: &mut Watchers) -> Id {
+        watchers.add(WatcherKind::Idle, Box::new(|_| {}), Location::caller())
+    }
+
+    fn run(watchers: &mut Watchers, mut during: impl FnMut(&mut Watchers, Id)) -> Vec<Id> {
+        let mut order = Vec::new();
+        watchers.begin(WatcherKind::Idle);
+        while let Some((id, call)) = watchers.next(WatcherKind::Idle) {
+            order.push(id);
+            during(watchers, id);
+            watchers.put_back(id, call);
+        }
+        order
+    }
+
+    #[test]
+    fn i1_the_last_started_goes_first_then_the_order_is_stable() {
+        let mut watchers = Watchers::new();
+        let (a, b, c) = (add(&mut watchers), add(&mut watchers), add(&mut watchers));
+        assert_eq!(run(&mut watchers, |_, _| {}), [c, b, a]);
+        assert_eq!(run(&mut watchers, |_, _| {}), [c, b, a]);
+    }
+
+    #[test]
+    fn i2_started_in_its_own_phase_runs_in_the_next_turn_at_the_front() {
+        let mut watchers = Watchers::new();
+        let a = add(&mut watchers);
+        let mut added = None;
+        let order = run(&mut watchers, |watchers, _| added = Some(add(watchers)));
+        assert_eq!(order, [a]);
+        assert_eq!(run(&mut watchers, |_, _| {}), [added.unwrap(), a]);
+    }
+
+    #[test]
+    fn i2_stopped_or_closed_in_its_own_phase_does_not_run() {
+        let mut watchers = Watchers::new();
+        let (a, b, c) = (add(&mut watchers), add(&mut watchers), add(&mut watchers));
+        let order = run(&mut watchers, |watchers, id| {
+            if id == c {
+                watchers.stop(b);
+                watchers.close(a);
+            }
+        });
+        assert_eq!(order, [c]);
+        assert_eq!(watchers.referenced(), 1);
+        watchers.start(b);
+        assert_eq!(run(&mut watchers, |_, _| {}), [b, c]);
+    }
+
+    #[test]
+    fn a_watcher_holds_the_loop_while_it_is_started_and_referenced() {
+        let mut watchers = Watchers::new();
+        let a = add(&mut watchers);
+        assert_eq!(watchers.referenced(), 1);
+        watchers.set_referenced(a, false);
+        assert_eq!(watchers.referenced(), 0);
+        watchers.stop(a);
+        watchers.set_referenced(a, true);
+        assert_eq!(watchers.referenced(), 0);
+        watchers.start(a);
+        assert_eq!(watchers.referenced(), 1);
+        assert!(watchers.close(a).is_some());
+        assert_eq!(watchers.referenced(), 0);
+    }
+}

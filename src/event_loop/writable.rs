@@ -1,0 +1,474 @@
+//! The writable side of a socket: Node's Writable, as far as a socket uses it.
+//!
+//! A write on an idle socket goes to the kernel at once. What the kernel refuses is **in flight**
+//! until it takes it, and what is written meanwhile waits behind. The names of Node's functions
+//! stand beside what mirrors them.
+
+use std::io::{self, IoSlice};
+
+use super::entry::{Entry, Stream, flag};
+use super::handle::Id;
+use super::state::{Dead, State};
+use super::task::{SocketEvent, Task};
+use crate::backend::ready;
+use crate::ground::chunk::Chunk;
+use crate::ground::error::{Completion, Error};
+use crate::ground::write_queue::MAX_SLICES;
+
+/// Vectored writes of one socket in one turn. As the 32 reads (N11) it keeps a fast peer with a
+/// long queue from holding up the others; 32 calls of 64 buffers are more than any socket buffer.
+const WRITE_BUDGET: u32 = 32;
+
+/// What the kernel did with a write on an idle socket.
+enum Attempt {
+    /// Took all of it.
+    Whole,
+    /// Took so many bytes; the socket is full.
+    Part(usize),
+    /// Refused with an error.
+    Failed(io::Error),
+}
+
+impl State {
+    /// `write`. Returns false if the caller had better wait for 'drain', or if it failed.
+    pub(crate) fn write(
+        &mut self,
+        id: Id,
+        chunk: &mut Chunk<'_>,
+        mut done: Option<Completion>,
+    ) -> bool {
+        let Some(stream) = self.stream(id) else {
+            self.complete_later(done, Err(Error::handle_gone));
+            return false;
+        };
+        if stream
+            .common
+            .flags
+            .all(flag::WRITE_AFTER_FIN | flag::ENDING)
+        {
+            let error = Error::library("EPIPE", "This socket has been ended by the other party");
+            self.complete_later(done.take(), Err(|| error.clone()));
+            self.destroy(id, Some(error));
+            return false;
+        }
+        self.write_or_fail(id, chunk, done).unwrap_or(false)
+    }
+
+    /// Node's _write: the part that `write` and `end` have in common.
+    fn write_or_fail(
+        &mut self,
+        id: Id,
+        chunk: &mut Chunk<'_>,
+        done: Option<Completion>,
+    ) -> Result<bool, Error> {
+        let State {
+            entries,
+            backend,
+            live,
+            ticks,
+            ..
+        } = self;
+        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            unreachable!("looked up by the caller");
+        };
+        let flags = stream.common.flags;
+        if flags.any(flag::ENDING | flag::DESTROYED) {
+            let error = match flags.any(flag::ENDING) {
+                true => Error::library("ERR_STREAM_WRITE_AFTER_END", "write after end"),
+                false => destroyed_before("write"),
+            };
+            self.complete_later(done, Err(|| error.clone()));
+            self.destroy(id, Some(error.clone()));
+            return Err(error);
+        }
+        let length = chunk.as_slice().len();
+        if flags.any(flag::WRITING | flag::ERRORED) {
+            let rest = chunk.take_rest(0);
+            stream.extra().writes.push_buffered(rest, length, done);
+        } else {
+            stream.bytes_dispatched += length as u64;
+            match attempt(backend, stream, chunk.as_slice()) {
+                Attempt::Whole => {
+                    let flags = &mut stream.common.flags;
+                    let pending = flags.any(flag::AFTER_WRITE_PENDING);
+                    if done.is_some() || (flags.any(flag::NEED_DRAIN) && !pending) {
+                        flags.set(flag::AFTER_WRITE_PENDING);
+                        ticks.push(Task::AfterWrite(id, done));
+                    }
+                }
+                Attempt::Part(taken) => {
+                    stream.ready &= !ready::WRITABLE;
+                    stream.common.flags.set(flag::WRITING);
+                    live.requests += 1;
+                    let rest = chunk.take_rest(taken);
+                    stream.extra().writes.push_in_flight(rest, length, done);
+                }
+                Attempt::Failed(error) => {
+                    let error = Error::system("write", error);
+                    stream.fail(&error);
+                    ticks.push(Task::WriteError(id, error, done));
+                }
+            }
+        }
+        let waiting = stream.write_length();
+        let below_mark = waiting < stream.write_mark as usize || waiting == 0;
+        if !below_mark {
+            stream.common.flags.set(flag::NEED_DRAIN);
+        }
+        Ok(below_mark && !stream.common.flags.any(flag::ERRORED))
+    }
+
+    /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
+    /// anybody; the callbacks become steps of the present loop callback.
+    pub(crate) fn flush_queue(&mut self, id: Id) {
+        for _ in 0..WRITE_BUDGET {
+            let State {
+                entries,
+                backend,
+                live,
+                steps,
+                graveyard,
+                ..
+            } = self;
+            let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+                return;
+            };
+            let (Some(io), Some(extra)) = (&stream.io, &mut stream.extra) else {
+                return;
+            };
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = extra.writes.slices(&mut slices);
+            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            let taken = match backend.write_vectored(io, &slices[..filled]) {
+                Ok(taken) => taken,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.ready &= !ready::WRITABLE;
+                    return;
+                }
+                Err(error) => {
+                    let error = Error::system("write", error);
+                    self.fail_in_flight(id, error, true);
+                    return;
+                }
+            };
+            let mut completed = Vec::new();
+            let handed_down = extra.writes.advance(taken, |written| {
+                graveyard.push(Dead::Chunk(written.buffer));
+                completed.extend(written.done);
+            });
+            stream.bytes_dispatched += handed_down as u64;
+            let emptied = extra.writes.is_empty();
+            if emptied {
+                stream.common.flags.clear(flag::WRITING);
+                live.requests -= 1;
+                if stream.owes_drain() {
+                    stream.common.flags.clear(flag::NEED_DRAIN);
+                    // Before the callbacks of the writes that it drained (N182).
+                    steps.push_back(Task::Emit(id, SocketEvent::Drain));
+                }
+            }
+            steps.extend(
+                completed
+                    .into_iter()
+                    .map(|done| Task::Complete(done, Ok(()))),
+            );
+            if emptied {
+                steps.push_back(Task::AfterWrites(id));
+                return;
+            }
+            if taken < offered {
+                stream.ready &= !ready::WRITABLE;
+                return;
+            }
+        }
+    }
+
+    /// The tick behind a write that the kernel took at once (afterWrite).
+    pub(crate) fn after_write(&mut self, id: Id, done: Option<Completion>) {
+        if let Some(stream) = self.stream(id) {
+            stream.common.flags.clear(flag::AFTER_WRITE_PENDING);
+            if stream.owes_drain() {
+                stream.common.flags.clear(flag::NEED_DRAIN);
+                self.steps.push_back(Task::Emit(id, SocketEvent::Drain));
+            }
+        }
+        // Called with success even if the socket was destroyed meanwhile: the kernel has it (N132).
+        self.steps
+            .extend(done.map(|done| Task::Complete(done, Ok(()))));
+        self.steps.push_back(Task::AfterWrites(id));
+    }
+
+    /// What follows the callbacks of writes.
+    pub(crate) fn after_writes(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = stream.common.flags;
+        if flags.any(flag::DESTROYED) {
+            self.error_buffer(id);
+        }
+        if flags.any(flag::ENDING) {
+            self.finish_maybe(id);
+        }
+    }
+
+    /// Fails everything in flight, then what waits behind it. The socket is destroyed if it is not.
+    pub(crate) fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
+        let State {
+            entries,
+            live,
+            steps,
+            graveyard,
+            ..
+        } = self;
+        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            return;
+        };
+        if !stream.common.flags.any(flag::WRITING) {
+            return;
+        }
+        stream.common.flags.clear(flag::WRITING);
+        live.requests -= 1;
+        stream.fail(&error);
+        for written in stream.extra().writes.take_in_flight() {
+            graveyard.push(Dead::Chunk(written.buffer));
+            steps.extend(
+                written
+                    .done
+                    .map(|done| Task::Complete(done, Err(error.clone()))),
+            );
+        }
+        steps.push_back(Task::ErrorBuffer(id));
+        if destroy {
+            steps.push_back(Task::Destroy(id, error));
+        }
+    }
+
+    /// Fails the writes that wait behind those in flight, and the completions of `end`
+    /// (errorBuffer). Those in flight, if any, are cancelled in the closing phase.
+    pub(crate) fn error_buffer(&mut self, id: Id) {
+        let State {
+            entries,
+            steps,
+            graveyard,
+            ..
+        } = self;
+        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            return;
+        };
+        if stream.common.serial != id.serial || stream.common.flags.any(flag::WRITING) {
+            return;
+        }
+        let Some(extra) = &mut stream.extra else {
+            return;
+        };
+        let errored = extra.errored.clone();
+        let reason = |call| errored.clone().unwrap_or_else(|| destroyed_before(call));
+        let mut tasks = Vec::new();
+        for written in extra.writes.take_buffered() {
+            graveyard.push(Dead::Chunk(written.buffer));
+            tasks.extend(
+                written
+                    .done
+                    .map(|done| Task::Complete(done, Err(reason("write")))),
+            );
+        }
+        for done in std::mem::take(&mut extra.on_finished) {
+            tasks.push(Task::Complete(done, Err(reason("end"))));
+        }
+        // In front of what follows, as Node calls them at once.
+        for task in tasks.into_iter().rev() {
+            steps.push_front(task);
+        }
+    }
+
+    /// `end`: a last chunk if there is one, then no more.
+    pub(crate) fn end(&mut self, id: Id, chunk: Option<&mut Chunk<'_>>, done: Option<Completion>) {
+        if self.stream(id).is_none() {
+            self.complete_later(done, Err(Error::handle_gone));
+            return;
+        }
+        let mut failed = None;
+        if let Some(chunk) = chunk {
+            failed = self.write_or_fail(id, chunk, None).err();
+        }
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let flags = stream.common.flags;
+        if failed.is_some() {
+            // The write has reported it.
+        } else if flags.any(flag::DESTROYED) && !flags.any(flag::FINISHED) {
+            // Node forgets the callback here; ours are called exactly once.
+            failed = Some(destroyed_before("end"));
+        } else if !flags.any(flag::ENDING | flag::ERRORED) {
+            stream.common.flags.set(flag::ENDING);
+            self.finish_maybe(id);
+        } else if flags.any(flag::FINISHED) {
+            failed = Some(Error::library(
+                "ERR_STREAM_ALREADY_FINISHED",
+                "Cannot call end after a stream was finished",
+            ));
+        }
+        let Some(done) = done else { return };
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let errored = match stream.common.flags.any(flag::ERRORED) {
+            true => stream.extra().errored.clone(),
+            false => None,
+        };
+        match failed.or(errored) {
+            Some(error) => self.ticks.push(Task::Complete(done, Err(error))),
+            None => stream.extra().on_finished.push(done),
+        }
+    }
+
+    /// The tick after 'end': the peer has ended, so we do (endWritableNT).
+    pub(crate) fn end_writable(&mut self, id: Id) {
+        if self.stream(id).is_some_and(|stream| stream.is_writable()) {
+            self.end(id, None, None);
+        }
+    }
+
+    /// Asks for the half-close once everything is written (finishMaybe, prefinish). It happens
+    /// in the next pending phase (S4).
+    fn finish_maybe(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        if !stream.needs_finish() || stream.common.flags.any(flag::FINAL_CALLED) {
+            return;
+        }
+        stream
+            .common
+            .flags
+            .set(flag::FINAL_CALLED | flag::SHUTDOWN_PENDING);
+        self.live.requests += 1;
+        self.pending.push_back(id);
+    }
+
+    /// The half-close itself, and the tick that brings 'finish' (onFinish).
+    pub(crate) fn shut_down(&mut self, id: Id) {
+        let State {
+            entries,
+            backend,
+            live,
+            ticks,
+            ..
+        } = self;
+        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            return;
+        };
+        if stream.common.serial != id.serial || !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
+            return;
+        }
+        stream.common.flags.clear(flag::SHUTDOWN_PENDING);
+        live.requests -= 1;
+        if let Some(io) = &stream.io {
+            // Node's afterShutdown ignores its status: a peer that is gone shows in the read.
+            let _ = backend.shutdown(io);
+        }
+        if stream.needs_finish() {
+            ticks.push(Task::Finish(id));
+        }
+    }
+
+    /// The completions of `end`, then 'finish' (N120).
+    pub(crate) fn finish(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        stream.common.flags.set(flag::FINISHED);
+        let done = match &mut stream.extra {
+            Some(extra) => std::mem::take(&mut extra.on_finished),
+            None => Vec::new(),
+        };
+        self.steps
+            .extend(done.into_iter().map(|done| Task::Complete(done, Ok(()))));
+        self.steps.push_back(Task::Emit(id, SocketEvent::Finish));
+        self.steps.push_back(Task::AfterFinish(id));
+    }
+
+    /// After 'finish': if the peer has ended too the socket closes (N126).
+    pub(crate) fn after_finish(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        if stream.common.flags.any(flag::END_EMITTED) {
+            self.destroy(id, None);
+        }
+    }
+
+    /// Has a completion called on the next tick. The error is made only if there is one.
+    pub(crate) fn complete_later(
+        &mut self,
+        done: Option<Completion>,
+        result: Result<(), impl FnOnce() -> Error>,
+    ) {
+        if let Some(done) = done {
+            let result = result.map_err(|make| make());
+            self.ticks.push(Task::Complete(done, result));
+        }
+    }
+}
+
+/// A write that failed at once: its callback, then what waits, then the socket (onwriteError).
+pub(crate) fn fail_write(state: &mut State, id: Id, error: Error, done: Option<Completion>) {
+    state
+        .steps
+        .extend(done.map(|done| Task::Complete(done, Err(error.clone()))));
+    state.steps.push_back(Task::ErrorBuffer(id));
+    state.steps.push_back(Task::Destroy(id, error));
+}
+
+impl Stream {
+    /// Whether 'drain' is due (N181, N183).
+    fn owes_drain(&self) -> bool {
+        let flags = self.common.flags;
+        flags.any(flag::NEED_DRAIN)
+            && !flags.any(flag::ENDING | flag::DESTROYED)
+            && self.write_length() == 0
+    }
+
+    /// Whether `end` was called and nothing stands before the half-close (needFinish).
+    fn needs_finish(&self) -> bool {
+        let flags = self.common.flags;
+        let prevented = flag::DESTROYED
+            | flag::FINISHED
+            | flag::WRITING
+            | flag::ERROR_EMITTED
+            | flag::CLOSE_EMITTED
+            | flag::ERRORED;
+        flags.any(flag::ENDING) && !flags.any(prevented) && self.write_length() == 0
+    }
+
+    /// Notes the first error.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.common.flags.set(flag::ERRORED);
+        self.extra().errored.get_or_insert_with(|| error.clone());
+    }
+}
+
+fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8]) -> Attempt {
+    let Some(io) = &stream.io else {
+        unreachable!("a socket that is not destroyed is open");
+    };
+    // An empty write is no system call (N180).
+    if bytes.is_empty() {
+        return Attempt::Whole;
+    }
+    match backend.write(io, bytes) {
+        Ok(taken) if taken == bytes.len() => Attempt::Whole,
+        Ok(taken) => Attempt::Part(taken),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Part(0),
+        Err(error) => Attempt::Failed(error),
+    }
+}
+
+fn destroyed_before(call: &str) -> Error {
+    Error::library(
+        "ERR_STREAM_DESTROYED",
+        &format!("Cannot call {call} after a stream was destroyed"),
+    )
+}

@@ -1,0 +1,356 @@
+//! The one error type.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use super::error_codes;
+
+/// What calls of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a completion receives: `Ok` when the thing was done, otherwise the reason.
+///
+/// It is called exactly once, while its loop lives.
+pub(crate) type Completion = Box<dyn FnOnce(Result<()>)>;
+
+/// An error with everything that Node tells about one.
+///
+/// It carries Node's [code](Error::code) (`ECONNREFUSED`, `ERR_SERVER_NOT_RUNNING` …), the
+/// [system call](Error::syscall) that failed, the [address](Error::address) and
+/// [port](Error::port) or the [host name](Error::hostname) it was about, and the `io::Error`
+/// beneath as its [source](StdError::source). It is one word wide and cheap to clone.
+///
+/// `Display` prints Node's message. `Debug`, which is what a `main` that returns an error
+/// shows, prints the message and the chain of causes.
+///
+/// ```
+/// use nodeloop::{net, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// let address = taken.local_addr().unwrap();
+///
+/// let lp = Loop::new()?;
+/// let server = net::create_server(&lp, |_| {});
+/// server.on_error(move |_, error| {
+///     assert_eq!(error.code(), Some("EADDRINUSE"));
+///     assert_eq!(error.syscall(), Some("listen"));
+///     assert_eq!(error.port(), Some(address.port()));
+///     assert_eq!(error.to_string(), format!("listen EADDRINUSE: address already in use {address}"));
+/// });
+/// server.listen(address)?;
+/// lp.run()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+/// What an error holds; shared by its clones.
+struct Inner {
+    /// Node's code; none for an error that the user made.
+    code: Option<&'static str>,
+    /// Node's message, without the code of a library error.
+    message: Box<str>,
+    /// The system call, as Node names it.
+    syscall: Option<&'static str>,
+    /// The address that the call was about.
+    address: Option<Box<str>>,
+    /// Its port.
+    port: Option<u16>,
+    /// The name that could not be resolved.
+    hostname: Option<Box<str>>,
+    /// What lies beneath.
+    source: Option<Source>,
+}
+
+/// The cause of an error.
+enum Source {
+    /// The operating system's answer.
+    Io(io::Error),
+    /// What a user gave to `destroy_with`.
+    User(Box<dyn StdError + Send + Sync>),
+}
+
+impl Error {
+    /// Node's code, such as `ECONNRESET` or `ERR_STREAM_WRITE_AFTER_END`. None for an error
+    /// that was made from a user's own.
+    pub fn code(&self) -> Option<&'static str> {
+        self.0.code
+    }
+
+    /// Node's message. [`Display`](fmt::Display) adds the code where the message does not
+    /// contain it.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The system call that failed, as Node names it (`listen`, `read`, `write`, `getaddrinfo` …).
+    pub fn syscall(&self) -> Option<&'static str> {
+        self.0.syscall
+    }
+
+    /// The address that the call was about.
+    pub fn address(&self) -> Option<&str> {
+        self.0.address.as_deref()
+    }
+
+    /// The port that the call was about.
+    pub fn port(&self) -> Option<u16> {
+        self.0.port
+    }
+
+    /// The host name that could not be resolved.
+    pub fn hostname(&self) -> Option<&str> {
+        self.0.hostname.as_deref()
+    }
+
+    /// The operating system's number for this error, if it came from there.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match &self.0.source {
+            Some(Source::Io(error)) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// A user's error that was handed to `destroy_with`, to look inside.
+    ///
+    /// ```
+    /// let error = nodeloop::Error::new("tea".parse::<u8>().unwrap_err());
+    /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// ```
+    pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
+        match &self.0.source {
+            Some(Source::User(error)) => error.downcast_ref(),
+            Some(Source::Io(error)) => (error as &(dyn StdError + 'static)).downcast_ref(),
+            None => None,
+        }
+    }
+
+    /// Wraps an error of your own, as `destroy_with` does with what it is given. An `Error`
+    /// stays what it is.
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        match error.into().downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error(Arc::new(Inner {
+                message: error.to_string().into(),
+                source: Some(Source::User(error)),
+                ..Inner::empty()
+            })),
+        }
+    }
+
+    /// A library error: `ERR_…` with Node's message.
+    pub(crate) fn library(code: &'static str, message: &str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: message.into(),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A failed system call without further details: Node's ErrnoException.
+    pub(crate) fn system(syscall: &'static str, error: io::Error) -> Error {
+        let (code, _) = error_codes::name(&error);
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("{syscall} {code}").into(),
+            syscall: Some(syscall),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A write or shutdown that was cut short by `destroy`.
+    pub(crate) fn canceled(syscall: &'static str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some("ECANCELED"),
+            message: format!("{syscall} ECANCELED").into(),
+            syscall: Some(syscall),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A failed `listen`: Node's UVExceptionWithHostPort.
+    pub(crate) fn listen(error: io::Error, address: &str, port: u16) -> Error {
+        let (code, text) = error_codes::name(&error);
+        let details = if port > 0 {
+            format!("{address}:{port}")
+        } else {
+            address.to_string()
+        };
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("listen {code}: {text} {details}").into(),
+            syscall: Some("listen"),
+            address: Some(address.into()),
+            port: (port > 0).then_some(port),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A host that is no IP literal.
+    pub(crate) fn names_not_supported(hostname: &str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some("ENOTFOUND"),
+            message: format!(
+                "getaddrinfo ENOTFOUND {hostname} (host names are not supported yet: give an IP address)"
+            )
+            .into(),
+            syscall: Some("getaddrinfo"),
+            hostname: Some(hostname.into()),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A call that returns a `Result`, or a completion, on a handle whose object is gone.
+    pub(crate) fn handle_gone() -> Error {
+        Error::library("ERR_HANDLE_GONE", "The object of this handle is gone.")
+    }
+}
+
+impl Inner {
+    fn empty() -> Inner {
+        Inner {
+            code: None,
+            message: "".into(),
+            syscall: None,
+            address: None,
+            port: None,
+            hostname: None,
+            source: None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.code {
+            Some(code) if self.0.syscall.is_none() => write!(f, "[{code}] {}", self.0.message),
+            _ => f.write_str(&self.0.message),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            // A user's error is its own message: do not print it twice.
+            let text = error.to_string();
+            if text != *self.0.message {
+                write!(f, "\n  caused by: {text}")?;
+            }
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.source {
+            Some(Source::Io(error)) => Some(error),
+            Some(Source::User(error)) => Some(&**error),
+            None => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the kind that the operating system's error had; the error itself is inside.
+    fn from(error: Error) -> io::Error {
+        let kind = match &error.0.source {
+            Some(Source::Io(error)) => error.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+impl From<io::Error> for Error {
+    /// Any `io::Error`, so that `?` works in a `main` that returns [`Result`]. An [`Error`]
+    /// that went through `io::Error` comes back as itself.
+    fn from(error: io::Error) -> Error {
+        if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            if let Some(Ok(inner)) = error.into_inner().map(|inner| inner.downcast::<Error>()) {
+                return *inner;
+            }
+            unreachable!("checked to hold an Error");
+        }
+        let code = error
+            .raw_os_error()
+            .is_some()
+            .then(|| error_codes::name(&error).0);
+        Error(Arc::new(Inner {
+            code,
+            message: error.to_string().into(),
+            // Printed without its code in front, since the system's text stands in its place.
+            syscall: code.is_some().then_some("io"),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_and_shareable() {
+        fn shareable<T: Clone + Send + Sync + 'static>() {}
+        shareable::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn listen_errors_print_as_node_prints_them() {
+        let error = Error::listen(io::ErrorKind::AddrInUse.into(), "::", 40000);
+        assert_eq!(
+            error.to_string(),
+            "listen EADDRINUSE: address already in use :::40000"
+        );
+        assert_eq!(error.port(), Some(40000));
+        let error = Error::listen(io::ErrorKind::AddrNotAvailable.into(), "9.9.9.9", 0);
+        assert_eq!(
+            error.to_string(),
+            "listen EADDRNOTAVAIL: address not available 9.9.9.9"
+        );
+        assert_eq!(error.port(), None);
+    }
+
+    #[test]
+    fn debug_shows_the_chain() {
+        let error = Error::system("read", io::Error::from_raw_os_error(104));
+        let text = format!("{error:?}");
+        assert!(text.starts_with("read ECONNRESET\n  caused by: "), "{text}");
+    }
+
+    #[test]
+    fn a_library_error_shows_its_code() {
+        let error = Error::library("ERR_SERVER_NOT_RUNNING", "Server is not running.");
+        assert_eq!(
+            error.to_string(),
+            "[ERR_SERVER_NOT_RUNNING] Server is not running."
+        );
+        assert_eq!(error.message(), "Server is not running.");
+    }
+
+    #[test]
+    fn a_users_error_keeps_its_type_and_an_error_stays_itself() {
+        let parse = "x".parse::<u8>().unwrap_err();
+        let error = Error::new(parse.clone());
+        assert_eq!(error.downcast_ref(), Some(&parse));
+        assert_eq!(error.code(), None);
+        assert_eq!(format!("{error:?}"), parse.to_string());
+
+        let again = Error::new(Error::library("ERR_X", "x"));
+        assert_eq!(again.code(), Some("ERR_X"));
+        let through_io = Error::from(io::Error::from(again));
+        assert_eq!(through_io.code(), Some("ERR_X"));
+    }
+}

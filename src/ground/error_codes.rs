@@ -1,0 +1,109 @@
+//! The names and texts that libuv gives to the operating system's errors.
+
+use std::io::{self, ErrorKind};
+
+/// Code and text for an error that has no name in libuv's table.
+const UNKNOWN: (&str, &str) = ("UNKNOWN", "unknown error");
+
+/// What libuv calls `error`: its code (`ECONNREFUSED`) and its text (`connection refused`).
+///
+/// The kind is asked first, since std maps it on every platform; the number decides what std
+/// has no stable kind for.
+pub(crate) fn name(error: &io::Error) -> (&'static str, &'static str) {
+    by_kind(error.kind())
+        .or_else(|| error.raw_os_error().and_then(by_number))
+        .unwrap_or(UNKNOWN)
+}
+
+fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        ErrorKind::AddrInUse => ("EADDRINUSE", "address already in use"),
+        ErrorKind::AddrNotAvailable => ("EADDRNOTAVAIL", "address not available"),
+        ErrorKind::AlreadyExists => ("EEXIST", "file already exists"),
+        ErrorKind::BrokenPipe => ("EPIPE", "broken pipe"),
+        ErrorKind::ConnectionAborted => ("ECONNABORTED", "software caused connection abort"),
+        ErrorKind::ConnectionRefused => ("ECONNREFUSED", "connection refused"),
+        ErrorKind::ConnectionReset => ("ECONNRESET", "connection reset by peer"),
+        ErrorKind::HostUnreachable => ("EHOSTUNREACH", "host is unreachable"),
+        ErrorKind::Interrupted => ("EINTR", "interrupted system call"),
+        ErrorKind::InvalidInput => ("EINVAL", "invalid argument"),
+        ErrorKind::NetworkDown => ("ENETDOWN", "network is down"),
+        ErrorKind::NetworkUnreachable => ("ENETUNREACH", "network is unreachable"),
+        ErrorKind::NotConnected => ("ENOTCONN", "socket is not connected"),
+        ErrorKind::NotFound => ("ENOENT", "no such file or directory"),
+        ErrorKind::OutOfMemory => ("ENOMEM", "not enough memory"),
+        ErrorKind::TimedOut => ("ETIMEDOUT", "connection timed out"),
+        ErrorKind::Unsupported => ("ENOTSUP", "operation not supported on socket"),
+        ErrorKind::WouldBlock => ("EAGAIN", "resource temporarily unavailable"),
+        _ => return None,
+    })
+}
+
+/// Numbers whose kind std does not tell apart (EACCES and EPERM share one) or leaves unstable.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
+    Some(match number {
+        1 => ("EPERM", "operation not permitted"),
+        5 => ("EIO", "i/o error"),
+        9 => ("EBADF", "bad file descriptor"),
+        13 => ("EACCES", "permission denied"),
+        19 => ("ENODEV", "no such device"),
+        23 => ("ENFILE", "file table overflow"),
+        24 => ("EMFILE", "too many open files"),
+        28 => ("ENOSPC", "no space left on device"),
+        71 => ("EPROTO", "protocol error"),
+        88 => ("ENOTSOCK", "socket operation on non-socket"),
+        89 => ("EDESTADDRREQ", "destination address required"),
+        90 => ("EMSGSIZE", "message too long"),
+        92 => ("ENOPROTOOPT", "protocol not available"),
+        93 => ("EPROTONOSUPPORT", "protocol not supported"),
+        97 => ("EAFNOSUPPORT", "address family not supported"),
+        105 => ("ENOBUFS", "no buffer space available"),
+        106 => ("EISCONN", "socket is already connected"),
+        108 => ("ESHUTDOWN", "cannot send after transport endpoint shutdown"),
+        114 => ("EALREADY", "connection already in progress"),
+        125 => ("ECANCELED", "operation canceled"),
+        _ => return None,
+    })
+}
+
+/// Elsewhere the few numbers that every Unix shares.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
+    if !cfg!(unix) {
+        return None;
+    }
+    Some(match number {
+        1 => ("EPERM", "operation not permitted"),
+        9 => ("EBADF", "bad file descriptor"),
+        13 => ("EACCES", "permission denied"),
+        23 => ("ENFILE", "file table overflow"),
+        24 => ("EMFILE", "too many open files"),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_libuvs_names() {
+        let error = io::Error::from(ErrorKind::ConnectionReset);
+        assert_eq!(name(&error), ("ECONNRESET", "connection reset by peer"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn numbers_decide_where_a_kind_is_shared() {
+        assert_eq!(name(&io::Error::from_raw_os_error(13)).0, "EACCES");
+        assert_eq!(name(&io::Error::from_raw_os_error(1)).0, "EPERM");
+        assert_eq!(name(&io::Error::from_raw_os_error(24)).0, "EMFILE");
+        assert_eq!(name(&io::Error::from_raw_os_error(98)).0, "EADDRINUSE");
+    }
+
+    #[test]
+    fn what_has_no_name_is_unknown() {
+        assert_eq!(name(&io::Error::other("odd")), UNKNOWN);
+    }
+}

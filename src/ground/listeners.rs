@@ -1,0 +1,308 @@
+//! Listener slots: who is called when an event is emitted.
+//!
+//! An emission takes the listeners **out** of their slot, calls them while nothing of the loop
+//! is borrowed, and puts them back. What is added or removed meanwhile is noted in the slot and
+//! merged when they return. So a listener may add, remove and replace listeners, itself
+//! included, and one that panics is put back by whoever holds the [`Taken`].
+
+/// Names one registration of a listener, for `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(crate) u32);
+
+/// One registered listener.
+pub(crate) struct Listener<F: ?Sized> {
+    /// What is called.
+    pub(crate) call: Box<F>,
+    /// The registration.
+    pub(crate) id: ListenerId,
+    /// Whether it is removed before its first call.
+    pub(crate) once: bool,
+}
+
+/// The listeners of one event of one object. Three words wide.
+#[derive(Default)]
+pub(crate) enum Slot<F: ?Sized> {
+    /// Nobody listens.
+    #[default]
+    Empty,
+    /// One listener: the ordinary case, without a further allocation.
+    One(Listener<F>),
+    /// Several, in the order of their registration. Boxed, so that a slot stays small.
+    #[allow(clippy::box_collection, reason = "one word instead of three")]
+    Many(Box<Vec<Listener<F>>>),
+    /// Taken out by an emission; what was asked for meanwhile.
+    Out(Option<Box<Changes<F>>>),
+}
+
+/// What happened to a slot while its listeners were out.
+pub(crate) struct Changes<F: ?Sized> {
+    /// New listeners, for the next emission (N16).
+    added: Vec<Listener<F>>,
+    /// Registrations that end when their listeners come back. They still run (N16).
+    removed: Vec<ListenerId>,
+}
+
+/// The listeners of a running emission.
+pub(crate) enum Taken<F: ?Sized> {
+    /// One listener.
+    One(Listener<F>),
+    /// Several, in the order of their registration.
+    Many(Vec<Listener<F>>),
+}
+
+impl<F: ?Sized> Slot<F> {
+    /// Whether nobody listens. A slot whose listeners are out has listeners.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        matches!(self, Slot::Empty)
+    }
+
+    /// Adds a listener behind the others.
+    pub(crate) fn add(&mut self, listener: Listener<F>) {
+        match self {
+            Slot::Empty => *self = Slot::One(listener),
+            Slot::One(_) => {
+                let Slot::One(first) = std::mem::take(self) else {
+                    unreachable!("matched above");
+                };
+                *self = Slot::Many(Box::new(vec![first, listener]));
+            }
+            Slot::Many(listeners) => listeners.push(listener),
+            Slot::Out(changes) => Changes::of(changes).added.push(listener),
+        }
+    }
+
+    /// Removes a listener. It is handed back, to be dropped where nothing is borrowed; one that
+    /// is out at the moment is dropped when it comes back.
+    pub(crate) fn remove(&mut self, id: ListenerId) -> Option<Listener<F>> {
+        match self {
+            Slot::Empty => None,
+            Slot::One(listener) if listener.id == id => match std::mem::take(self) {
+                Slot::One(listener) => Some(listener),
+                _ => unreachable!("matched above"),
+            },
+            Slot::One(_) => None,
+            Slot::Many(listeners) => {
+                let at = listeners.iter().position(|listener| listener.id == id)?;
+                let removed = listeners.remove(at);
+                if listeners.is_empty() {
+                    *self = Slot::Empty;
+                }
+                Some(removed)
+            }
+            Slot::Out(changes) => {
+                let changes = Changes::of(changes);
+                match changes.added.iter().position(|listener| listener.id == id) {
+                    Some(at) => Some(changes.added.remove(at)),
+                    None => {
+                        changes.removed.push(id);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the listeners out for an emission. None if there are none, or if they are out.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Taken<F>> {
+        if matches!(self, Slot::Empty | Slot::Out(_)) {
+            return None;
+        }
+        match std::mem::replace(self, Slot::Out(None)) {
+            Slot::One(listener) => Some(Taken::One(listener)),
+            Slot::Many(listeners) => Some(Taken::Many(*listeners)),
+            Slot::Empty | Slot::Out(_) => unreachable!("checked above"),
+        }
+    }
+
+    /// Puts the listeners of an emission back, without those that were removed meanwhile or were
+    /// there for one emission. Returns what is to be dropped, where nothing is borrowed.
+    #[inline]
+    pub(crate) fn put_back(&mut self, taken: Taken<F>) -> Vec<Listener<F>> {
+        match (taken, &mut *self) {
+            // The ordinary case: one listener, and nothing happened to it.
+            (Taken::One(listener), Slot::Out(None)) if !listener.once => {
+                *self = Slot::One(listener);
+                Vec::new()
+            }
+            (taken, Slot::Out(_)) => self.merge(taken),
+            // The object began a new life with new listeners: the old ones are gone.
+            (taken, _) => taken.into_vec(),
+        }
+    }
+
+    #[cold]
+    fn merge(&mut self, taken: Taken<F>) -> Vec<Listener<F>> {
+        let Slot::Out(changes) = std::mem::take(self) else {
+            unreachable!("only called with the listeners out");
+        };
+        let (added, removed) = match changes {
+            Some(changes) => (changes.added, changes.removed),
+            None => (Vec::new(), Vec::new()),
+        };
+        let mut dead = Vec::new();
+        for listener in taken.into_vec() {
+            if listener.once || removed.contains(&listener.id) {
+                dead.push(listener);
+            } else {
+                self.add(listener);
+            }
+        }
+        for listener in added {
+            self.add(listener);
+        }
+        dead
+    }
+}
+
+impl<F: ?Sized> Changes<F> {
+    fn of(changes: &mut Option<Box<Changes<F>>>) -> &mut Changes<F> {
+        changes.get_or_insert_with(|| {
+            Box::new(Changes {
+                added: Vec::new(),
+                removed: Vec::new(),
+            })
+        })
+    }
+}
+
+impl<F: ?Sized> Taken<F> {
+    /// Calls every listener, in the order of registration.
+    #[inline]
+    pub(crate) fn each(&mut self, mut call: impl FnMut(&mut F)) {
+        match self {
+            Taken::One(listener) => call(&mut listener.call),
+            Taken::Many(listeners) => {
+                for listener in listeners {
+                    call(&mut listener.call);
+                }
+            }
+        }
+    }
+
+    fn into_vec(self) -> Vec<Listener<F>> {
+        match self {
+            Taken::One(listener) => vec![listener],
+            Taken::Many(listeners) => listeners,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Tested = Slot<dyn FnMut(&mut Vec<u32>)>;
+
+    fn listener(id: u32, once: bool) -> Listener<dyn FnMut(&mut Vec<u32>)> {
+        Listener {
+            call: Box::new(move |log: &mut Vec<u32>| log.push(id)),
+            id: ListenerId(id),
+            once,
+        }
+    }
+
+    fn emit(slot: &mut Tested, log: &mut Vec<u32>, during: impl FnOnce(&mut Tested)) {
+        let Some(mut taken) = slot.take() else { return };
+        taken.each(|call| call(log));
+        during(slot);
+        drop(slot.put_back(taken));
+    }
+
+    fn order(slot: &mut Tested) -> Vec<u32> {
+        let mut log = Vec::new();
+        emit(slot, &mut log, |_| {});
+        log
+    }
+
+    #[test]
+    fn three_words() {
+        assert_eq!(size_of::<Tested>(), 3 * size_of::<usize>());
+    }
+
+    #[test]
+    fn n16_called_in_the_order_of_registration() {
+        let mut slot = Tested::Empty;
+        assert!(slot.is_empty());
+        for id in [3, 1, 2] {
+            slot.add(listener(id, false));
+        }
+        assert_eq!(order(&mut slot), [3, 1, 2]);
+        assert_eq!(order(&mut slot), [3, 1, 2]);
+    }
+
+    #[test]
+    fn n16_added_during_an_emission_runs_at_the_next_one() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        let mut log = Vec::new();
+        emit(&mut slot, &mut log, |slot| slot.add(listener(2, false)));
+        assert_eq!(log, [1]);
+        assert_eq!(order(&mut slot), [1, 2]);
+    }
+
+    #[test]
+    fn n16_removed_during_an_emission_still_runs_then_is_gone() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        slot.add(listener(2, false));
+        let mut log = Vec::new();
+        emit(&mut slot, &mut log, |slot| {
+            assert!(slot.remove(ListenerId(2)).is_none());
+        });
+        assert_eq!(log, [1, 2]);
+        assert_eq!(order(&mut slot), [1]);
+    }
+
+    #[test]
+    fn once_runs_once() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, true));
+        slot.add(listener(2, false));
+        assert_eq!(order(&mut slot), [1, 2]);
+        assert_eq!(order(&mut slot), [2]);
+    }
+
+    #[test]
+    fn replaced_while_it_runs_is_put_back_nowhere() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        emit(&mut slot, &mut Vec::new(), |slot| {
+            slot.remove(ListenerId(1));
+            slot.add(listener(2, false));
+        });
+        assert_eq!(order(&mut slot), [2]);
+    }
+
+    #[test]
+    fn added_and_removed_during_one_emission_never_runs() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        emit(&mut slot, &mut Vec::new(), |slot| {
+            slot.add(listener(2, false));
+            assert!(slot.remove(ListenerId(2)).is_some());
+        });
+        assert_eq!(order(&mut slot), [1]);
+    }
+
+    #[test]
+    fn removing_the_last_leaves_the_slot_empty() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        slot.add(listener(2, false));
+        assert!(slot.remove(ListenerId(9)).is_none());
+        assert!(slot.remove(ListenerId(1)).is_some());
+        assert!(slot.remove(ListenerId(2)).is_some());
+        assert!(slot.is_empty());
+    }
+
+    #[test]
+    fn a_slot_that_is_out_is_not_taken_again() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, false));
+        let taken = slot.take();
+        assert!(taken.is_some());
+        assert!(slot.take().is_none());
+    }
+}

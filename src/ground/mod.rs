@@ -1,0 +1,12 @@
+//! The ground floor: data structures and values that know nothing of the loop.
+//!
+//! Everything here is pure and is tested without a loop, a socket or a clock.
+
+pub(crate) mod chunk;
+pub(crate) mod error;
+pub(crate) mod error_codes;
+pub(crate) mod listeners;
+pub(crate) mod read_queue;
+pub(crate) mod tick_queue;
+pub(crate) mod timer_lists;
+pub(crate) mod write_queue;

@@ -1,0 +1,411 @@
+//! Timers in Node's own structure: a list per duration, a heap of lists, links in a slab.
+//!
+//! No other structure gives Node's order (N17–N36). All timers of one duration expire in the
+//! order in which they were started, so each duration has a list to whose end a timer is
+//! appended, and only the lists are ordered by expiry. Starting, refreshing and cancelling a timer
+//! of a duration in use is O(1); a new duration costs O(log lists). A list runs **all** its due
+//! timers before the next list is looked at (N22).
+//!
+//! Time is in whole milliseconds and is handed in: this file reads no clock. The names of Node's
+//! functions (`insert`, `unenroll`, `listOnTimeout`) stand beside what mirrors them.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+/// No timer, at the end of a chain of links.
+const NONE: u32 = u32::MAX;
+
+/// The timers of one loop, each with a `T`.
+pub(crate) struct TimerLists<T> {
+    /// The timers, by key.
+    timers: Slab<Timer<T>>,
+    /// The lists, by index.
+    lists: Slab<List>,
+    /// Which list a duration has.
+    by_duration: HashMap<u64, u32>,
+    /// The lists as a binary heap, the next to expire on top.
+    heap: Vec<u32>,
+    /// The id of the next list: equal expiries are taken in the order of ids.
+    next_list_id: u64,
+    /// Timers that hold the loop.
+    referenced: usize,
+}
+
+/// One timer.
+struct Timer<T> {
+    /// Tells this timer from an earlier one with the same key.
+    serial: u64,
+    /// The neighbours in its list.
+    previous: u32,
+    next: u32,
+    /// The list it waits in; [`NONE`] if it waits in none.
+    list: u32,
+    /// When it was started.
+    start_ms: u64,
+    /// Its duration.
+    duration_ms: u64,
+    /// Whether it starts again after it has fired.
+    repeats: bool,
+    /// Whether it would hold the loop (N59).
+    referenced: bool,
+    /// Where it is in its life.
+    state: TimerState,
+    /// What belongs to it.
+    value: T,
+}
+
+/// Where a timer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimerState {
+    /// It waits, or its callback is running.
+    Alive,
+    /// It has fired; `refresh` starts it again (N29).
+    Fired,
+    /// It was cleared, for good (N30).
+    Cleared,
+}
+
+/// The timers of one duration.
+struct List {
+    /// When it is looked at next. Not moved when its first timer is cleared (N22).
+    expiry_ms: u64,
+    /// Decides between equal expiries.
+    id: u64,
+    /// The duration.
+    duration_ms: u64,
+    /// The first to expire, and the last.
+    first: u32,
+    last: u32,
+    /// Where it stands in the heap.
+    position: usize,
+}
+
+impl<T> TimerLists<T> {
+    pub(crate) fn new() -> TimerLists<T> {
+        TimerLists {
+            timers: Slab::new(),
+            lists: Slab::new(),
+            by_duration: HashMap::new(),
+            heap: Vec::new(),
+            next_list_id: 0,
+            referenced: 0,
+        }
+    }
+
+    /// Whether no timer waits.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// How many timers hold the loop (N59).
+    #[inline]
+    pub(crate) fn referenced(&self) -> usize {
+        self.referenced
+    }
+
+    /// When the next list is to be looked at.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.heap
+            .first()
+            .map(|&list| self.lists[list as usize].expiry_ms)
+    }
+
+    /// Starts a timer at `now_ms`, referenced.
+    pub(crate) fn start(
+        &mut self,
+        serial: u64,
+        now_ms: u64,
+        duration_ms: u64,
+        repeats: bool,
+        value: T,
+    ) -> u32 {
+        let key = self.timers.insert(Timer {
+            serial,
+            previous: NONE,
+            next: NONE,
+            list: NONE,
+            start_ms: now_ms,
+            duration_ms,
+            repeats,
+            referenced: true,
+            state: TimerState::Alive,
+            value,
+        });
+        let key = u32::try_from(key).expect("fewer than 2^32 timers");
+        self.referenced += 1;
+        self.insert(key, now_ms);
+        key
+    }
+
+    /// The next timer that is due at `now_ms`, taken out of its list. Its callback is to be run,
+    /// then [`after_callback`](Self::after_callback) called. `now_ms` must stay the same until
+    /// this has returned None: a timer that is started meanwhile is never due (N23).
+    pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<u32> {
+        // Node's processTimers and listOnTimeout in one.
+        loop {
+            let index = *self.heap.first()?;
+            let list = &mut self.lists[index as usize];
+            if list.expiry_ms > now_ms {
+                return None;
+            }
+            let first = list.first;
+            if first == NONE {
+                self.remove_list(index);
+                continue;
+            }
+            let due_ms = self.timers[first as usize]
+                .start_ms
+                .saturating_add(list.duration_ms);
+            if due_ms > now_ms {
+                // The list is left over: it gets its next expiry, and a new id (N22).
+                list.expiry_ms = due_ms.max(now_ms.saturating_add(1));
+                list.id = self.next_list_id;
+                self.next_list_id += 1;
+                self.sift_down(0);
+                continue;
+            }
+            self.unlink(first);
+            return Some(first);
+        }
+    }
+
+    /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
+    /// clock at the start of the callback (N26); a timer that was not refreshed has fired.
+    /// Returns true if the timer's life is over.
+    pub(crate) fn after_callback(&mut self, key: u32, started_ms: u64) -> bool {
+        let timer = &mut self.timers[key as usize];
+        if timer.state == TimerState::Cleared {
+            return true;
+        }
+        if timer.repeats {
+            self.insert(key, started_ms);
+            return false;
+        }
+        if timer.list != NONE {
+            return false;
+        }
+        timer.state = TimerState::Fired;
+        if timer.referenced {
+            self.referenced -= 1;
+        }
+        true
+    }
+
+    /// Starts a timer again with its duration, also one that has fired; a cleared one stays
+    /// cleared (N29, N30).
+    pub(crate) fn refresh(&mut self, key: u32, now_ms: u64) {
+        let timer = &mut self.timers[key as usize];
+        match timer.state {
+            TimerState::Cleared => return,
+            TimerState::Fired => {
+                timer.state = TimerState::Alive;
+                if timer.referenced {
+                    self.referenced += 1;
+                }
+            }
+            TimerState::Alive => {}
+        }
+        self.insert(key, now_ms);
+    }
+
+    /// Ends a timer: Node's clearTimeout and clearInterval (N24, N25, N28).
+    pub(crate) fn clear(&mut self, key: u32) {
+        // Node's unenroll.
+        let timer = &mut self.timers[key as usize];
+        let was = std::mem::replace(&mut timer.state, TimerState::Cleared);
+        if was != TimerState::Alive {
+            return;
+        }
+        let referenced = timer.referenced;
+        let duration_ms = timer.duration_ms;
+        self.unlink(key);
+        if referenced {
+            self.referenced -= 1;
+            // As in Node an empty list stays if its last timer held nothing: it decides where
+            // the next timer of this duration stands among equals.
+            if let Some(&list) = self.by_duration.get(&duration_ms)
+                && self.lists[list as usize].first == NONE
+            {
+                self.remove_list(list);
+            }
+        }
+    }
+
+    /// ref and unref: not counted, remembered, and without effect on what is over (N31, N59).
+    pub(crate) fn set_referenced(&mut self, key: u32, referenced: bool) {
+        let timer = &mut self.timers[key as usize];
+        if timer.referenced == referenced {
+            return;
+        }
+        timer.referenced = referenced;
+        if timer.state == TimerState::Alive {
+            match referenced {
+                true => self.referenced += 1,
+                false => self.referenced -= 1,
+            }
+        }
+    }
+
+    pub(crate) fn is_referenced(&self, key: u32) -> bool {
+        self.timers[key as usize].referenced
+    }
+
+    pub(crate) fn state(&self, key: u32) -> TimerState {
+        self.timers[key as usize].state
+    }
+
+    pub(crate) fn repeats(&self, key: u32) -> bool {
+        self.timers[key as usize].repeats
+    }
+
+    /// Whether `key` is the timer with this serial.
+    pub(crate) fn contains(&self, key: u32, serial: u64) -> bool {
+        self.timers
+            .get(key as usize)
+            .is_some_and(|timer| timer.serial == serial)
+    }
+
+    pub(crate) fn value_mut(&mut self, key: u32) -> &mut T {
+        &mut self.timers[key as usize].value
+    }
+
+    pub(crate) fn serial(&self, key: u32) -> u64 {
+        self.timers[key as usize].serial
+    }
+
+    /// Frees a timer's slot. It must be over.
+    pub(crate) fn remove(&mut self, key: u32) -> T {
+        let timer = self.timers.remove(key as usize);
+        debug_assert_ne!(timer.state, TimerState::Alive, "a live timer was freed");
+        timer.value
+    }
+
+    /// Every timer: where it is in its life, whether it is referenced, and its value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TimerState, bool, &T)> {
+        self.timers
+            .iter()
+            .map(|(_, timer)| (timer.state, timer.referenced, &timer.value))
+    }
+
+    /// Ends everything and hands the values out, when the loop ends.
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        self.heap.clear();
+        self.lists.clear();
+        self.by_duration.clear();
+        self.referenced = 0;
+        let timers = std::mem::take(&mut self.timers);
+        timers.into_iter().map(|(_, timer)| timer.value).collect()
+    }
+
+    /// Node's insert: appends a timer to the list of its duration, which is made if need be.
+    fn insert(&mut self, key: u32, start_ms: u64) {
+        self.unlink(key);
+        let duration_ms = self.timers[key as usize].duration_ms;
+        let index = match self.by_duration.get(&duration_ms) {
+            Some(&index) => index,
+            None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
+        };
+        let list = &mut self.lists[index as usize];
+        let last = std::mem::replace(&mut list.last, key);
+        match last {
+            NONE => list.first = key,
+            last => self.timers[last as usize].next = key,
+        }
+        let timer = &mut self.timers[key as usize];
+        timer.list = index;
+        timer.previous = last;
+        timer.next = NONE;
+        timer.start_ms = start_ms;
+    }
+
+    /// Takes a timer out of the list it waits in, if it waits. The list stays.
+    fn unlink(&mut self, key: u32) {
+        let timer = &mut self.timers[key as usize];
+        if timer.list == NONE {
+            return;
+        }
+        let (index, previous, next) = (timer.list, timer.previous, timer.next);
+        timer.list = NONE;
+        match previous {
+            NONE => self.lists[index as usize].first = next,
+            previous => self.timers[previous as usize].next = next,
+        }
+        match next {
+            NONE => self.lists[index as usize].last = previous,
+            next => self.timers[next as usize].previous = previous,
+        }
+    }
+
+    fn add_list(&mut self, duration_ms: u64, expiry_ms: u64) -> u32 {
+        let position = self.heap.len();
+        let index = self.lists.insert(List {
+            expiry_ms,
+            id: self.next_list_id,
+            duration_ms,
+            first: NONE,
+            last: NONE,
+            position,
+        }) as u32;
+        self.next_list_id += 1;
+        self.by_duration.insert(duration_ms, index);
+        self.heap.push(index);
+        self.sift_up(position);
+        index
+    }
+
+    fn remove_list(&mut self, index: u32) {
+        let list = self.lists.remove(index as usize);
+        debug_assert_eq!(list.first, NONE, "a list was removed with timers in it");
+        self.by_duration.remove(&list.duration_ms);
+        self.heap.swap_remove(list.position);
+        if let Some(&moved) = self.heap.get(list.position) {
+            self.lists[moved as usize].position = list.position;
+            self.sift_down(list.position);
+            self.sift_up(list.position);
+        }
+    }
+
+    fn is_before(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (&self.lists[a as usize], &self.lists[b as usize]);
+        (a.expiry_ms, a.id) < (b.expiry_ms, b.id)
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.lists[self.heap[a] as usize].position = a;
+        self.lists[self.heap[b] as usize].position = b;
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.is_before(self.heap[at], self.heap[parent]) {
+                return;
+            }
+            self.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let mut first = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.is_before(self.heap[child], self.heap[first]) {
+                    first = child;
+                }
+            }
+            if first == at {
+                return;
+            }
+            self.swap(at, first);
+            at = first;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "timer_lists_tests.rs"]
+mod tests;

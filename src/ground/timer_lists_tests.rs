@@ -1,0 +1,277 @@
+//! Tests of the timer lists: a clock by hand, no loop.
+
+use super::*;
+
+/// Timers with a name each, and a log of what fired.
+struct Timers {
+    lists: TimerLists<&'static str>,
+    serial: u64,
+}
+
+impl Timers {
+    fn new() -> Timers {
+        Timers {
+            lists: TimerLists::new(),
+            serial: 0,
+        }
+    }
+
+    fn start(&mut self, now_ms: u64, duration_ms: u64, name: &'static str) -> u32 {
+        self.serial += 1;
+        self.lists
+            .start(self.serial, now_ms, duration_ms, false, name)
+    }
+
+    fn every(&mut self, now_ms: u64, duration_ms: u64, name: &'static str) -> u32 {
+        self.serial += 1;
+        self.lists
+            .start(self.serial, now_ms, duration_ms, true, name)
+    }
+
+    /// Runs the timer phase at `now_ms`; `during` is every callback.
+    fn run(
+        &mut self,
+        now_ms: u64,
+        mut during: impl FnMut(&mut Timers, u32, &'static str),
+    ) -> Vec<&'static str> {
+        let mut fired = Vec::new();
+        while let Some(key) = self.lists.pop_due(now_ms) {
+            let name = *self.lists.value_mut(key);
+            fired.push(name);
+            during(self, key, name);
+            self.lists.after_callback(key, now_ms);
+        }
+        fired
+    }
+
+    fn fire(&mut self, now_ms: u64) -> Vec<&'static str> {
+        self.run(now_ms, |_, _, _| {})
+    }
+}
+
+#[test]
+fn n21_equal_durations_fire_in_order_of_creation() {
+    let mut timers = Timers::new();
+    timers.start(0, 10, "a");
+    timers.start(0, 10, "b");
+    timers.start(0, 10, "c");
+    assert_eq!(timers.fire(9), [""; 0]);
+    assert_eq!(timers.fire(10), ["a", "b", "c"]);
+    assert!(timers.lists.is_idle());
+}
+
+#[test]
+fn n22_a_late_loop_runs_a_list_to_its_end_first() {
+    let mut timers = Timers::new();
+    timers.start(0, 10, "10");
+    timers.start(5, 10, "15");
+    timers.start(10, 10, "20");
+    timers.start(10, 4, "14");
+    assert_eq!(timers.fire(30), ["10", "15", "20", "14"]);
+}
+
+#[test]
+fn n22_a_list_that_is_left_over_gets_its_next_expiry_and_a_new_id() {
+    let mut timers = Timers::new();
+    // The 10 ms list is older, so it would win a tie at 20.
+    timers.start(0, 10, "a 10");
+    timers.start(10, 10, "a 20");
+    timers.start(0, 20, "b 20");
+    // It is looked at at 10, left over until 20, and now younger than the 20 ms list.
+    assert_eq!(timers.fire(10), ["a 10"]);
+    assert_eq!(timers.fire(20), ["b 20", "a 20"]);
+}
+
+#[test]
+fn n22_an_expiry_is_not_moved_when_the_first_timer_is_cleared() {
+    let mut timers = Timers::new();
+    let first = timers.start(0, 10, "first");
+    timers.start(5, 10, "second");
+    timers.lists.clear(first);
+    assert_eq!(timers.lists.next_expiry_ms(), Some(10));
+    assert_eq!(timers.fire(10), [""; 0]);
+    assert_eq!(timers.lists.next_expiry_ms(), Some(15));
+    assert_eq!(timers.fire(15), ["second"]);
+}
+
+#[test]
+fn n23_a_timer_started_in_a_callback_waits_for_the_next_pass() {
+    let mut timers = Timers::new();
+    timers.start(0, 1, "a");
+    let fired = timers.run(50, |timers, _, name| {
+        if name == "a" {
+            // The clock has moved on while the callback ran.
+            timers.start(60, 1, "b");
+        }
+    });
+    assert_eq!(fired, ["a"]);
+    assert_eq!(timers.fire(61), ["b"]);
+}
+
+#[test]
+fn n25_clearing_a_later_timer_stops_it_even_if_both_are_due() {
+    let mut timers = Timers::new();
+    timers.start(0, 5, "a");
+    let b = timers.start(0, 5, "b");
+    let c = timers.start(0, 7, "c");
+    let fired = timers.run(10, |timers, _, _| {
+        timers.lists.clear(b);
+        timers.lists.clear(c);
+    });
+    assert_eq!(fired, ["a"]);
+    assert!(timers.lists.is_idle());
+    assert_eq!(timers.lists.referenced(), 0);
+}
+
+#[test]
+fn n26_an_interval_counts_from_the_start_of_its_callback() {
+    let mut timers = Timers::new();
+    timers.every(0, 10, "tick");
+    // Late by 25 ms: fired once, missed periods are not made up, the lateness stays.
+    assert_eq!(timers.fire(35), ["tick"]);
+    assert_eq!(timers.fire(44), [""; 0]);
+    assert_eq!(timers.fire(45), ["tick"]);
+}
+
+#[test]
+fn n28_an_interval_cleared_in_its_own_callback_ends() {
+    let mut timers = Timers::new();
+    timers.every(0, 10, "tick");
+    timers.run(10, |timers, key, _| timers.lists.clear(key));
+    assert_eq!(timers.fire(100), [""; 0]);
+    assert_eq!(timers.lists.referenced(), 0);
+}
+
+#[test]
+fn n29_refresh_restarts_and_revives() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "a");
+    timers.lists.refresh(key, 5);
+    // The list is looked at at 10 and left over.
+    assert_eq!(timers.fire(10), [""; 0]);
+    assert_eq!(timers.fire(15), ["a"]);
+    assert_eq!(timers.lists.state(key), TimerState::Fired);
+    assert_eq!(timers.lists.referenced(), 0);
+    timers.lists.refresh(key, 20);
+    assert_eq!(timers.lists.referenced(), 1);
+    assert_eq!(timers.fire(30), ["a"]);
+}
+
+#[test]
+fn n29_refresh_inside_the_callback() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "a");
+    timers.run(10, |timers, key, _| timers.lists.refresh(key, 10));
+    assert_eq!(timers.lists.state(key), TimerState::Alive);
+    assert_eq!(timers.lists.referenced(), 1);
+    assert_eq!(timers.fire(20), ["a"]);
+}
+
+#[test]
+fn n30_refresh_of_a_cleared_timer_does_nothing() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "a");
+    timers.lists.clear(key);
+    timers.lists.refresh(key, 0);
+    assert_eq!(timers.fire(100), [""; 0]);
+    assert_eq!(timers.lists.referenced(), 0);
+}
+
+#[test]
+fn n31_ref_after_clearing_does_not_hold_the_loop() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "a");
+    timers.lists.set_referenced(key, false);
+    timers.lists.clear(key);
+    assert!(!timers.lists.is_referenced(key));
+    timers.lists.set_referenced(key, true);
+    assert!(timers.lists.is_referenced(key));
+    assert_eq!(timers.lists.referenced(), 0);
+}
+
+#[test]
+fn n59_ref_and_unref_are_not_counted() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "a");
+    timers.lists.set_referenced(key, false);
+    timers.lists.set_referenced(key, false);
+    assert_eq!(timers.lists.referenced(), 0);
+    timers.lists.set_referenced(key, true);
+    timers.lists.set_referenced(key, true);
+    assert_eq!(timers.lists.referenced(), 1);
+}
+
+#[test]
+fn an_empty_list_of_an_unreferenced_timer_stays_as_in_node() {
+    let mut timers = Timers::new();
+    let key = timers.start(0, 10, "unref");
+    timers.lists.set_referenced(key, false);
+    timers.lists.clear(key);
+    assert_eq!(timers.lists.next_expiry_ms(), Some(10));
+    let key = timers.start(0, 20, "ref");
+    timers.lists.clear(key);
+    assert_eq!(timers.fire(10), [""; 0]);
+    assert!(timers.lists.is_idle());
+}
+
+#[test]
+fn a_duration_beyond_the_clock_never_expires() {
+    let mut timers = Timers::new();
+    timers.start(5, u64::MAX, "never");
+    assert_eq!(timers.lists.next_expiry_ms(), Some(u64::MAX));
+    assert_eq!(timers.fire(1 << 50), [""; 0]);
+}
+
+#[test]
+fn a_key_is_reused_under_another_serial() {
+    let mut timers = Timers::new();
+    let first = timers.start(0, 1, "first");
+    let serial = timers.lists.serial(first);
+    timers.fire(1);
+    timers.lists.remove(first);
+    let second = timers.start(1, 1, "second");
+    assert_eq!(first, second);
+    assert!(!timers.lists.contains(first, serial));
+}
+
+/// Against a list that is searched: same order for thousands of random starts and clears.
+#[test]
+fn the_order_is_that_of_a_plain_model() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut timers = Timers::new();
+    let mut waiting: Vec<(u64, u32)> = Vec::new();
+    for now_ms in 0..2_000 {
+        for _ in 0..next(4) {
+            let duration_ms = 1 + next(40);
+            let key = timers.start(now_ms, duration_ms, "x");
+            waiting.push((now_ms + duration_ms, key));
+        }
+        if next(3) == 0 && !waiting.is_empty() {
+            let (_, key) = waiting.swap_remove(next(waiting.len() as u64) as usize);
+            timers.lists.clear(key);
+            timers.lists.remove(key);
+        }
+        let mut fired = Vec::new();
+        while let Some(key) = timers.lists.pop_due(now_ms) {
+            fired.push(key);
+            timers.lists.after_callback(key, now_ms);
+            timers.lists.remove(key);
+        }
+        let mut due: Vec<u32> = waiting
+            .iter()
+            .filter(|(at, _)| *at <= now_ms)
+            .map(|w| w.1)
+            .collect();
+        waiting.retain(|(at, _)| *at > now_ms);
+        fired.sort_unstable();
+        due.sort_unstable();
+        assert_eq!(fired, due, "at {now_ms}");
+        assert_eq!(timers.lists.referenced(), waiting.len());
+    }
+}

@@ -1,0 +1,69 @@
+//! Node's `net`, timers and process liveness for Rust: a single-threaded event loop on a
+//! hand-written reactor over [mio](https://docs.rs/mio), in safe Rust.
+//!
+//! Callbacks are registered on TCP servers, sockets and timers that live in a [`Loop`]. A turn of
+//! the loop has libuv's phases in libuv's order, with Node's tick queue between any two callbacks.
+//! The program ends when nothing keeps the loop alive: no listening server, no socket that reads,
+//! no timer.
+//!
+//! ```
+//! use nodeloop::{net, Loop};
+//!
+//! fn main() -> nodeloop::Result<()> {
+//!     let lp = Loop::new()?;
+//!     let server = net::create_server(&lp, |socket| {
+//!         println!("CONNECTED {}", socket.remote_address().unwrap());
+//!         socket.on_data(|socket, chunk| {
+//!             socket.write("Server got: ");
+//!             socket.write(chunk);
+//!         });
+//!         socket.on_error(|_, error| eprintln!("{error}"));
+//!         socket.on_close(|_, had_error| println!("CLOSED {had_error}"));
+//!     });
+//!     server.listen(("127.0.0.1", 0))?;
+//! #   server.close();
+//!     lp.run()
+//! }
+//! ```
+//!
+//! # Where to go on
+//!
+//! - [`net`]: servers and sockets, and the life of a connection.
+//! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
+//! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
+//! - [`Error`]: what errors tell.
+//! - `ARCHITECTURE.md` in the repository explains the machine: the turn, the code, the invariants.
+//!
+//! # Calling back into the loop
+//!
+//! Any listener may call anything on any handle, itself destroyed included: the loop never holds a
+//! borrow while user code runs, and no call runs a listener before it returns. So a `RefCell` of
+//! your own that you have borrowed around a call is safe. The one thing that is refused is `run`
+//! inside a listener of the same loop.
+//!
+//! # Logging
+//!
+//! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
+//! turn, `warn` for what you should know, such as running out of descriptors. The targets are
+//! `nodeloop::event_loop` and `nodeloop::net`.
+
+mod backend;
+mod event_loop;
+mod ground;
+pub mod net;
+pub mod timers;
+
+pub use backend::Counts;
+pub use event_loop::api::{AsLoop, Builder, Loop};
+pub use event_loop::handle::{Immediate, LoopHandle, Timer, Watcher};
+pub use event_loop::info::{HandleInfo, HandleKind};
+pub use ground::error::{Error, Result};
+pub use ground::listeners::ListenerId;
+pub use timers::Delay;
+
+/// The null backend: a peer in memory, to measure the loop's own time without the kernel.
+///
+/// For benches. It is not part of what semantic versioning covers.
+pub mod null {
+    pub use crate::backend::null::{ADDRESS, Null, NullOptions};
+}

@@ -1,0 +1,53 @@
+//! TCP servers and sockets: Node's `net` module.
+//!
+//! ```
+//! use nodeloop::{net, Loop};
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! let server = net::create_server(&lp, |socket| {
+//!     socket.on_data(|socket, chunk| {
+//!         socket.write(chunk);
+//!     });
+//!     socket.on_error(|_, error| eprintln!("{error}"));
+//! });
+//! server.listen_then(("127.0.0.1", 0), |server| {
+//!     println!("listening on {}", server.address().unwrap());
+//! #   server.close();
+//! })?;
+//! lp.run()
+//! # }
+//! ```
+//!
+//! # Handles
+//!
+//! [`Server`] and [`Socket`] are small `Copy` names for objects that the loop owns. Dropping a
+//! handle does nothing; `close`, `end` and `destroy` end an object, and its slot is freed after its
+//! 'close' event, unless it was put to use again or is [kept](Socket::keep). A call on a handle
+//! whose object is gone does nothing and never reaches another object: queries answer for a closed
+//! object, `write` gives false, calls that return a `Result` give `ERR_HANDLE_GONE`, and a
+//! completion is called with that error.
+//!
+//! # Listeners
+//!
+//! `on_x` adds a listener, `once_x` one for a single emission; both return an id for `off`.
+//! Listeners of one event are called in the order in which they were added. No call of this module
+//! calls a listener or a completion before it returns. One that is added during an emission first
+//! runs at the next one; one that is removed during an emission still runs in it (N16).
+//!
+//! # The life of a connection
+//!
+//! The peer ends: 'data' …, 'end', then, unless half-open is allowed, this side ends too:
+//! 'finish', 'close'. This side ends first: 'finish', and when the peer ends, 'end', 'close'.
+//! Something fails: 'error', 'close'. `destroy`: 'close'. 'close' is always the last event, and its
+//! argument says whether there was an error.
+
+mod options;
+mod server;
+mod socket;
+
+pub use crate::event_loop::handle::{Server, Socket};
+pub use crate::ground::chunk::Chunk;
+pub use options::{DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions};
+pub use server::{create_server, create_server_with};
+pub use socket::ReadyState;

@@ -1,0 +1,211 @@
+//! What servers are made with, and where they listen.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use crate::event_loop::entry::AcceptOptions;
+use crate::event_loop::server::{ListenHost, ListenRequest};
+
+/// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
+/// limit of its own.
+pub const DEFAULT_BACKLOG: u32 = 511;
+
+/// The mark, in bytes, at which a paused socket stops reading and at which `write` returns false,
+/// as in Node since version 22 (N151, N176).
+pub const DEFAULT_HIGH_WATER_MARK: u32 = 64 * 1024;
+
+/// What a server is made with: the options of Node's `net.createServer`.
+///
+/// ```
+/// use nodeloop::{net, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let options = net::ServerOptions::new().allow_half_open(true);
+/// let server = net::create_server_with(&lp, options, |socket| {
+///     socket.on_data(|_, _| {});
+///     // Half-open: the answer may come long after the question has ended.
+///     socket.on_end(|socket| {
+///         socket.event_loop().set_timeout_once(1000, move |_| socket.end_with("answer"));
+///     });
+/// });
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ServerOptions {
+    pub(super) accept: AcceptOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> ServerOptions {
+        ServerOptions {
+            accept: AcceptOptions {
+                allow_half_open: false,
+                pause_on_connect: false,
+                high_water_mark: DEFAULT_HIGH_WATER_MARK,
+            },
+        }
+    }
+}
+
+impl ServerOptions {
+    /// The usual options.
+    pub fn new() -> ServerOptions {
+        ServerOptions::default()
+    }
+
+    /// Whether a socket stays writable when its peer has ended, until `end` is called. False: this
+    /// side is ended a tick after 'end' (N123). Node's `allowHalfOpen`.
+    pub fn allow_half_open(mut self, yes: bool) -> ServerOptions {
+        self.accept.allow_half_open = yes;
+        self
+    }
+
+    /// Whether accepted sockets read nothing before [`resume`](crate::net::Socket::resume) is
+    /// called. False: they read at once, and buffer. Node's `pauseOnConnect`.
+    pub fn pause_on_connect(mut self, yes: bool) -> ServerOptions {
+        self.accept.pause_on_connect = yes;
+        self
+    }
+
+    /// The mark in bytes at which an accepted socket that is paused stops reading, and at which
+    /// `write` returns false (N167). [`DEFAULT_HIGH_WATER_MARK`]. Node's `highWaterMark`.
+    pub fn high_water_mark(mut self, bytes: u32) -> ServerOptions {
+        self.accept.high_water_mark = bytes;
+        self
+    }
+}
+
+/// Where a server listens: a port, an address, a host and a port, or all of it.
+///
+/// - A port alone: all addresses, IPv6 and IPv4, or IPv4 alone where there is no IPv6 (N69). The
+///   socket listens when `listen` returns.
+/// - `(host, port)` with a text: an IP address. As in Node it is looked up first, so the socket
+///   listens a tick later (N67). Host names are not supported yet; `""` is no host.
+/// - [`SocketAddr`], or an [`IpAddr`] with a port: there is nothing to look up, so the socket
+///   listens when `listen` returns.
+///
+/// Port 0 has the system choose one, which [`address`](crate::net::Server::address) tells.
+///
+/// ```
+/// use nodeloop::{net::ListenOptions, net, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let server = net::create_server(&lp, |_| {});
+/// server.listen(ListenOptions::new().host("127.0.0.1").port(0).backlog(16))?;
+/// # server.close();
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    pub(super) request: ListenRequest,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions {
+            request: ListenRequest {
+                host: ListenHost::Any,
+                port: 0,
+                backlog: DEFAULT_BACKLOG,
+            },
+        }
+    }
+}
+
+impl ListenOptions {
+    /// All addresses, a port that the system chooses, the usual backlog.
+    pub fn new() -> ListenOptions {
+        ListenOptions::default()
+    }
+
+    /// The port; 0 has the system choose.
+    pub fn port(mut self, port: u16) -> ListenOptions {
+        self.request.port = port;
+        self
+    }
+
+    /// The address to listen at, as text; `""` is all addresses.
+    pub fn host(mut self, host: impl Into<String>) -> ListenOptions {
+        let host = host.into();
+        self.request.host = match host.is_empty() {
+            true => ListenHost::Any,
+            false => ListenHost::Name(host),
+        };
+        self
+    }
+
+    /// How many connections may wait to be accepted; 0 is [`DEFAULT_BACKLOG`].
+    pub fn backlog(mut self, connections: u32) -> ListenOptions {
+        self.request.backlog = match connections {
+            0 => DEFAULT_BACKLOG,
+            connections => connections,
+        };
+        self
+    }
+
+    fn address(mut self, address: SocketAddr) -> ListenOptions {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        self.request.host = ListenHost::Address(address.ip(), scope);
+        self.port(address.port())
+    }
+}
+
+impl From<u16> for ListenOptions {
+    fn from(port: u16) -> ListenOptions {
+        ListenOptions::new().port(port)
+    }
+}
+
+impl From<(&str, u16)> for ListenOptions {
+    fn from((host, port): (&str, u16)) -> ListenOptions {
+        ListenOptions::new().host(host).port(port)
+    }
+}
+
+impl From<(String, u16)> for ListenOptions {
+    fn from((host, port): (String, u16)) -> ListenOptions {
+        ListenOptions::new().host(host).port(port)
+    }
+}
+
+impl From<SocketAddr> for ListenOptions {
+    fn from(address: SocketAddr) -> ListenOptions {
+        ListenOptions::new().address(address)
+    }
+}
+
+impl From<SocketAddrV4> for ListenOptions {
+    fn from(address: SocketAddrV4) -> ListenOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<SocketAddrV6> for ListenOptions {
+    fn from(address: SocketAddrV6) -> ListenOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(IpAddr, u16)> for ListenOptions {
+    fn from(address: (IpAddr, u16)) -> ListenOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for ListenOptions {
+    fn from(address: (Ipv4Addr, u16)) -> ListenOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for ListenOptions {
+    fn from(address: (Ipv6Addr, u16)) -> ListenOptions {
+        SocketAddr::from(address).into()
+    }
+}

@@ -1,0 +1,263 @@
+//! The server as a user sees it.
+
+use std::net::SocketAddr;
+use std::panic::Location;
+
+use super::options::{ListenOptions, ServerOptions};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::core::SlotOf;
+use crate::event_loop::entry::{Entry, ServerState, flag};
+use crate::event_loop::handle::{Server, Socket};
+use crate::event_loop::server::{self as state, ListenRequest};
+use crate::event_loop::table;
+use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::{ListenerId, Slot};
+
+/// Makes a TCP server: Node's `net.createServer`. `on_connection` is called for every connection,
+/// in the poll phase of the turn that accepts it. It does not listen yet: see
+/// [`listen`](Server::listen).
+#[track_caller]
+pub fn create_server(lp: &impl AsLoop, mut on_connection: impl FnMut(Socket) + 'static) -> Server {
+    let server = Server::new(lp, ServerOptions::new());
+    server.on_connection(move |_, socket| on_connection(socket));
+    server
+}
+
+/// Makes a TCP server with options: Node's `net.createServer(options, listener)`.
+#[track_caller]
+pub fn create_server_with(
+    lp: &impl AsLoop,
+    options: ServerOptions,
+    mut on_connection: impl FnMut(Socket) + 'static,
+) -> Server {
+    let server = Server::new(lp, options);
+    server.on_connection(move |_, socket| on_connection(socket));
+    server
+}
+
+impl Server {
+    /// Makes a TCP server without a listener: Node's `new net.Server(options)`.
+    #[track_caller]
+    pub fn new(lp: &impl AsLoop, options: ServerOptions) -> Server {
+        let origin = Location::caller();
+        let lp = lp.event_loop();
+        let id = lp.with(|state| {
+            state.insert(flag::REFERENCED, origin, |common| {
+                Entry::Server(Box::new(ServerState {
+                    common,
+                    listener: None,
+                    ready: 0,
+                    listening_id: 0,
+                    is_looking_up: false,
+                    connections: 0,
+                    options: options.accept,
+                    connection: Slot::Empty,
+                    listening: Slot::Empty,
+                    close: Slot::Empty,
+                    error: Slot::Empty,
+                }))
+            })
+        });
+        let server = Server(lp.raw(id));
+        log::debug!(target: "nodeloop::net", "{server:?} made at {origin}");
+        server
+    }
+
+    /// Listens: at a port, an address, or what [`ListenOptions`] say. 'listening' comes on a tick.
+    /// While it listens the server keeps the loop alive. After `close`, and after an 'error' from
+    /// `listen`, it may listen again. Node's `server.listen`.
+    ///
+    /// What the system finds wrong comes as an 'error' event on a tick: `EADDRINUSE`,
+    /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL`, with the system call `listen`, address and port; for a
+    /// host that is no IP address `ENOTFOUND` with the system call `getaddrinfo`. It is not
+    /// followed by 'close' (N76).
+    ///
+    /// # Errors
+    /// - `ERR_SERVER_ALREADY_LISTEN` if it listens.
+    /// - `ERR_HANDLE_GONE` if the server is gone.
+    pub fn listen(self, at: impl Into<ListenOptions>) -> Result<()> {
+        let request = at.into().request;
+        self.listen_at(request)
+    }
+
+    /// As [`listen`](Server::listen), and calls `listener` at the next 'listening'. If this call
+    /// fails the listener stays for the next one that succeeds (N74).
+    ///
+    /// # Errors
+    /// As [`listen`](Server::listen); the listener is not added then.
+    pub fn listen_then(
+        self,
+        at: impl Into<ListenOptions>,
+        listener: impl FnOnce(Server) + 'static,
+    ) -> Result<()> {
+        let request = at.into().request;
+        self.listen_at(request)?;
+        // Added behind the call, yet in time: 'listening' comes on a tick.
+        self.once_listening(listener);
+        Ok(())
+    }
+
+    fn listen_at(self, request: ListenRequest) -> Result<()> {
+        log::debug!(target: "nodeloop::net", "{self:?} listens at {request:?}");
+        table::with(self.0, |state, id| state.listen(id, request))
+            .unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+
+    /// Stops listening, at once; connections go on. 'close' comes on a tick once all of them are
+    /// destroyed (N79, N80). Calling it again emits 'close' again (N81). Node's `server.close`.
+    pub fn close(self) {
+        log::debug!(target: "nodeloop::net", "{self:?} closes");
+        table::with(self.0, |state, id| state.close_server(id));
+    }
+
+    /// As [`close`](Server::close), and calls `done` at 'close': with `ERR_SERVER_NOT_RUNNING` if
+    /// it was not listening (N81), with `ERR_HANDLE_GONE` if the server is gone.
+    pub fn close_then(self, done: impl FnOnce(Result<()>) + 'static) {
+        let exists = table::with(self.0, |state, id| state.server(id).is_some());
+        if exists != Some(true) {
+            let done: Completion = Box::new(done);
+            table::with(self.0, |state, _| state::complete_gone(state, done));
+            return;
+        }
+        let result = table::with(self.0, state::close_result).unwrap_or(Ok(()));
+        self.once_close(move |_| done(result));
+        self.close();
+    }
+
+    /// Whether it listens: Node's `server.listening`.
+    pub fn listening(self) -> bool {
+        table::with(self.0, state::is_listening).unwrap_or(false)
+    }
+
+    /// The address it listens at; None while it does not. Node's `server.address()`.
+    pub fn address(self) -> Option<SocketAddr> {
+        table::with(self.0, |state, id| state.server_address(id)).flatten()
+    }
+
+    /// How many of its connections are not destroyed: what Node's `server.getConnections` calls
+    /// back with.
+    pub fn connections(self) -> usize {
+        table::with(self.0, |state, id| {
+            state.server(id).map_or(0, |server| server.connections)
+        })
+        .unwrap_or(0)
+    }
+
+    /// Has it keep the loop alive while it listens, as it does from the beginning: Node's
+    /// `server.ref`. Not counted.
+    pub fn set_ref(self) {
+        self.set_referenced(true);
+    }
+
+    /// Has it not keep the loop alive: Node's `server.unref`. Its sockets are not affected (N50).
+    pub fn unref(self) {
+        self.set_referenced(false);
+    }
+
+    /// Whether it would keep the loop alive.
+    pub fn has_ref(self) -> bool {
+        table::with(self.0, |state, id| {
+            state
+                .server(id)
+                .is_some_and(|server| server.common.flags.any(flag::REFERENCED))
+        })
+        .unwrap_or(false)
+    }
+
+    /// Holds the server in its slot, with its listeners, after its 'close', until
+    /// [`release`](Server::release) or the end of the loop: to listen again later. Inside its own
+    /// 'close' it can listen again without. It does not keep the loop alive.
+    pub fn keep(self) {
+        self.set_kept(true);
+    }
+
+    /// Ends [`keep`](Server::keep).
+    pub fn release(self) {
+        self.set_kept(false);
+    }
+
+    /// Adds a listener of 'listening', which comes a tick after `listen` has succeeded.
+    pub fn on_listening(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
+        self.add(state::listening_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'listening'.
+    pub fn once_listening(self, listener: impl FnOnce(Server) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |server| {
+            if let Some(listener) = listener.take() {
+                listener(server);
+            }
+        };
+        self.add(state::listening_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'connection': one for each connection, in the poll phase. A server takes
+    /// one connection per turn (N10).
+    pub fn on_connection(self, listener: impl FnMut(Server, Socket) + 'static) -> ListenerId {
+        self.add(state::connection_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'connection'.
+    pub fn once_connection(self, listener: impl FnOnce(Server, Socket) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |server, socket| {
+            if let Some(listener) = listener.take() {
+                listener(server, socket);
+            }
+        };
+        self.add(state::connection_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'close', which comes on a tick once the server listens no more and its
+    /// last connection is destroyed, usually before that connection's own 'close' (N80).
+    pub fn on_close(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
+        self.add(state::close_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'close'.
+    pub fn once_close(self, listener: impl FnOnce(Server) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |server| {
+            if let Some(listener) = listener.take() {
+                listener(server);
+            }
+        };
+        self.add(state::close_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'error': what [`listen`](Server::listen) has run into. An 'error' that
+    /// nobody listens to ends [`run`](crate::Loop::run).
+    pub fn on_error(self, listener: impl FnMut(Server, &Error) + 'static) -> ListenerId {
+        self.add(state::error_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'error'.
+    pub fn once_error(self, listener: impl FnOnce(Server, &Error) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |server: Server, error: &Error| {
+            if let Some(listener) = listener.take() {
+                listener(server, error);
+            }
+        };
+        self.add(state::error_slot, Box::new(call), true)
+    }
+
+    /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
+    /// emitted still runs (N16).
+    pub fn off(self, listener: ListenerId) {
+        super::socket::remove_listener(self.0, listener);
+    }
+
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+        super::socket::add_listener(self.0, slot, call, once)
+    }
+
+    fn set_referenced(self, referenced: bool) {
+        super::socket::set_referenced(self.0, referenced);
+    }
+
+    fn set_kept(self, kept: bool) {
+        super::socket::set_kept(self.0, kept);
+    }
+}

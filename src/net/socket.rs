@@ -1,0 +1,516 @@
+//! The socket as a user sees it.
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+
+use crate::event_loop::core::SlotOf;
+use crate::event_loop::entry::{Stream, flag};
+use crate::event_loop::handle::{Id, Raw, Server, Socket};
+use crate::event_loop::socket as state;
+use crate::event_loop::table;
+use crate::event_loop::task::SocketEvent;
+use crate::ground::chunk::Chunk;
+use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::{Listener, ListenerId};
+
+/// Which sides of a socket are open: Node's `socket.readyState` (N150).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadyState {
+    /// Both sides.
+    Open,
+    /// `end` was called; the peer has not ended.
+    ReadOnly,
+    /// 'end' was emitted; this side has not ended.
+    WriteOnly,
+    /// Neither.
+    Closed,
+}
+
+impl ReadyState {
+    /// Node's name: `open`, `readOnly`, `writeOnly`, `closed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadyState::Open => "open",
+            ReadyState::ReadOnly => "readOnly",
+            ReadyState::WriteOnly => "writeOnly",
+            ReadyState::Closed => "closed",
+        }
+    }
+}
+
+/// Writing and ending.
+impl Socket {
+    /// Writes: Node's `socket.write`. What the kernel takes at once is gone when this returns; the
+    /// rest is kept and sent when the kernel takes more.
+    ///
+    /// Returns false if the bytes that wait have reached the high-water mark, and you had better
+    /// wait for 'drain' before you write more; nothing is lost if you don't. Also false if the
+    /// write failed: then 'error' comes, with `ERR_STREAM_WRITE_AFTER_END` after `end`, with `EPIPE`
+    /// if the peer has ended and so this side was ended, with what the system said otherwise. After
+    /// `destroy` it does nothing.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.on_data(|socket, chunk| {
+    ///         if !socket.write(chunk) {
+    ///             socket.pause(); // until 'drain': the peer reads too slowly
+    ///         }
+    ///     });
+    ///     socket.on_drain(|socket| socket.resume());
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    #[inline]
+    pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
+        let mut chunk = data.into();
+        table::with(self.0, |state, id| state.write(id, &mut chunk, None)).unwrap_or(false)
+    }
+
+    /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in
+    /// the poll phase, in the order of the writes. It gets the error if it failed: as above, or
+    /// `ECANCELED` if the socket was destroyed before, `ERR_STREAM_DESTROYED` after.
+    pub fn write_then<'a>(
+        self,
+        data: impl Into<Chunk<'a>>,
+        done: impl FnOnce(Result<()>) + 'static,
+    ) -> bool {
+        let mut chunk = data.into();
+        let done: Completion = Box::new(done);
+        table::with(self.0, |state, id| state.write(id, &mut chunk, Some(done))).unwrap_or(false)
+    }
+
+    /// Ends this side once everything is written: Node's `socket.end`. The half-close happens in
+    /// the next pending phase, then comes 'finish'; 'close' follows when the peer has ended too.
+    pub fn end(self) {
+        table::with(self.0, |state, id| state.end(id, None, None));
+    }
+
+    /// As [`end`](Socket::end), and calls `done` right before 'finish', or with the error that
+    /// prevents it: `ERR_STREAM_ALREADY_FINISHED` after 'finish', `ERR_STREAM_DESTROYED` after
+    /// `destroy`.
+    pub fn end_then(self, done: impl FnOnce(Result<()>) + 'static) {
+        let done: Completion = Box::new(done);
+        table::with(self.0, |state, id| state.end(id, None, Some(done)));
+    }
+
+    /// Writes a last chunk and ends this side: Node's `socket.end(data)`.
+    pub fn end_with<'a>(self, data: impl Into<Chunk<'a>>) {
+        let mut chunk = data.into();
+        table::with(self.0, |state, id| state.end(id, Some(&mut chunk), None));
+    }
+
+    /// [`end_with`](Socket::end_with) and [`end_then`](Socket::end_then) in one.
+    pub fn end_with_then<'a>(
+        self,
+        data: impl Into<Chunk<'a>>,
+        done: impl FnOnce(Result<()>) + 'static,
+    ) {
+        let mut chunk = data.into();
+        let done: Completion = Box::new(done);
+        table::with(self.0, |state, id| {
+            state.end(id, Some(&mut chunk), Some(done));
+        });
+    }
+
+    /// Ends everything now: Node's `socket.destroy`. The descriptor is closed before this returns;
+    /// 'close' comes in the closing phase, and no other event. Only the first call counts.
+    ///
+    /// The peer sees an end, or a reset (`ECONNRESET`) if bytes of it were not read.
+    pub fn destroy(self) {
+        table::with(self.0, |state, id| state.destroy(id, None));
+    }
+
+    /// As [`destroy`](Socket::destroy) for a reason: 'error' comes on the next tick, and 'close'
+    /// says that there was an error.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.destroy_with("not today");
+    ///     socket.on_error(|_, error| assert_eq!(error.to_string(), "not today"));
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn destroy_with(self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
+        let mut error = Some(Error::new(error));
+        table::with(self.0, |state, id| {
+            if state.stream(id).is_some() {
+                state.destroy(id, error.take());
+            }
+        });
+    }
+}
+
+/// Reading.
+impl Socket {
+    /// Holds 'data' back: Node's `socket.pause`. The socket reads on until its buffer has reached
+    /// the high-water mark; then the peer is pushed back. Neither 'end' nor 'close' comes before
+    /// what is buffered was taken. 'pause' comes on the next tick.
+    pub fn pause(self) {
+        table::with(self.0, |state, id| state.pause(id));
+    }
+
+    /// Lets 'data' flow: Node's `socket.resume`. On the next tick 'resume' comes and what was
+    /// buffered is delivered. Without a listener the data is thrown away.
+    pub fn resume(self) {
+        table::with(self.0, |state, id| state.resume(id));
+    }
+
+    /// Whether it is held back by [`pause`](Socket::pause), or by `pause_on_connect`: Node's
+    /// `socket.isPaused`.
+    pub fn is_paused(self) -> bool {
+        self.ask(false, |stream| {
+            let flags = stream.common.flags;
+            flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
+        })
+    }
+
+    /// Whether data flows: Node's `socket.readableFlowing`. None as long as it was neither paused
+    /// nor resumed nor listened to.
+    pub fn readable_flowing(self) -> Option<bool> {
+        self.ask(None, |stream| {
+            let flags = stream.common.flags;
+            flags
+                .any(flag::HAS_FLOWING)
+                .then(|| flags.any(flag::FLOWING))
+        })
+    }
+}
+
+/// What is known about it.
+impl Socket {
+    /// Bytes taken from the kernel, those in the buffer included: Node's `socket.bytesRead`.
+    pub fn bytes_read(self) -> u64 {
+        self.ask(0, |stream| stream.bytes_read)
+    }
+
+    /// Bytes given to `write`, those that still wait included: Node's `socket.bytesWritten`.
+    pub fn bytes_written(self) -> u64 {
+        self.ask(0, |stream| stream.bytes_written())
+    }
+
+    /// Bytes that wait to be written: Node's `socket.writableLength`. A write that the kernel took
+    /// in part counts whole.
+    pub fn writable_length(self) -> usize {
+        self.ask(0, |stream| stream.write_length())
+    }
+
+    /// Bytes that were read and wait to be delivered: Node's `socket.readableLength`.
+    pub fn readable_length(self) -> usize {
+        self.ask(0, |stream| stream.read_length())
+    }
+
+    /// Whether a 'drain' is owed, since `write` has returned false: Node's
+    /// `socket.writableNeedDrain`.
+    pub fn writable_need_drain(self) -> bool {
+        self.ask(false, |stream| {
+            let flags = stream.common.flags;
+            flags.any(flag::NEED_DRAIN) && !flags.any(flag::ENDING | flag::DESTROYED)
+        })
+    }
+
+    /// Whether 'end' may still come: Node's `socket.readable`.
+    pub fn readable(self) -> bool {
+        self.ask(false, |stream| stream.is_readable())
+    }
+
+    /// Whether `write` may be called: Node's `socket.writable`.
+    pub fn writable(self) -> bool {
+        self.ask(false, |stream| stream.is_writable())
+    }
+
+    /// Whether 'end' was emitted: Node's `socket.readableEnded`.
+    pub fn readable_ended(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::END_EMITTED))
+    }
+
+    /// Whether `end` was called: Node's `socket.writableEnded`.
+    pub fn writable_ended(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::ENDING))
+    }
+
+    /// Whether 'finish' was emitted: Node's `socket.writableFinished`.
+    pub fn writable_finished(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::FINISHED))
+    }
+
+    /// Whether it was destroyed, by whomever: Node's `socket.destroyed`. True once it is gone.
+    pub fn destroyed(self) -> bool {
+        self.ask(true, |stream| stream.common.flags.any(flag::DESTROYED))
+    }
+
+    /// The first error it met: Node's `socket.errored`.
+    pub fn errored(self) -> Option<Error> {
+        self.ask(None, |stream| stream.extra.as_ref()?.errored.clone())
+    }
+
+    /// Which sides are open: Node's `socket.readyState`.
+    pub fn ready_state(self) -> ReadyState {
+        match (self.readable(), self.writable()) {
+            (true, true) => ReadyState::Open,
+            (true, false) => ReadyState::ReadOnly,
+            (false, true) => ReadyState::WriteOnly,
+            (false, false) => ReadyState::Closed,
+        }
+    }
+
+    /// Whether it stays open when the peer ends: Node's `socket.allowHalfOpen`.
+    pub fn allow_half_open(self) -> bool {
+        self.ask(false, |stream| {
+            stream.common.flags.any(flag::ALLOW_HALF_OPEN)
+        })
+    }
+
+    /// The peer's address: Node's `socket.remoteAddress` and `remotePort`. Unlike Node's it is
+    /// known until the socket is gone, asked for before or not. On a server for both families an
+    /// IPv4 peer shows as `::ffff:a.b.c.d` (N234).
+    pub fn remote_address(self) -> Option<SocketAddr> {
+        self.ask(None, |stream| Some(stream.remote.address()))
+    }
+
+    /// The address at this end: Node's `socket.localAddress` and `localPort`. None once it is
+    /// destroyed.
+    pub fn local_address(self) -> Option<SocketAddr> {
+        table::with(self.0, |state, id| state.local_address(id)).flatten()
+    }
+
+    /// The address at this end: Node's `socket.address()`.
+    pub fn address(self) -> Option<SocketAddr> {
+        self.local_address()
+    }
+
+    /// The server that accepted it: Node's `socket.server`.
+    pub fn server(self) -> Option<Server> {
+        let id = self.ask(Id::NONE, |stream| stream.server);
+        (id != Id::NONE).then(|| Server(Raw::new(self.0.index, id)))
+    }
+
+    fn ask<R>(self, gone: R, question: impl FnOnce(&Stream) -> R) -> R {
+        table::with(self.0, |state, id| Some(question(state.stream(id)?)))
+            .flatten()
+            .unwrap_or(gone)
+    }
+}
+
+/// Its life in the loop.
+impl Socket {
+    /// Has it keep the loop alive while it reads, as it does from the beginning: Node's
+    /// `socket.ref`. Not counted. A socket that does not read keeps nothing alive (N51).
+    pub fn set_ref(self) {
+        set_referenced(self.0, true);
+    }
+
+    /// Has it not keep the loop alive: Node's `socket.unref`. A write in flight still does (N53).
+    pub fn unref(self) {
+        set_referenced(self.0, false);
+    }
+
+    /// Whether it would keep the loop alive.
+    pub fn has_ref(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::REFERENCED))
+    }
+
+    /// Holds the socket in its slot, with its listeners and last values, after its 'close', until
+    /// [`release`](Socket::release) or the end of the loop. It does not keep the loop alive.
+    pub fn keep(self) {
+        set_kept(self.0, true);
+    }
+
+    /// Ends [`keep`](Socket::keep).
+    pub fn release(self) {
+        set_kept(self.0, false);
+    }
+}
+
+/// Listeners.
+impl Socket {
+    /// Adds a listener of 'data': bytes as they were read, up to the loop's
+    /// [chunk](crate::Builder::read_chunk), in the poll phase. Unless the socket was paused, data
+    /// flows from now on; what was buffered comes on the next tick.
+    ///
+    /// The bytes are lent. To keep some, copy them.
+    pub fn on_data(self, listener: impl FnMut(Socket, &[u8]) + 'static) -> ListenerId {
+        self.add_data(Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'data'. Data flows on afterwards, and is thrown away if nobody
+    /// else listens.
+    pub fn once_data(self, listener: impl FnOnce(Socket, &[u8]) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket: Socket, chunk: &[u8]| {
+            if let Some(listener) = listener.take() {
+                listener(socket, chunk);
+            }
+        };
+        self.add_data(Box::new(call), true)
+    }
+
+    /// Adds a listener of 'end': the peer has ended, and everything before was delivered. It comes
+    /// on a tick. Unless half-open is allowed, this side is ended a tick later; until then, and
+    /// in this listener, it can still write.
+    pub fn on_end(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::End), Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'end'.
+    pub fn once_end(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::End), once(listener), true)
+    }
+
+    /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
+    /// the kernel. It comes before the completions of the writes that it drained (N182).
+    pub fn on_drain(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Drain),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'drain'.
+    pub fn once_drain(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Drain), once(listener), true)
+    }
+
+    /// Adds a listener of 'finish': after `end` everything was handed to the kernel and the half-
+    /// close is done. It does not mean that the peer has it (N120).
+    pub fn on_finish(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Finish),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'finish'.
+    pub fn once_finish(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Finish), once(listener), true)
+    }
+
+    /// Adds a listener of 'pause', which comes on the tick after [`pause`](Socket::pause). (In Node
+    /// it comes inside the call.)
+    pub fn on_pause(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Pause),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of 'resume', which comes on the tick after [`resume`](Socket::resume),
+    /// before what was buffered.
+    pub fn on_resume(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Resume),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of 'error', which comes at most once in a life, on a tick, and is followed by
+    /// 'close': `ECONNRESET` (read, write), `EPIPE` (write), `ERR_STREAM_WRITE_AFTER_END`, or what
+    /// [`destroy_with`](Socket::destroy_with) was given. An 'error' that nobody listens to ends
+    /// [`run`](crate::Loop::run).
+    pub fn on_error(self, listener: impl FnMut(Socket, &Error) + 'static) -> ListenerId {
+        self.add(state::error_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'error'.
+    pub fn once_error(self, listener: impl FnOnce(Socket, &Error) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket: Socket, error: &Error| {
+            if let Some(listener) = listener.take() {
+                listener(socket, error);
+            }
+        };
+        self.add(state::error_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'close', the last event, in the closing phase. Its argument says whether
+    /// the socket was destroyed with an error.
+    pub fn on_close(self, listener: impl FnMut(Socket, bool) + 'static) -> ListenerId {
+        self.add(state::close_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'close'.
+    pub fn once_close(self, listener: impl FnOnce(Socket, bool) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket, had_error| {
+            if let Some(listener) = listener.take() {
+                listener(socket, had_error);
+            }
+        };
+        self.add(state::close_slot, Box::new(call), true)
+    }
+
+    /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
+    /// emitted still runs (N16). Removing the last 'data' listener does not pause: the data is
+    /// thrown away (N157).
+    pub fn off(self, listener: ListenerId) {
+        remove_listener(self.0, listener);
+    }
+
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+        add_listener(self.0, slot, call, once)
+    }
+
+    fn add_data(self, call: Box<dyn FnMut(Socket, &[u8])>, once: bool) -> ListenerId {
+        let id = self.add(state::data_slot, call, once);
+        table::with(self.0, |state, id| state.start_flow(id));
+        id
+    }
+}
+
+/// A listener for one emission from a closure that can be called once.
+fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
+    let mut listener = Some(listener);
+    Box::new(move |socket| {
+        if let Some(listener) = listener.take() {
+            listener(socket);
+        }
+    })
+}
+
+/// Adds a listener to an object; if that is gone the listener is dropped.
+pub(super) fn add_listener<F: ?Sized + 'static>(
+    raw: Raw,
+    slot: SlotOf<F>,
+    call: Box<F>,
+    once: bool,
+) -> ListenerId {
+    // Dropped behind the borrow if it finds no place.
+    let mut call = Some(call);
+    let added = table::with(raw, |state, id| {
+        let listener = state.next_listener_id();
+        let slot = slot(state.entry(id)?, true)?;
+        slot.add(Listener {
+            call: call.take()?,
+            id: listener,
+            once,
+        });
+        Some(listener)
+    });
+    added.flatten().unwrap_or(ListenerId(0))
+}
+
+pub(super) fn remove_listener(raw: Raw, listener: ListenerId) {
+    table::with(raw, |state, id| {
+        let removed = state.entry(id)?.remove_listener(listener)?;
+        state.bury(removed);
+        Some(())
+    });
+}
+
+pub(super) fn set_referenced(raw: Raw, referenced: bool) {
+    table::with(raw, |state, id| state.set_referenced(id, referenced));
+}
+
+pub(super) fn set_kept(raw: Raw, kept: bool) {
+    table::with(raw, |state, id| state.set_kept(id, kept));
+}
