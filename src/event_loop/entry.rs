@@ -334,11 +334,22 @@ impl Stream {
         }
     }
 
-    /// Whether serving it now would do something: a read that is wanted, or a write that waits.
+    /// Whether serving it now would do something.
     #[inline]
     pub(crate) fn wants_service(&self) -> bool {
-        (self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE))
-            || (self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING))
+        self.wants_to_read() || self.wants_to_write()
+    }
+
+    /// Whether it reads, and there may be something.
+    #[inline]
+    pub(crate) fn wants_to_read(&self) -> bool {
+        self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE)
+    }
+
+    /// Whether a write waits, and the kernel may take it.
+    #[inline]
+    pub(crate) fn wants_to_write(&self) -> bool {
+        self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING)
     }
 
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {

@@ -141,10 +141,10 @@ impl Immediates {
 
 /// The immediates' part of the check phase: each is a loop callback.
 pub(crate) fn run_immediates(core: &Core) -> Result<()> {
-    if !core.with(|state: &mut State| state.immediates.begin()) {
+    if !core.inside(|state: &mut State| state.immediates.begin()) {
         return Ok(());
     }
-    while let Some((id, call)) = core.with(|state| state.immediates.next()) {
+    while let Some((id, call)) = core.inside(|state| state.immediates.next()) {
         let immediate = Immediate(core.raw(id));
         core.callback(|_| call(immediate))?;
     }

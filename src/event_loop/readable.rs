@@ -223,17 +223,17 @@ pub(crate) fn flow(core: &Core, id: Id) {
         id,
         done: false,
     };
-    core.with(|state| {
+    core.inside(|state| {
         if let Some(stream) = state.stream(id) {
             stream.common.flags.clear(flag::FLOW_SCHEDULED);
         }
     });
     let socket = Socket(core.raw(id));
-    while let Some(chunk) = core.with(|state| state.next_chunk(id)) {
+    while let Some(chunk) = core.inside(|state| state.next_chunk(id)) {
         // Without a listener the data is lost, as in Node (N157, N158).
         core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
     }
-    core.with(|state| state.after_flow(id));
+    core.inside(|state| state.after_flow(id));
     guard.done = true;
 }
 

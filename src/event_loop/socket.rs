@@ -95,20 +95,20 @@ impl State {
 /// The closing phase: what was closed since the last one, in reverse order (L50, L51). For each
 /// socket what is in flight is cancelled, then comes 'close' (L52); each is a loop callback.
 pub(crate) fn run_closing(core: &Core) -> Result<()> {
-    core.with(|state| {
+    core.inside(|state| {
         if state.closing_now.is_empty() {
             std::mem::swap(&mut state.closing_now, &mut state.closing);
         }
     });
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
-    while let Some(id) = core.with(|state| state.closing_now.last().copied()) {
-        core.with(|state| {
+    while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
+        core.inside(|state| {
             state.fail_in_flight(id, Error::canceled("write"), false);
             state.forget_shutdown(id);
         });
         core.finish_callback()?;
-        let is_socket = core.with(|state| {
+        let is_socket = core.inside(|state| {
             state.closing_now.pop();
             state.stream(id).is_some()
         });

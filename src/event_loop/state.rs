@@ -40,9 +40,9 @@ pub(crate) struct State {
     /// What keeps the loop alive, as far as it is handles and requests.
     pub(crate) live: Live,
     /// What this turn still has to serve, in order.
-    pub(crate) batch: VecDeque<Id>,
+    pub(crate) batch: Batch,
     /// What the next turn serves first: objects whose share of this turn was used up.
-    pub(crate) ready: VecDeque<Id>,
+    pub(crate) ready: Vec<Id>,
     /// Deferred completions: half-closes (L42).
     pub(crate) pending: VecDeque<Id>,
     /// Objects whose close was requested; the last comes first (L50).
@@ -89,6 +89,46 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
 }
 
+/// Who is to be served, in order. A list with a mark: it is filled after a wait and served to its
+/// end, so nothing is ever taken from its front alone.
+#[derive(Default)]
+pub(crate) struct Batch {
+    ids: Vec<Id>,
+    /// How many were served.
+    served: usize,
+}
+
+impl Batch {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> Option<Id> {
+        self.ids.get(self.served).copied()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, id: Id) {
+        self.ids.push(id);
+    }
+
+    pub(crate) fn append(&mut self, ids: &mut Vec<Id>) {
+        self.ids.append(ids);
+    }
+
+    /// The front was served.
+    #[inline]
+    pub(crate) fn next(&mut self) {
+        self.served += 1;
+        if self.served >= self.ids.len() {
+            self.ids.clear();
+            self.served = 0;
+        }
+    }
+}
+
 /// An object whose life may be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reap {
@@ -114,8 +154,8 @@ impl State {
             entries: Slab::new(),
             backend,
             live: Live::default(),
-            batch: VecDeque::new(),
-            ready: VecDeque::new(),
+            batch: Batch::default(),
+            ready: Vec::new(),
             pending: VecDeque::new(),
             closing: Vec::new(),
             closing_now: Vec::new(),
@@ -242,7 +282,7 @@ impl State {
         let flags = &mut entry.common_mut().flags;
         if !flags.any(flag::QUEUED) {
             flags.set(flag::QUEUED);
-            self.ready.push_back(id);
+            self.ready.push(id);
         }
     }
 

@@ -59,6 +59,24 @@ pub(crate) fn find(index: u32) -> Option<Rc<Core>> {
 /// None if the loop is gone; whether the object is there `act` has to see.
 #[inline]
 pub(crate) fn with<R>(raw: Raw, act: impl FnOnce(&mut State, Id) -> R) -> Option<R> {
-    let core = find(raw.index)?;
-    Some(core.with(|state| act(state, raw.id())))
+    let (result, buries) = LOOPS
+        .try_with(|loops| {
+            let loops = loops.borrow();
+            let core = loops.get(raw.index as usize)?.as_ref()?;
+            Some(core.act(|state| act(state, raw.id())))
+        })
+        .ok()
+        .flatten()?;
+    if buries {
+        // Destructors are user code: they run when the table is no longer borrowed.
+        drop_the_dead(raw.index);
+    }
+    Some(result)
+}
+
+#[cold]
+fn drop_the_dead(index: u32) {
+    if let Some(core) = find(index) {
+        core.drop_the_dead();
+    }
 }

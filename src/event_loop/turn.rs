@@ -47,21 +47,21 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     let _running = Running(core);
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
-    let mut alive = core.with(|state| state.is_alive());
-    core.with(State::outdate_time);
+    let mut alive = core.inside(|state| state.is_alive());
+    core.inside(State::outdate_time);
     // L2 and L3: only this mode runs timers before the first turn.
-    if mode == RunMode::Default && alive && !core.with(|state| state.stop) {
+    if mode == RunMode::Default && alive && !core.inside(|state| state.stop) {
         timers::run_timers(core)?;
     }
-    while alive && !core.with(|state| state.stop) {
+    while alive && !core.inside(|state| state.stop) {
         turn(core, mode)?;
-        alive = core.with(|state| state.is_alive());
+        alive = core.inside(|state| state.is_alive());
         if mode != RunMode::Default {
             break;
         }
     }
     // L5: the flag is used up, also by a run that did nothing.
-    core.with(|state| state.stop = false);
+    core.inside(|state| state.stop = false);
     Ok(alive)
 }
 
@@ -80,7 +80,9 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
     let may_block = match mode {
         RunMode::Default => true,
         RunMode::NoWait => false,
-        RunMode::Once => core.with(|state| state.pending.is_empty() && !state.watchers.is_idling()),
+        RunMode::Once => {
+            core.inside(|state| state.pending.is_empty() && !state.watchers.is_idling())
+        }
     };
     trace_phase(core, "pending");
     run_pending(core)?;
@@ -91,7 +93,7 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
     trace_phase(core, "poll");
     poll(core, may_block)?;
     for _ in 0..PENDING_PASSES {
-        if core.with(|state| state.pending.is_empty()) {
+        if core.inside(|state| state.pending.is_empty()) {
             break;
         }
         trace_phase(core, "pending again");
@@ -109,16 +111,16 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
 #[inline]
 fn trace_phase(core: &Core, phase: &str) {
     if log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace) {
-        let turns = core.with(|state| state.turns);
+        let turns = core.inside(|state| state.turns);
         log::trace!(target: "nodeloop::event_loop", "turn {turns}: {phase}");
     }
 }
 
 /// One pass over the deferred completions; what is added meanwhile waits for the next (L43).
 fn run_pending(core: &Core) -> Result<()> {
-    let count = core.with(|state| state.pending.len());
+    let count = core.inside(|state| state.pending.len());
     for _ in 0..count {
-        core.with(|state| {
+        core.inside(|state| {
             if let Some(id) = state.pending.pop_front() {
                 state.shut_down(id);
             }
@@ -131,14 +133,14 @@ fn run_pending(core: &Core) -> Result<()> {
 /// The poll phase: waits, notes what is ready, and serves it. What earlier turns have left comes
 /// first.
 fn poll(core: &Core, may_block: bool) -> Result<()> {
-    core.with(|state| {
+    core.inside(|state| {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
         let State { batch, ready, .. } = state;
         batch.append(ready);
         state.rearm_stalled();
     });
-    let deadline_ms = core.with(|state| wait_limit(state, may_block));
+    let deadline_ms = core.inside(|state| wait_limit(state, may_block));
     wait_and_harvest(core, deadline_ms)?;
     dispatch::serve_batch(core)
 }
@@ -158,7 +160,7 @@ enum WaitLimit {
 /// not end the wait (L24).
 fn wait_and_harvest(core: &Core, limit: WaitLimit) -> Result<()> {
     loop {
-        let (result, served) = core.with(|state| {
+        let (result, served) = core.inside(|state| {
             let timeout = match limit {
                 WaitLimit::Now => Some(Duration::ZERO),
                 WaitLimit::Unlimited => None,
@@ -177,7 +179,7 @@ fn wait_and_harvest(core: &Core, limit: WaitLimit) -> Result<()> {
         }
         let over = match limit {
             WaitLimit::Now => true,
-            WaitLimit::Until(at_ms) => core.with(|state| state.now_ms()) >= at_ms,
+            WaitLimit::Until(at_ms) => core.inside(|state| state.now_ms()) >= at_ms,
             WaitLimit::Unlimited => false,
         };
         if served || over {

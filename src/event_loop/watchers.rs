@@ -204,10 +204,10 @@ impl Watchers {
 
 /// A phase of watchers: each that was started is a loop callback.
 pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
-    if !core.with(|state| state.watchers.begin(kind)) {
+    if !core.inside(|state| state.watchers.begin(kind)) {
         return Ok(());
     }
-    while let Some((id, call)) = core.with(|state| state.watchers.next(kind)) {
+    while let Some((id, call)) = core.inside(|state| state.watchers.next(kind)) {
         let watcher = Watcher(core.raw(id));
         core.callback(|core| {
             let mut running = Running { core, id, call };
