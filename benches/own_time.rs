@@ -91,7 +91,7 @@ impl std::fmt::Display for Spread {
         write!(
             f,
             "{:.1} ({:.1}–{:.1})",
-            self.median, self.least, self.greatest
+            self.median, self.low, self.high
         )
     }
 }
