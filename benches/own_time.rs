@@ -29,7 +29,7 @@ fn main() {
     let smoke = std::env::args().any(|argument| argument == "--smoke");
     let (rounds, echoes) = if smoke { (3, 20_000) } else { (401, 200_000) };
     println!(
-        "own time per echo of 16 bytes on the null backend, ns, median (min–max) of {rounds} rounds"
+        "own time per echo of 16 bytes on the null backend, ns, {rounds} rounds: median (10 %–90 %)"
     );
     for (connections, events_per_wait) in WORKLOADS {
         let options = NullOptions {
