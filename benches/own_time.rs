@@ -88,11 +88,7 @@ impl Spread {
 
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.1} ({:.1}–{:.1})",
-            self.median, self.low, self.high
-        )
+        write!(f, "{:.1} ({:.1}–{:.1})", self.median, self.low, self.high)
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Core {
 pub(crate) type SlotOf<F> = fn(&mut Entry, create: bool) -> Option<&mut Slot<F>>;
 
 impl Core {
-    pub(crate) fn enter(state: State) -> Rc<Core> {
+    pub(crate) fn enter(state: State) -> Option<Rc<Core>> {
         let serial = table::next_serial();
         table::add(|index| {
             Rc::new(Core {

@@ -114,6 +114,7 @@ impl State {
                     return;
                 };
                 server.listener = Some(listener);
+                server.ready = 0;
                 // A new life for one that was kept.
                 server.common.flags.clear(flag::OVER);
                 server.common.set_active(true, live);

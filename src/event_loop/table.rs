@@ -22,18 +22,20 @@ pub(crate) fn next_serial() -> u64 {
     })
 }
 
-/// Enters a loop into the table.
-pub(crate) fn add(make: impl FnOnce(u32) -> Rc<Core>) -> Rc<Core> {
-    LOOPS.with(|loops| {
-        let mut loops = loops.borrow_mut();
-        let index = loops.iter().position(Option::is_none).unwrap_or_else(|| {
-            loops.push(None);
-            loops.len() - 1
-        });
-        let core = make(index as u32);
-        loops[index] = Some(core.clone());
-        core
-    })
+/// Enters a loop into the table. None while the thread dies.
+pub(crate) fn add(make: impl FnOnce(u32) -> Rc<Core>) -> Option<Rc<Core>> {
+    LOOPS
+        .try_with(|loops| {
+            let mut loops = loops.borrow_mut();
+            let index = loops.iter().position(Option::is_none).unwrap_or_else(|| {
+                loops.push(None);
+                loops.len() - 1
+            });
+            let core = make(index as u32);
+            loops[index] = Some(core.clone());
+            core
+        })
+        .ok()
 }
 
 /// Takes a loop out of the table: from now on its handles are gone.
