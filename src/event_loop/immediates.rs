@@ -50,6 +50,12 @@ impl Immediates {
         self.referenced
     }
 
+    /// Whether there are immediates at all.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(crate) fn add(&mut self, call: ImmediateCall, origin: &'static Location<'static>) -> Id {
         let serial = table::next_serial();
         let key = self.waiting.insert(Waiting {

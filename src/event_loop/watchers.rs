@@ -63,7 +63,14 @@ impl Watchers {
         self.referenced
     }
 
+    /// Whether there are watchers at all, started or not.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     /// Whether a wait must not block (L14).
+    #[inline]
     pub(crate) fn is_idling(&self) -> bool {
         !self.started[WatcherKind::Idle as usize].is_empty()
     }
