@@ -192,7 +192,7 @@ fn read_once(state: &mut State, id: Id, last: &mut bool) -> Read {
         }
         Ok(size) => {
             stream.bytes_read += size as u64;
-            if size < buffer.len() {
+            if size < backend.read_room(buffer.len()) {
                 *last = note_short_read(stream, backend.has_edges());
             }
             take_data(state, id, size)

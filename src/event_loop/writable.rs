@@ -82,6 +82,7 @@ impl State {
             return Err(error);
         }
         let length = chunk.as_slice().len();
+        let mut more_fits = false;
         if flags.any(flag::WRITING | flag::ERRORED) {
             let rest = chunk.take_rest(0);
             stream.extra().writes.push_buffered(rest, length, done);
@@ -97,7 +98,10 @@ impl State {
                     }
                 }
                 Attempt::Part(taken) => {
-                    stream.ready &= !ready::WRITABLE;
+                    more_fits = taken > 0 && !backend.short_write_is_full();
+                    if !more_fits {
+                        stream.ready &= !ready::WRITABLE;
+                    }
                     stream.common.flags.set(flag::WRITING);
                     live.requests += 1;
                     let rest = chunk.take_rest(taken);
@@ -115,7 +119,12 @@ impl State {
         if !below_mark {
             stream.common.flags.set(flag::NEED_DRAIN);
         }
-        Ok(below_mark && !stream.common.flags.any(flag::ERRORED))
+        let succeeded = below_mark && !stream.common.flags.any(flag::ERRORED);
+        if more_fits {
+            // No event will come: the next turn goes on.
+            self.make_ready(id);
+        }
+        Ok(succeeded)
     }
 
     /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
@@ -176,7 +185,7 @@ impl State {
                 steps.push_back(Task::AfterWrites(id));
                 return;
             }
-            if taken < offered {
+            if taken < offered && backend.short_write_is_full() {
                 stream.ready &= !ready::WRITABLE;
                 return;
             }
