@@ -14,12 +14,16 @@ impl State {
     /// `destroy`: the descriptor is closed now, 'close' comes in the closing phase (N127, N147).
     /// Only the first call counts (N129).
     pub(crate) fn destroy(&mut self, id: Id, error: Option<Error>) {
-        let Some(stream) = self.stream(id) else {
-            return;
+        let stream = match self.stream(id) {
+            Some(stream) if !stream.common.flags.any(flag::DESTROYED) => stream,
+            _ => {
+                // It may be a user's, and the last of it: not dropped under the borrow.
+                if let Some(error) = error {
+                    self.bury(error);
+                }
+                return;
+            }
         };
-        if stream.common.flags.any(flag::DESTROYED) {
-            return;
-        }
         let fails_something = stream
             .extra
             .as_ref()
