@@ -7,10 +7,13 @@
 // Every test file is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
-use std::cell::RefCell;
+pub mod calls;
+
+use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -167,6 +170,26 @@ pub fn listening_with(
     (server, address)
 }
 
+/// An accepted socket that nobody listens to yet, and its peer. Its server listens no more.
+pub fn pair(lp: &Loop) -> (Socket, TcpStream) {
+    pair_with(lp, ServerOptions::new(), connect)
+}
+
+/// The same with options, and a peer made by `connect`.
+pub fn pair_with(
+    lp: &Loop,
+    options: ServerOptions,
+    connect: impl FnOnce(SocketAddr) -> TcpStream,
+) -> (Socket, TcpStream) {
+    let accepted = Rc::new(Cell::new(None));
+    let socket = accepted.clone();
+    let (server, address) = listening_with(lp, options, move |new| socket.set(Some(new)));
+    let peer = connect(address);
+    turn_until(lp, || accepted.get().is_some());
+    server.close();
+    (accepted.get().expect("it was accepted"), peer)
+}
+
 /// A connection to `address` from this thread. It stands when this returns: whoever listens need
 /// not have accepted it yet.
 pub fn connect(address: SocketAddr) -> TcpStream {
@@ -259,6 +282,38 @@ pub fn on_every_loop(test: impl Fn(&Loop)) {
         println!("on a loop with {name}");
         let lp = build(Loop::builder()).build().unwrap();
         test(&lp);
+    }
+}
+
+/// Does something when it is dropped: what a listener captures, to see or misuse its end.
+pub struct OnDrop(Option<Box<dyn FnOnce()>>);
+
+pub fn on_drop(act: impl FnOnce() + 'static) -> OnDrop {
+    OnDrop(Some(Box::new(act)))
+}
+
+impl OnDrop {
+    /// Has a closure capture it, without doing anything.
+    pub fn hold(&self) {}
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+/// Does something that is expected to panic, and gives the panic's message.
+#[track_caller]
+pub fn caught<T>(act: impl FnOnce() -> T) -> String {
+    let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(act)) else {
+        panic!("a panic was expected");
+    };
+    match panic.downcast::<&str>() {
+        Ok(message) => message.to_string(),
+        Err(panic) => *panic.downcast::<String>().expect("a message"),
     }
 }
 
