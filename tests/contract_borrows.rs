@@ -325,7 +325,9 @@ fn rule_2_destructors_of_timers_immediates_ticks_and_watchers() {
     let target = TARGET.get();
     lp.set_timeout_once(5, move |_| {
         TARGET.set(None);
-        target.map(Socket::destroy);
+        if let Some(target) = target {
+            target.destroy();
+        }
         lp_handle.stop();
     });
     lp.run().unwrap();
