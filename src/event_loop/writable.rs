@@ -233,7 +233,7 @@ impl State {
         let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
             return;
         };
-        if !stream.common.flags.any(flag::WRITING) {
+        if stream.common.serial != id.serial || !stream.common.flags.any(flag::WRITING) {
             return;
         }
         stream.common.flags.clear(flag::WRITING);
