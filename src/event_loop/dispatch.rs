@@ -10,7 +10,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::entry::{Common, Entry, Flags, Stream, flag};
+use super::entry::{Common, Entry, Flags, Stream, entry_of, flag, server_of, stream_of};
 use super::handle::{Id, Server, Socket};
 use super::server;
 use super::state::State;
@@ -155,9 +155,7 @@ impl Service<'_> {
     fn take_back(&mut self, state: &mut State) {
         self.lent = false;
         let mut left = true;
-        if let Some(Entry::Stream(stream)) = state.entries.get_mut(self.id.key as usize)
-            && stream.common.serial == self.id.serial
-        {
+        if let Some(stream) = stream_of(&mut state.entries, self.id) {
             left = stream.data.put_back(&mut self.taken);
             if self.reads == 0 && !stream.wants_service() {
                 stream.common.flags.clear(flag::QUEUED);
@@ -255,10 +253,10 @@ impl Service<'_> {
         let State {
             entries, backend, ..
         } = state;
-        let stream = match entries.get_mut(self.id.key as usize) {
-            Some(Entry::Stream(stream)) if stream.common.serial == self.id.serial => stream,
+        let stream = match entry_of(entries, self.id) {
+            Some(Entry::Stream(stream)) => stream,
             Some(Entry::Server(_)) => return Read::Server,
-            _ => return Read::Nothing,
+            None => return Read::Nothing,
         };
         if !stream.wants_to_read() {
             return Read::Nothing;
@@ -281,7 +279,8 @@ impl Service<'_> {
             return Read::Noted;
         }
         stream.bytes_read += size as u64;
-        if size < self.buffer.len() && note_short_read(stream, backend.has_edges()) {
+        let room = backend.read_room(self.buffer.len());
+        if size < room && note_short_read(stream, backend.has_edges()) {
             self.reads = 0;
         }
         // For the listeners if the socket flows, else into its buffer.
@@ -368,10 +367,10 @@ fn try_accept(state: &mut State, id: Id) -> std::result::Result<Option<Id>, Stri
     let State {
         entries, backend, ..
     } = state;
-    let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+    let Some(server) = server_of(entries, id) else {
         return Ok(None);
     };
-    if server.common.serial != id.serial || !server.wants_accept() {
+    if !server.wants_accept() {
         return Ok(None);
     }
     server.ready &= !ready::READABLE;
@@ -467,12 +466,9 @@ impl State {
             let State {
                 entries, backend, ..
             } = self;
-            let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+            let Some(server) = server_of(entries, id) else {
                 continue;
             };
-            if server.common.serial != id.serial {
-                continue;
-            }
             if let Some(listener) = &mut server.listener
                 && backend.rearm(listener, State::token(id)).is_err()
             {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 
+use slab::Slab;
+
 use super::handle::{Id, Server, Socket};
 use crate::backend;
 use crate::ground::error::{Completion, Error};
@@ -226,6 +228,32 @@ pub(crate) struct Live {
     pub(crate) handles: usize,
     /// Outstanding requests: a write in flight, a half-close.
     pub(crate) requests: usize,
+}
+
+/// The object with this id. Every look into the slab goes through one of these three: a key alone
+/// may be a successor's.
+#[inline]
+pub(crate) fn entry_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Entry> {
+    entries
+        .get_mut(id.key as usize)
+        .filter(|entry| entry.common().serial == id.serial)
+}
+
+/// The socket with this id.
+#[inline]
+pub(crate) fn stream_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Stream> {
+    match entries.get_mut(id.key as usize) {
+        Some(Entry::Stream(stream)) if stream.common.serial == id.serial => Some(stream),
+        _ => None,
+    }
+}
+
+/// The server with this id.
+pub(crate) fn server_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut ServerState> {
+    match entries.get_mut(id.key as usize) {
+        Some(Entry::Server(server)) if server.common.serial == id.serial => Some(server),
+        _ => None,
+    }
 }
 
 impl Common {

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::core::Core;
-use super::entry::flag;
+use super::entry::{flag, stream_of};
 use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
@@ -34,10 +34,10 @@ impl State {
     /// meanwhile is remembered, and served by the next turn.
     pub(crate) fn set_reading(&mut self, id: Id, reading: bool) {
         let State { entries, live, .. } = self;
-        let Some(super::entry::Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || (reading && stream.io.is_none()) {
+        if reading && stream.io.is_none() {
             return;
         }
         stream.common.set_active(reading, live);

@@ -7,7 +7,9 @@ use std::panic::Location;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::entry::{Common, Entry, Flags, Live, ServerState, Stream, flag};
+use super::entry::{
+    Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
+};
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
 use super::table;
@@ -247,24 +249,16 @@ impl State {
 
     #[inline]
     pub(crate) fn entry(&mut self, id: Id) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(id.key as usize)
-            .filter(|entry| entry.common().serial == id.serial)
+        entry_of(&mut self.entries, id)
     }
 
     #[inline]
     pub(crate) fn stream(&mut self, id: Id) -> Option<&mut Stream> {
-        match self.entry(id) {
-            Some(Entry::Stream(stream)) => Some(stream),
-            _ => None,
-        }
+        stream_of(&mut self.entries, id)
     }
 
     pub(crate) fn server(&mut self, id: Id) -> Option<&mut ServerState> {
-        match self.entry(id) {
-            Some(Entry::Server(server)) => Some(server),
-            _ => None,
-        }
+        server_of(&mut self.entries, id)
     }
 
     /// The token under which an object is registered: its key, and the low half of its serial to
@@ -301,9 +295,7 @@ impl State {
     /// ref and unref of a server or a socket.
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
         let State { entries, live, .. } = self;
-        if let Some(entry) = entries.get_mut(id.key as usize)
-            && entry.common().serial == id.serial
-        {
+        if let Some(entry) = entry_of(entries, id) {
             entry.common_mut().set_referenced(referenced, live);
         }
     }

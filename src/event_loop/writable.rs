@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::entry::{Entry, Stream, flag};
+use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
@@ -41,8 +41,7 @@ impl State {
         // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
         let special =
             flag::ENDING | flag::DESTROYED | flag::WRITING | flag::ERRORED | flag::NEED_DRAIN;
-        if let Some(Entry::Stream(stream)) = self.entries.get_mut(id.key as usize)
-            && stream.common.serial == id.serial
+        if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(special)
         {
             let length = chunk.as_slice().len();
@@ -89,7 +88,7 @@ impl State {
         let State {
             entries, backend, ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             unreachable!("looked up by the caller");
         };
         let flags = stream.common.flags;
@@ -123,13 +122,15 @@ impl State {
     ) -> bool {
         let State {
             entries,
+            backend,
             live,
             ticks,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             unreachable!("looked up by the caller");
         };
+        let mut more_fits = false;
         match attempt {
             Attempt::Whole => {
                 let flags = &mut stream.common.flags;
@@ -140,7 +141,10 @@ impl State {
                 }
             }
             Attempt::Part(taken) => {
-                stream.ready &= !ready::WRITABLE;
+                more_fits = taken > 0 && !backend.short_write_is_full();
+                if !more_fits {
+                    stream.ready &= !ready::WRITABLE;
+                }
                 stream.common.flags.set(flag::WRITING);
                 live.requests += 1;
                 let length = chunk.as_slice().len();
@@ -153,7 +157,12 @@ impl State {
                 ticks.push(Task::WriteError(id, error, done));
             }
         }
-        stream.is_below_mark()
+        let below_mark = stream.is_below_mark();
+        if more_fits {
+            // No event will come: the next turn goes on.
+            self.make_ready(id);
+        }
+        below_mark
     }
 
     /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
@@ -168,7 +177,7 @@ impl State {
                 graveyard,
                 ..
             } = self;
-            let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            let Some(stream) = stream_of(entries, id) else {
                 return;
             };
             let (Some(io), Some(extra)) = (&stream.io, &mut stream.extra) else {
@@ -214,7 +223,7 @@ impl State {
                 steps.push_back(Task::AfterWrites(id));
                 return;
             }
-            if taken < offered {
+            if taken < offered && backend.short_write_is_full() {
                 stream.ready &= !ready::WRITABLE;
                 return;
             }
@@ -259,7 +268,7 @@ impl State {
             graveyard,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
         if !stream.common.flags.any(flag::WRITING) {
@@ -291,10 +300,10 @@ impl State {
             graveyard,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || stream.common.flags.any(flag::WRITING) {
+        if stream.common.flags.any(flag::WRITING) {
             return;
         }
         let Some(extra) = &mut stream.extra else {
@@ -395,10 +404,10 @@ impl State {
             ticks,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
+        if !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
             return;
         }
         stream.common.flags.clear(flag::SHUTDOWN_PENDING);
