@@ -36,6 +36,7 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     stderr: Option<JoinHandle<String>>,
+    patience: Duration,
 }
 
 /// How a process has ended.
@@ -78,20 +79,25 @@ impl Process {
             child,
             lines,
             stderr: Some(stderr),
+            patience: DEADLINE,
         }
+    }
+
+    /// Has it take longer from one line to the next than [`DEADLINE`].
+    pub fn with_patience(mut self, patience: Duration) -> Process {
+        self.patience = patience;
+        self
     }
 
     /// The next line; None when the process has ended. Panics at the deadline.
     pub fn line(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(DEADLINE) {
+        match self.lines.recv_timeout(self.patience) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
                 let _ = self.child.kill();
-                panic!(
-                    "after {DEADLINE:?} neither a line nor an end; stderr: {}",
-                    self.collect_stderr()
-                );
+                let (patience, stderr) = (self.patience, self.collect_stderr());
+                panic!("after {patience:?} neither a line nor an end; stderr: {stderr}");
             }
         }
     }
