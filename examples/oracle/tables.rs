@@ -1,0 +1,2 @@
+//! Later.
+pub fn write() -> Result<(), String> { Ok(()) }
