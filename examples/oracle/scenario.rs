@@ -22,8 +22,8 @@ pub struct Scenario {
     pub rules: Vec<String>,
     /// Whether the order across objects counts too.
     pub global_order: bool,
-    /// Whether 'data' events that follow one another are one line.
-    pub merge: bool,
+    /// Which 'data' events are one line.
+    pub merge: Merge,
     /// How the process is expected to end.
     pub exits: String,
     /// Why ours is meant to differ from Node.
@@ -36,6 +36,17 @@ pub struct Scenario {
     pub handlers: Vec<Handler>,
     /// The kind of every name, sockets excepted.
     pub names: HashMap<String, Kind>,
+}
+
+/// Which 'data' events of one listener make one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// None: each chunk shows.
+    Never,
+    /// Those that follow one another.
+    Consecutive,
+    /// All: the line stands where the first one was.
+    All,
 }
 
 /// What is done when something happens.
@@ -114,7 +125,7 @@ impl Scenario {
             title: String::new(),
             rules: Vec::new(),
             global_order: false,
-            merge: true,
+            merge: Merge::Consecutive,
             exits: "itself".into(),
             differs: None,
             skip: None,
@@ -242,8 +253,9 @@ impl Scenario {
             }
             ("order", "global") => self.global_order = true,
             ("order", "object") => self.global_order = false,
-            ("merge", "on") => self.merge = true,
-            ("merge", "off") => self.merge = false,
+            ("merge", "on") => self.merge = Merge::Consecutive,
+            ("merge", "off") => self.merge = Merge::Never,
+            ("merge", "all") => self.merge = Merge::All,
             ("exits", "itself" | "stopped" | "error") => self.exits = value.into(),
             ("differs", _) => self.differs = Some(value.into()),
             ("skip", _) => self.skip = Some(value.into()),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::data::Piece;
-use super::scenario::Scenario;
+use super::scenario::{Merge, Scenario};
 use super::vocabulary::Kind;
 
 /// One line while it may still change.
@@ -104,11 +104,15 @@ fn is_sortable(name: &str, scenario: &Scenario) -> Option<(bool, String)> {
     each.then(|| (name == "process", name.to_string()))
 }
 
-fn push_merged(lines: &mut Vec<Line>, line: &Line, merge: bool) {
-    if let (true, Some(last), Some(data)) = (merge, lines.last_mut(), &line.data)
-        && last.object == line.object
-        && last.text == line.text
-        && let Some(before) = &mut last.data
+fn push_merged(lines: &mut Vec<Line>, line: &Line, merge: Merge) {
+    let is_same = |other: &Line| other.object == line.object && other.text == line.text;
+    let earlier = match merge {
+        Merge::Never => None,
+        Merge::Consecutive => lines.last_mut().filter(|last| is_same(last)),
+        Merge::All => lines.iter_mut().find(|other| is_same(other)),
+    };
+    if let (Some(earlier), Some(data)) = (earlier, &line.data)
+        && let Some(before) = &mut earlier.data
     {
         before.append(data);
         return;
