@@ -50,8 +50,8 @@ pub enum Verdict {
 
 /// Holds a scenario against its recording, and the recording against Node if that is there.
 pub fn check(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Verdict {
-    if let Some(reason) = &scenario.skip {
-        return Verdict::Skipped(reason.clone());
+    if let Some(reason) = scenario.why_not() {
+        return Verdict::Skipped(reason);
     }
     match check_run(scenario, node, inner) {
         Err(what) => Verdict::Fails(what),
@@ -86,10 +86,7 @@ fn check_run(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Resu
 pub fn whole(outcome: Outcome, whose: &str) -> Result<Vec<String>, String> {
     match outcome.failure {
         None => Ok(outcome.lines),
-        Some(why) => Err(format!(
-            "{whose}: {why}\n  {}",
-            outcome.lines.join("\n  ")
-        )),
+        Some(why) => Err(format!("{whose}: {why}\n  {}", outcome.lines.join("\n  "))),
     }
 }
 
@@ -110,10 +107,7 @@ fn read_lines(file: &Path) -> Result<Vec<String>, String> {
 }
 
 /// Does something with each scenario, a few at a time; the results are in order.
-pub fn each<R: Send>(
-    scenarios: &[Scenario],
-    work: impl Fn(&Scenario) -> R + Sync,
-) -> Vec<R> {
+pub fn each<R: Send>(scenarios: &[Scenario], work: impl Fn(&Scenario) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -139,7 +133,10 @@ pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(directory) = open.pop() {
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten();
         for path in entries.map(|entry| entry.path()) {
             if path.is_dir() {
                 open.push(path);

@@ -35,6 +35,8 @@ pub fn main() -> ExitCode {
         }
         ["--tables"] => tables::write(),
         ["--compare", files @ ..] => scenarios(files).and_then(compare),
+        // Without a file everything is checked, as `cargo test` does.
+        ["--check"] => tables::check().and_then(|()| scenarios(&[]).and_then(check_all)),
         ["--check", files @ ..] => scenarios(files).and_then(check_all),
         ["--record", files @ ..] => scenarios(files).and_then(record),
         ["--node", node, files @ ..] => {
@@ -104,7 +106,7 @@ fn show(scenarios: &[Scenario], trace: impl Fn(&Scenario) -> Outcome) -> Result<
 fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
     let node = pinned::find()?;
     let results = each(&scenarios, |scenario| {
-        if scenario.skip.is_some() {
+        if scenario.why_not().is_some() {
             return Ok(());
         }
         let theirs = whole(pinned::trace(&node, scenario), "Node")?;
@@ -114,7 +116,7 @@ fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
     let mut failures = 0;
     for (scenario, result) in scenarios.iter().zip(results) {
         let name = scenario.name();
-        match (result, &scenario.differs, &scenario.skip) {
+        match (result, &scenario.differs, scenario.why_not()) {
             (_, _, Some(why)) => println!("{name}: skipped: {why}"),
             (Ok(()), None, _) => println!("{name}: agree"),
             (Ok(()), Some(_), _) => {
@@ -138,7 +140,9 @@ fn check_all(scenarios: Vec<Scenario>) -> Result<(), String> {
         println!("Node's recorded traces only: {what}");
     }
     let node = node.ok();
-    let verdicts = each(&scenarios, |it| check::check(it, node.as_deref(), &inner_command));
+    let verdicts = each(&scenarios, |it| {
+        check::check(it, node.as_deref(), &inner_command)
+    });
     report(&scenarios, &verdicts)
 }
 
@@ -180,7 +184,8 @@ fn record(scenarios: Vec<Scenario>) -> Result<(), String> {
 }
 
 fn record_one(node: &Path, scenario: &Scenario) -> Result<(), String> {
-    if scenario.skip.is_some() {
+    if let Some(why) = scenario.why_not() {
+        println!("{}: skipped: {why}", scenario.name());
         return Ok(());
     }
     let steady = |whose: &str, trace: &dyn Fn() -> Outcome| {

@@ -66,7 +66,9 @@ pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
     };
     let mut stdin = child.stdin.take().expect("its input");
     // A program that fails at once does not read: its error output says why.
-    let _ = stdin.write_all(input.as_bytes()).and_then(|()| stdin.flush());
+    let _ = stdin
+        .write_all(input.as_bytes())
+        .and_then(|()| stdin.flush());
     let answers = Answers(Arc::new(Mutex::new(stdin)));
     let mut run = Run {
         trace: Arc::new(Mutex::new(Trace::default())),

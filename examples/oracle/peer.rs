@@ -143,7 +143,14 @@ impl Work {
     }
 
     fn connect(&mut self, host: &str, port: &str, receive_buffer: Option<usize>) -> io::Result<()> {
-        let address = format!("{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.into() });
+        let address = format!(
+            "{}:{port}",
+            if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.into()
+            }
+        );
         let address: SocketAddr = address.parse().map_err(io::Error::other)?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if let Some(bytes) = receive_buffer {
@@ -154,7 +161,10 @@ impl Work {
         socket.connect_timeout(&address.into(), self.left())?;
         let stream = TcpStream::from(socket);
         let own = stream.local_addr()?.port();
-        self.trace.lock().expect("the trace").name_port(own, &self.name);
+        self.trace
+            .lock()
+            .expect("the trace")
+            .name_port(own, &self.name);
         self.stream = Some(stream);
         self.line("connect");
         Ok(())
@@ -169,7 +179,9 @@ impl Work {
         let mut left = count;
         while left > 0 {
             stream.set_read_timeout(Some(self.left()))?;
-            let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let room = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
             match stream.read(&mut buffer[..room]) {
                 Ok(0) => {
                     self.line("end");

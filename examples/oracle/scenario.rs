@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub differs: Option<String>,
     /// Why it is not run.
     pub skip: Option<String>,
+    /// What the machine has to have: `ipv6`, `linux`.
+    pub needs: Vec<String>,
     /// After this it is killed.
     pub deadline: Duration,
     /// What is done on events; the start is the event `start` of the loop.
@@ -129,6 +132,7 @@ impl Scenario {
             exits: "itself".into(),
             differs: None,
             skip: None,
+            needs: Vec::new(),
             deadline: DEADLINE,
             handlers: Vec::new(),
             names: HashMap::new(),
@@ -159,6 +163,17 @@ impl Scenario {
         }
         scenario.check().map_err(at(0))?;
         Ok(scenario)
+    }
+
+    /// Why it can't be run on this machine, or is not to be run at all.
+    pub fn why_not(&self) -> Option<String> {
+        let missing = |need: &&String| match need.as_str() {
+            "ipv6" => TcpListener::bind("[::1]:0").is_err(),
+            _ => !cfg!(target_os = "linux"),
+        };
+        let missing = self.needs.iter().find(missing);
+        let missing = missing.map(|need| format!("it needs {need}, which is not here"));
+        self.skip.clone().or(missing)
     }
 
     /// Its name: the path below the directory of scenarios, without the ending.
@@ -259,6 +274,14 @@ impl Scenario {
             ("exits", "itself" | "stopped" | "error") => self.exits = value.into(),
             ("differs", _) => self.differs = Some(value.into()),
             ("skip", _) => self.skip = Some(value.into()),
+            ("needs", _) => {
+                for need in value.split_whitespace() {
+                    if !["ipv6", "linux"].contains(&need) {
+                        return Err(format!("needs can't be `{need}`"));
+                    }
+                    self.needs.push(need.into());
+                }
+            }
             ("deadline", _) => {
                 let millis = value.parse();
                 let millis = millis.map_err(|_| "deadline is a number of milliseconds")?;

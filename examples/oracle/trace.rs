@@ -147,7 +147,10 @@ pub fn difference(names: [&str; 2], one: &[String], two: &[String]) -> Option<St
 
 /// The objects of a trace on which two traces disagree.
 pub fn objects_that_differ(one: &[String], two: &[String]) -> Vec<String> {
-    let objects = one.iter().chain(two).filter_map(|line| line.split(' ').next());
+    let objects = one
+        .iter()
+        .chain(two)
+        .filter_map(|line| line.split(' ').next());
     let mut seen = HashSet::new();
     let lines_of = |lines: &[String], object: &str| -> Vec<String> {
         let own = |line: &&String| line.split(' ').next() == Some(object);

@@ -116,10 +116,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
 
 /// The events of each kind.
 pub const EVENTS: &[(Kind, &[&str])] = &[
-    (
-        Kind::Server,
-        &["listening", "connection", "close", "error"],
-    ),
+    (Kind::Server, &["listening", "connection", "close", "error"]),
     (
         Kind::Socket,
         &[

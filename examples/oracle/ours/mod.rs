@@ -98,7 +98,9 @@ pub fn play(scenario: Scenario, lp: &Loop) {
     }
     let waits_for_exit = |event: &str| event == "before_exit";
     let handlers = &world.scenario.handlers;
-    let has_before_exit = handlers.iter().any(|handler| waits_for_exit(&handler.event));
+    let has_before_exit = handlers
+        .iter()
+        .any(|handler| waits_for_exit(&handler.event));
     loop {
         let turns = lp.turns();
         if let Err(error) = lp.run() {

@@ -79,8 +79,8 @@ impl World {
         let mut options = ListenOptions::new();
         if let Some(port) = action.options.get("port") {
             let number = port.parse();
-            options = options
-                .port(number.unwrap_or_else(|_| self.address_of(action, port, it).port()));
+            options =
+                options.port(number.unwrap_or_else(|_| self.address_of(action, port, it).port()));
         }
         if let Some(host) = action.options.get("host") {
             options = options.host(host);
@@ -138,7 +138,9 @@ impl World {
             }
             ("close", true) => server.once_close(move |_| plain("close", None)),
             ("close", false) => server.on_close(move |_| plain("close", None)),
-            (_, true) => server.once_error(move |_, error| plain("error", Some(show::error(error)))),
+            (_, true) => {
+                server.once_error(move |_, error| plain("error", Some(show::error(error))))
+            }
             (_, false) => server.on_error(move |_, error| plain("error", Some(show::error(error)))),
         };
         if let Some(label) = label {
@@ -147,7 +149,8 @@ impl World {
     }
 
     fn connection(self: &Rc<World>, server: &Rc<Object>, socket: Socket, label: Option<&str>) {
-        let is_it = |other: &&Rc<Object>| matches!(other.handle, Handle::Socket(known) if known == socket);
+        let is_it =
+            |other: &&Rc<Object>| matches!(other.handle, Handle::Socket(known) if known == socket);
         let known = server.sockets.borrow().iter().find(is_it).cloned();
         let object = known.unwrap_or_else(|| self.accepted(server, socket));
         let event = super::bracketed("connection", label);
@@ -206,9 +209,15 @@ impl World {
             ("finish", false) => socket.on_finish(move |_| plain("finish", None)),
             ("pause", _) => socket.on_pause(move |_| plain("pause", None)),
             ("resume", _) => socket.on_resume(move |_| plain("resume", None)),
-            ("close", true) => socket.once_close(move |_, bad| plain("close", Some(bad.to_string()))),
-            ("close", false) => socket.on_close(move |_, bad| plain("close", Some(bad.to_string()))),
-            (_, true) => socket.once_error(move |_, error| plain("error", Some(show::error(error)))),
+            ("close", true) => {
+                socket.once_close(move |_, bad| plain("close", Some(bad.to_string())))
+            }
+            ("close", false) => {
+                socket.on_close(move |_, bad| plain("close", Some(bad.to_string())))
+            }
+            (_, true) => {
+                socket.once_error(move |_, error| plain("error", Some(show::error(error))))
+            }
             (_, false) => socket.on_error(move |_, error| plain("error", Some(show::error(error)))),
         };
         if let Some(label) = label {
@@ -306,9 +315,7 @@ impl World {
             "remote_address" => show::address(socket.remote_address()),
             _ => {
                 let objects = self.objects.borrow();
-                let is_its = |object: &&Rc<Object>| {
-                    matches!(object.handle, Handle::Server(server) if Some(server) == socket.server())
-                };
+                let is_its = |object: &&Rc<Object>| matches!(object.handle, Handle::Server(server) if Some(server) == socket.server());
                 let server = objects.values().find(is_its);
                 server.map_or("none".into(), |server| server.name.clone())
             }

@@ -44,7 +44,8 @@ impl World {
         let object = Object::new(name, Handle::None);
         self.add(&object);
         let world = self.clone();
-        self.lp.next_tick(move |_| world.plain(&object, "fire", None, None));
+        self.lp
+            .next_tick(move |_| world.plain(&object, "fire", None, None));
     }
 }
 
