@@ -151,6 +151,26 @@ impl Backend {
         }
     }
 
+    /// How many of `wanted` bytes one read may give: fewer where a test limits reads. A read that
+    /// gives as many is not short.
+    #[inline]
+    pub(crate) fn read_room(&self, wanted: usize) -> usize {
+        match self {
+            Backend::Os(os) => os.read_room(wanted),
+            Backend::Null(_) => wanted,
+        }
+    }
+
+    /// Whether a write that took a part proves that the kernel is full, so that an event will
+    /// tell when it is not. Where it is not so, only would-block proves it.
+    #[inline]
+    pub(crate) fn short_write_is_full(&self) -> bool {
+        match self {
+            Backend::Os(os) => os.short_write_is_full(),
+            Backend::Null(_) => true,
+        }
+    }
+
     /// Makes a listening socket at `address`.
     pub(crate) fn listen(
         &mut self,

@@ -157,8 +157,18 @@ impl Os {
     }
 
     #[inline]
+    pub(crate) fn read_room(&self, wanted: usize) -> usize {
+        limited(wanted, self.forced.read_limit)
+    }
+
+    #[inline]
+    pub(crate) fn short_write_is_full(&self) -> bool {
+        Os::HAS_EDGES && self.forced.write_limit == 0
+    }
+
+    #[inline]
     pub(crate) fn read(&mut self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        let limit = limited(buffer.len(), self.forced.read_limit);
+        let limit = self.read_room(buffer.len());
         loop {
             self.counts.reads += 1;
             match stream.read(&mut buffer[..limit]) {

@@ -200,7 +200,8 @@ impl Builder {
     /// Makes the loop.
     ///
     /// # Errors
-    /// What making the poller fails with, such as `EMFILE`.
+    /// - What making the poller fails with, such as `EMFILE`.
+    /// - `ERR_THREAD_ENDING` in the destructor of a thread-local.
     pub fn build(self) -> Result<Loop> {
         let backend = match self.null {
             Some(options) => Backend::Null(Null::new(options)),
@@ -209,7 +210,12 @@ impl Builder {
                 Backend::Os(os.map_err(|error| Error::system("poll", error))?)
             }
         };
-        let core = Core::enter(State::new(backend, self.settings));
+        let core = Core::enter(State::new(backend, self.settings)).ok_or_else(|| {
+            Error::library(
+                "ERR_THREAD_ENDING",
+                "The thread is ending: it can have no loop any more.",
+            )
+        })?;
         let handle = core.handle();
         Ok(Loop { core, handle })
     }
@@ -237,11 +243,12 @@ impl AsLoop for LoopHandle {
 }
 
 impl Raw {
-    /// The loop that a handle belongs to; a loop without a name if it is gone.
+    /// The loop that a handle belongs to; a loop without a name if it is gone. Serials are counted
+    /// per thread, so what is older than the loop at its index belonged to an earlier one there.
     pub(crate) fn event_loop(self) -> LoopHandle {
         match table::find(self.index) {
-            Some(core) => core.handle(),
-            None => LoopHandle {
+            Some(core) if core.serial < self.id().serial => core.handle(),
+            _ => LoopHandle {
                 index: u32::MAX,
                 serial: 0,
                 not_send: std::marker::PhantomData,

@@ -29,7 +29,7 @@ pub(crate) struct Core {
 pub(crate) type SlotOf<F> = fn(&mut Entry, create: bool) -> Option<&mut Slot<F>>;
 
 impl Core {
-    pub(crate) fn enter(state: State) -> Rc<Core> {
+    pub(crate) fn enter(state: State) -> Option<Rc<Core>> {
         let serial = table::next_serial();
         table::add(|index| {
             Rc::new(Core {
@@ -57,17 +57,28 @@ impl Core {
     /// is dropped when the loop callback ends, otherwise before this returns.
     #[inline]
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, dead) = {
-            let mut state = self.state.borrow_mut();
-            let result = act(&mut state);
-            let dead = match state.graveyard.is_empty() || self.running.get() {
-                true => Vec::new(),
-                false => std::mem::take(&mut state.graveyard),
-            };
-            (result, dead)
-        };
-        drop(dead);
+        let (result, buries) = self.act(act);
+        if buries {
+            self.drop_the_dead();
+        }
         result
+    }
+
+    /// As [`with`](Core::with), within `run`.
+    #[inline]
+    pub(crate) fn inside<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        debug_assert!(self.running.get());
+        act(&mut self.state.borrow_mut())
+    }
+
+    /// As [`with`](Core::with), for a caller that calls [`drop_the_dead`](Core::drop_the_dead)
+    /// itself if this says so.
+    #[inline]
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> (R, bool) {
+        let mut state = self.state.borrow_mut();
+        let result = act(&mut state);
+        let buries = !self.running.get() && !state.graveyard.is_empty();
+        (result, buries)
     }
 
     /// Emits an event: takes the listeners out, calls each while nothing is borrowed, and puts
@@ -84,9 +95,9 @@ impl Core {
             core: self,
             id,
             slot,
-            taken: Some(taken),
+            taken,
         };
-        emission.call(call);
+        emission.taken.each(call);
         true
     }
 
@@ -98,14 +109,9 @@ impl Core {
             self.with(|state| state.uncaught.push_back(error));
             return;
         };
-        let mut guard = UncaughtEmission {
-            core: self,
-            taken: Some(taken),
-        };
+        let mut emission = UncaughtEmission { core: self, taken };
         let handle = self.handle();
-        if let Some(taken) = &mut guard.taken {
-            taken.each(|listener| listener(handle, &error));
-        }
+        emission.taken.each(|listener| listener(handle, &error));
     }
 
     /// One loop callback: `body`, the steps it left, then everything that follows a loop callback.
@@ -119,7 +125,7 @@ impl Core {
     /// they are dry, each of which is a loop callback itself.
     #[inline]
     pub(crate) fn finish_callback(&self) -> Result<()> {
-        match self.with(|state| state.is_quiet()) {
+        match self.inside(|state| state.is_quiet()) {
             true => Ok(()),
             false => self.finish_busy_callback(),
         }
@@ -127,14 +133,14 @@ impl Core {
 
     fn finish_busy_callback(&self) -> Result<()> {
         loop {
-            while let Some(step) = self.with(|state| state.steps.pop_front()) {
+            while let Some(step) = self.inside(|state| state.steps.pop_front()) {
                 self.perform(step);
             }
             self.drop_the_dead();
-            if let Some(error) = self.with(|state| state.uncaught.pop_front()) {
+            if let Some(error) = self.inside(|state| state.uncaught.pop_front()) {
                 return Err(error);
             }
-            let Some(tick) = self.with(|state| state.ticks.pop()) else {
+            let Some(tick) = self.inside(|state| state.ticks.pop()) else {
                 if self.free_what_is_over() {
                     continue;
                 }
@@ -158,10 +164,14 @@ impl Core {
         })
     }
 
-    fn drop_the_dead(&self) {
-        // Destructors may call the API and so discard more.
+    /// Drops what was discarded, while nothing is borrowed: destructors are user code.
+    #[cold]
+    pub(crate) fn drop_the_dead(&self) {
+        // They may call the API and so discard more.
         loop {
-            let dead: Vec<Dead> = self.with(|state| std::mem::take(&mut state.graveyard));
+            let mut state = self.state.borrow_mut();
+            let dead: Vec<Dead> = std::mem::take(&mut state.graveyard);
+            drop(state);
             if dead.is_empty() {
                 return;
             }
@@ -210,51 +220,37 @@ impl Core {
     }
 }
 
-/// The listeners of an event while they are called; puts them back when it is dropped.
+/// The listeners of an event while they are called; puts them back when it is dropped. What is
+/// left in it then, since it was removed or its object is gone, is dropped with it, unborrowed.
 struct Emission<'a, F: ?Sized + 'static> {
     core: &'a Core,
     id: Id,
     slot: SlotOf<F>,
-    taken: Option<Taken<F>>,
-}
-
-impl<F: ?Sized + 'static> Emission<'_, F> {
-    #[inline]
-    fn call(&mut self, call: impl FnMut(&mut F)) {
-        if let Some(taken) = &mut self.taken {
-            taken.each(call);
-        }
-    }
+    taken: Taken<F>,
 }
 
 impl<F: ?Sized + 'static> Drop for Emission<'_, F> {
     fn drop(&mut self) {
-        let Some(taken) = self.taken.take() else {
-            return;
-        };
-        let (id, slot) = (self.id, self.slot);
-        let mut taken = Some(taken);
-        let dead = self.core.with(|state| {
-            let slot = slot(state.entry(id)?, false)?;
-            Some(slot.put_back(taken.take()?))
+        let (id, slot, taken) = (self.id, self.slot, &mut self.taken);
+        self.core.with(|state| {
+            if let Some(slot) = state.entry(id).and_then(|entry| slot(entry, false)) {
+                slot.put_back(taken);
+            }
         });
-        // The object may be gone, and its listeners with it. Dropped here, unborrowed.
-        drop((dead, taken));
     }
 }
 
 /// The same for the listeners of unhandled errors.
 struct UncaughtEmission<'a> {
     core: &'a Core,
-    taken: Option<Taken<dyn FnMut(LoopHandle, &Error)>>,
+    taken: Taken<dyn FnMut(LoopHandle, &Error)>,
 }
 
 impl Drop for UncaughtEmission<'_> {
     fn drop(&mut self) {
-        let Some(taken) = self.taken.take() else {
-            return;
-        };
-        let dead = self.core.with(|state| state.on_uncaught.put_back(taken));
-        drop(dead);
+        let taken = &mut self.taken;
+        self.core.with(|state| {
+            state.on_uncaught.put_back(taken);
+        });
     }
 }

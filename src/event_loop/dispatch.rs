@@ -10,10 +10,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::entry::{Common, Entry, Flags, Stream, flag};
+use super::entry::{Common, Entry, Flags, Stream, entry_of, flag, server_of, stream_of};
 use super::handle::{Id, Server, Socket};
 use super::server;
-use super::socket;
 use super::state::State;
 use super::table;
 use crate::backend::{self, Accepted, ready};
@@ -48,7 +47,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
         }
         if entry.take_note(bits) && !entry.common().flags.any(flag::QUEUED) {
             entry.common_mut().flags.set(flag::QUEUED);
-            batch.push_back(Id { key, serial });
+            batch.push(Id { key, serial });
         }
     });
     if settings.spurious_events {
@@ -65,7 +64,7 @@ fn invent_events(state: &mut State) {
         let common = entry.common_mut();
         if wanted && !common.flags.any(flag::QUEUED) {
             common.flags.set(flag::QUEUED);
-            batch.push_back(Id {
+            batch.push(Id {
                 key: key as u32,
                 serial: common.serial,
             });
@@ -73,139 +72,242 @@ fn invent_events(state: &mut State) {
     }
 }
 
+/// What serving the batch comes to next.
+enum Next {
+    /// The batch is served.
+    Done,
+    /// A server may have a connection.
+    Accept(Id),
+    /// What was lent goes to the 'data' listeners.
+    Deliver,
+    /// Something was taken note of that the end of a loop callback sees to.
+    Finish,
+}
+
+/// Who is being served, with what the loop has lent for it: the read buffer, and the 'data'
+/// listeners while they are called. Dropped, also when a listener panics, it gives all back.
+struct Service<'a> {
+    core: &'a Core,
+    /// Who it is: the front of the batch. It stays there until its share is used up.
+    id: Id,
+    /// Whether somebody is being served.
+    active: bool,
+    /// Reads that are left of its share (N11).
+    reads: u32,
+    /// The listeners, while they are called.
+    taken: Taken<dyn FnMut(Socket, &[u8])>,
+    /// Whether they are.
+    lent: bool,
+    /// The loop's read buffer.
+    buffer: Box<[u8]>,
+    /// How much of it is data.
+    size: usize,
+}
+
 /// Serves the batch to its end.
 pub(crate) fn serve_batch(core: &Core) -> Result<()> {
+    let mut service = Service {
+        core,
+        id: Id::NONE,
+        active: false,
+        reads: 0,
+        taken: Taken::nothing(),
+        lent: false,
+        buffer: core.inside(|state| std::mem::take(&mut state.buffer)),
+        size: 0,
+    };
     loop {
-        let next = core.with(|state| {
-            let id = *state.batch.front()?;
-            Some((id, matches!(state.entry(id), Some(Entry::Server(_)))))
+        // The path of every event, so one borrow does it all: what was lent for the last delivery
+        // goes back, and the next read is made.
+        let next = core.inside(|state| {
+            if service.lent {
+                service.take_back(state);
+            }
+            match state.is_quiet() {
+                true => service.advance(state),
+                false => Next::Finish,
+            }
         });
-        let Some((id, is_server)) = next else {
-            return Ok(());
-        };
-        match is_server {
-            true => accept_one(core, id)?,
-            false => serve_stream(core, id)?,
+        match next {
+            Next::Deliver => service.deliver(),
+            Next::Finish => core.finish_callback()?,
+            Next::Accept(id) => {
+                accept_one(core, id)?;
+                core.inside(|state| leave_batch(state, id));
+            }
+            Next::Done => return Ok(()),
         }
-        core.with(|state| leave_batch(state, id));
     }
 }
 
-/// An object's share of the turn is over. If it still has something to do it goes to the ready
-/// queue, which the next turn serves first.
-fn leave_batch(state: &mut State, id: Id) {
-    state.batch.pop_front();
-    let Some(entry) = state.entry(id) else { return };
+impl Service<'_> {
+    /// Calls the listeners.
+    #[inline]
+    fn deliver(&mut self) {
+        let socket = Socket(self.core.raw(self.id));
+        let data = &self.buffer[..self.size];
+        self.taken.each(|listener| listener(socket, data));
+    }
+
+    /// Gives the listeners back, and ends a share that is used up. Those that were removed
+    /// meanwhile, or all if the object is gone, go to the graveyard.
+    #[inline]
+    fn take_back(&mut self, state: &mut State) {
+        self.lent = false;
+        let mut left = true;
+        if let Some(stream) = stream_of(&mut state.entries, self.id) {
+            left = stream.data.put_back(&mut self.taken);
+            if self.reads == 0 && !stream.wants_service() {
+                stream.common.flags.clear(flag::QUEUED);
+                state.batch.next();
+                self.active = false;
+            }
+        }
+        if left {
+            let dead = std::mem::replace(&mut self.taken, Taken::nothing());
+            state.bury(dead);
+        }
+    }
+
+    /// Finds what is to be done next, and does what needs no user code.
+    #[inline]
+    fn advance(&mut self, state: &mut State) -> Next {
+        loop {
+            if !self.active {
+                let Some(id) = state.batch.front() else {
+                    return Next::Done;
+                };
+                self.id = id;
+                self.active = true;
+                self.reads = state.settings.read_budget;
+            }
+            // Reads first, then writes (as libuv's uv__stream_io).
+            if self.reads > 0 {
+                self.reads -= 1;
+                match self.read(state) {
+                    Read::Server => {
+                        self.active = false;
+                        return Next::Accept(self.id);
+                    }
+                    Read::Lent => return Next::Deliver,
+                    Read::Noted => return Next::Finish,
+                    Read::Nothing => self.reads = 0,
+                }
+            }
+            self.active = false;
+            if leave_batch(state, self.id) {
+                state.flush_queue(self.id);
+                return Next::Finish;
+            }
+        }
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        let core = self.core;
+        core.inside(|state| {
+            if self.lent {
+                self.take_back(state);
+            }
+            state.buffer = std::mem::take(&mut self.buffer);
+        });
+    }
+}
+
+/// An object's share of the turn is over. If it still has something to read it goes to the ready
+/// queue, which the next turn serves first. Returns whether it has something to write.
+#[inline]
+fn leave_batch(state: &mut State, id: Id) -> bool {
+    state.batch.next();
+    let Some(entry) = state.entry(id) else {
+        return false;
+    };
     entry.common_mut().flags.clear(flag::QUEUED);
-    if let Entry::Stream(stream) = entry
-        && stream.wants_service()
-    {
+    let Entry::Stream(stream) = entry else {
+        return false;
+    };
+    let writes = stream.wants_to_write();
+    if stream.wants_to_read() {
         state.make_ready(id);
     }
-}
-
-/// Reads first, then writes (as libuv's uv__stream_io).
-#[inline]
-fn serve_stream(core: &Core, id: Id) -> Result<()> {
-    read(core, id)?;
-    let wrote = core.with(|state| {
-        let waits = state.stream(id).is_some_and(|stream| {
-            stream.common.flags.any(flag::WRITING) && stream.ready & ready::WRITABLE != 0
-        });
-        if waits {
-            state.flush_queue(id);
-        }
-        waits
-    });
-    match wrote {
-        true => core.finish_callback(),
-        false => Ok(()),
-    }
+    writes
 }
 
 /// What one read gave.
 enum Read {
-    /// So many bytes, with the buffer they are in, for these listeners.
-    Data(Box<[u8]>, usize, Taken<dyn FnMut(Socket, &[u8])>),
+    /// Nothing: it is a server.
+    Server,
+    /// Bytes, lent to the listeners.
+    Lent,
     /// Bytes that were put aside, or an end or an error that was taken note of.
     Noted,
     /// Nothing to read, or nobody who wants it.
     Nothing,
 }
 
-/// Reads up to the budget, or until a read says that this was all (N11).
-fn read(core: &Core, id: Id) -> Result<()> {
-    let budget = core.with(|state| state.settings.read_budget);
-    for _ in 0..budget {
-        let mut last = false;
-        match core.with(|state| read_once(state, id, &mut last)) {
-            Read::Nothing => return Ok(()),
-            Read::Noted => {}
-            Read::Data(buffer, size, taken) => {
-                let socket = Socket(core.raw(id));
-                let mut delivery = Delivery {
-                    core,
-                    id,
-                    buffer,
-                    taken: Some(taken),
-                };
-                delivery.deliver(socket, size);
-            }
+impl Service<'_> {
+    /// One read from the kernel. Clears `reads` if it is the last of this share.
+    #[inline]
+    fn read(&mut self, state: &mut State) -> Read {
+        let State {
+            entries, backend, ..
+        } = state;
+        let stream = match entry_of(entries, self.id) {
+            Some(Entry::Stream(stream)) => stream,
+            Some(Entry::Server(_)) => return Read::Server,
+            None => return Read::Nothing,
+        };
+        if !stream.wants_to_read() {
+            return Read::Nothing;
         }
-        core.finish_callback()?;
-        if last {
-            return Ok(());
+        let Some(io) = &stream.io else {
+            return Read::Nothing;
+        };
+        if stream.common.flags.any(flag::END_CERTAIN) {
+            self.reads = 0;
+            state.read_end(self.id);
+            return Read::Noted;
         }
+        let size = match backend.read(io, &mut self.buffer) {
+            Ok(size) => size,
+            Err(error) => return self.read_failed(state, error),
+        };
+        if size == 0 {
+            self.reads = 0;
+            state.read_end(self.id);
+            return Read::Noted;
+        }
+        stream.bytes_read += size as u64;
+        let room = backend.read_room(self.buffer.len());
+        if size < room && note_short_read(stream, backend.has_edges()) {
+            self.reads = 0;
+        }
+        // For the listeners if the socket flows, else into its buffer.
+        if stream.common.flags.any(flag::FLOWING)
+            && stream.read_length() == 0
+            && stream.data.take_into(&mut self.taken)
+        {
+            self.lent = true;
+            self.size = size;
+            return Read::Lent;
+        }
+        let chunk = Bytes::copy_from_slice(&self.buffer[..size]);
+        state.buffer_chunk(self.id, chunk);
+        Read::Noted
     }
-    Ok(())
-}
 
-/// One read from the kernel. Sets `last` if the socket's share of this turn ends with it.
-#[inline]
-fn read_once(state: &mut State, id: Id, last: &mut bool) -> Read {
-    let State {
-        entries,
-        backend,
-        buffer,
-        ..
-    } = state;
-    let stream = match entries.get_mut(id.key as usize) {
-        Some(Entry::Stream(stream)) if stream.common.serial == id.serial => stream,
-        _ => return Read::Nothing,
-    };
-    if stream.ready & ready::READABLE == 0 || !stream.common.flags.any(flag::ACTIVE) {
-        return Read::Nothing;
-    }
-    let Some(io) = &stream.io else {
-        return Read::Nothing;
-    };
-    if stream.common.flags.any(flag::END_CERTAIN) {
-        *last = true;
-        state.read_end(id);
-        return Read::Noted;
-    }
-    match backend.read(io, buffer) {
-        Ok(0) => {
-            *last = true;
-            state.read_end(id);
-            Read::Noted
+    #[cold]
+    fn read_failed(&mut self, state: &mut State, error: io::Error) -> Read {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.reads = 0;
+            state.read_failed(self.id, Error::system("read", error));
+            return Read::Noted;
         }
-        Ok(size) => {
-            stream.bytes_read += size as u64;
-            if size < buffer.len() {
-                *last = note_short_read(stream, backend.has_edges());
-            }
-            take_data(state, id, size)
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        if let Some(stream) = state.stream(self.id) {
             stream.ready &= !(ready::READABLE | ready::URGENT);
-            Read::Nothing
         }
-        Err(error) => {
-            *last = true;
-            state.read_failed(id, Error::system("read", error));
-            Read::Noted
-        }
+        Read::Nothing
     }
 }
 
@@ -237,62 +339,10 @@ fn note_short_read(stream: &mut Stream, has_edges: bool) -> bool {
     true
 }
 
-/// Bytes have come: for the listeners if the socket flows, else into its buffer.
-#[inline]
-fn take_data(state: &mut State, id: Id, size: usize) -> Read {
-    let Some(stream) = state.stream(id) else {
-        return Read::Nothing;
-    };
-    if stream.common.flags.any(flag::FLOWING)
-        && stream.read_length() == 0
-        && let Some(taken) = stream.data.take()
-    {
-        let buffer = std::mem::take(&mut state.buffer);
-        return Read::Data(buffer, size, taken);
-    }
-    let chunk = Bytes::copy_from_slice(&state.buffer[..size]);
-    state.buffer_chunk(id, chunk);
-    Read::Noted
-}
-
-/// The read buffer and the 'data' listeners while they are called; puts both back when it is
-/// dropped, also when a listener panics.
-struct Delivery<'a> {
-    core: &'a Core,
-    id: Id,
-    buffer: Box<[u8]>,
-    taken: Option<Taken<dyn FnMut(Socket, &[u8])>>,
-}
-
-impl Delivery<'_> {
-    #[inline]
-    fn deliver(&mut self, socket: Socket, size: usize) {
-        let Delivery { buffer, taken, .. } = self;
-        if let Some(taken) = taken {
-            taken.each(|listener| listener(socket, &buffer[..size]));
-        }
-    }
-}
-
-impl Drop for Delivery<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut taken = self.taken.take();
-        let id = self.id;
-        let dead = self.core.with(|state| {
-            state.buffer = buffer;
-            let slot = socket::data_slot(state.entry(id)?, false)?;
-            Some(slot.put_back(taken.take()?))
-        });
-        drop((dead, taken));
-    }
-}
-
 /// One connection per listener and turn, never one attempt more: the listener is re-armed instead
 /// (N10).
 fn accept_one(core: &Core, id: Id) -> Result<()> {
-    let accepted = core.with(|state| try_accept(state, id));
+    let accepted = core.inside(|state| try_accept(state, id));
     let (socket, warning) = match accepted {
         Ok(socket) => (socket, None),
         Err(warning) => (None, Some(warning)),
@@ -317,10 +367,10 @@ fn try_accept(state: &mut State, id: Id) -> std::result::Result<Option<Id>, Stri
     let State {
         entries, backend, ..
     } = state;
-    let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+    let Some(server) = server_of(entries, id) else {
         return Ok(None);
     };
-    if server.common.serial != id.serial || !server.wants_accept() {
+    if !server.wants_accept() {
         return Ok(None);
     }
     server.ready &= !ready::READABLE;
@@ -416,12 +466,9 @@ impl State {
             let State {
                 entries, backend, ..
             } = self;
-            let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+            let Some(server) = server_of(entries, id) else {
                 continue;
             };
-            if server.common.serial != id.serial {
-                continue;
-            }
             if let Some(listener) = &mut server.listener
                 && backend.rearm(listener, State::token(id)).is_err()
             {

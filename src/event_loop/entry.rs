@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 
+use slab::Slab;
+
 use super::handle::{Id, Server, Socket};
 use crate::backend;
 use crate::ground::error::{Completion, Error};
@@ -228,6 +230,32 @@ pub(crate) struct Live {
     pub(crate) requests: usize,
 }
 
+/// The object with this id. Every look into the slab goes through one of these three: a key alone
+/// may be a successor's.
+#[inline]
+pub(crate) fn entry_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Entry> {
+    entries
+        .get_mut(id.key as usize)
+        .filter(|entry| entry.common().serial == id.serial)
+}
+
+/// The socket with this id.
+#[inline]
+pub(crate) fn stream_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Stream> {
+    match entries.get_mut(id.key as usize) {
+        Some(Entry::Stream(stream)) if stream.common.serial == id.serial => Some(stream),
+        _ => None,
+    }
+}
+
+/// The server with this id.
+pub(crate) fn server_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut ServerState> {
+    match entries.get_mut(id.key as usize) {
+        Some(Entry::Server(server)) if server.common.serial == id.serial => Some(server),
+        _ => None,
+    }
+}
+
 impl Common {
     /// Notes that the object became active or inactive.
     pub(crate) fn set_active(&mut self, active: bool, live: &mut Live) {
@@ -334,11 +362,22 @@ impl Stream {
         }
     }
 
-    /// Whether serving it now would do something: a read that is wanted, or a write that waits.
+    /// Whether serving it now would do something.
     #[inline]
     pub(crate) fn wants_service(&self) -> bool {
-        (self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE))
-            || (self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING))
+        self.wants_to_read() || self.wants_to_write()
+    }
+
+    /// Whether it reads, and there may be something.
+    #[inline]
+    pub(crate) fn wants_to_read(&self) -> bool {
+        self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE)
+    }
+
+    /// Whether a write waits, and the kernel may take it.
+    #[inline]
+    pub(crate) fn wants_to_write(&self) -> bool {
+        self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING)
     }
 
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {

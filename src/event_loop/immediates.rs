@@ -50,6 +50,12 @@ impl Immediates {
         self.referenced
     }
 
+    /// Whether there are immediates at all.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(crate) fn add(&mut self, call: ImmediateCall, origin: &'static Location<'static>) -> Id {
         let serial = table::next_serial();
         let key = self.waiting.insert(Waiting {
@@ -141,10 +147,10 @@ impl Immediates {
 
 /// The immediates' part of the check phase: each is a loop callback.
 pub(crate) fn run_immediates(core: &Core) -> Result<()> {
-    if !core.with(|state: &mut State| state.immediates.begin()) {
+    if !core.inside(|state: &mut State| state.immediates.begin()) {
         return Ok(());
     }
-    while let Some((id, call)) = core.with(|state| state.immediates.next()) {
+    while let Some((id, call)) = core.inside(|state| state.immediates.next()) {
         let immediate = Immediate(core.raw(id));
         core.callback(|_| call(immediate))?;
     }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::core::Core;
-use super::entry::flag;
+use super::entry::{flag, stream_of};
 use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
@@ -34,10 +34,10 @@ impl State {
     /// meanwhile is remembered, and served by the next turn.
     pub(crate) fn set_reading(&mut self, id: Id, reading: bool) {
         let State { entries, live, .. } = self;
-        let Some(super::entry::Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || (reading && stream.io.is_none()) {
+        if reading && stream.io.is_none() {
             return;
         }
         stream.common.set_active(reading, live);
@@ -223,17 +223,17 @@ pub(crate) fn flow(core: &Core, id: Id) {
         id,
         done: false,
     };
-    core.with(|state| {
+    core.inside(|state| {
         if let Some(stream) = state.stream(id) {
             stream.common.flags.clear(flag::FLOW_SCHEDULED);
         }
     });
     let socket = Socket(core.raw(id));
-    while let Some(chunk) = core.with(|state| state.next_chunk(id)) {
+    while let Some(chunk) = core.inside(|state| state.next_chunk(id)) {
         // Without a listener the data is lost, as in Node (N157, N158).
         core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
     }
-    core.with(|state| state.after_flow(id));
+    core.inside(|state| state.after_flow(id));
     guard.done = true;
 }
 

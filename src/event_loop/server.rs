@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::entry::{Entry, ServerState, flag};
+use super::entry::{Entry, ServerState, flag, server_of};
 use super::handle::{Id, Server, Socket};
 use super::state::{Reap, State};
 use super::task::Task;
@@ -110,10 +110,11 @@ impl State {
         match listener {
             Ok(listener) => {
                 let State { entries, live, .. } = self;
-                let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+                let Some(server) = server_of(entries, id) else {
                     return;
                 };
                 server.listener = Some(listener);
+                server.ready = 0;
                 // A new life for one that was kept.
                 server.common.flags.clear(flag::OVER);
                 server.common.set_active(true, live);
@@ -132,12 +133,8 @@ impl State {
         let State {
             entries, backend, ..
         } = self;
-        match entries.get(id.key as usize)? {
-            Entry::Server(server) if server.common.serial == id.serial => {
-                backend.listener_address(server.listener.as_ref()?).ok()
-            }
-            _ => None,
-        }
+        let listener = server_of(entries, id)?.listener.as_ref()?;
+        backend.listener_address(listener).ok()
     }
 
     /// `close`: the listening socket is closed at once (N78), 'close' comes on a tick once no
@@ -159,7 +156,7 @@ impl State {
             backend,
             ..
         } = self;
-        let Some(Entry::Server(server)) = entries.get_mut(id.key as usize) else {
+        let Some(server) = server_of(entries, id) else {
             return;
         };
         let Some(listener) = server.listener.take() else {
@@ -243,7 +240,7 @@ fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
     }
 }
 
-fn server_of(entry: &mut Entry) -> Option<&mut ServerState> {
+fn as_server(entry: &mut Entry) -> Option<&mut ServerState> {
     match entry {
         Entry::Server(server) => Some(server),
         Entry::Stream(_) => None,
@@ -255,7 +252,7 @@ pub(crate) fn connection_slot(
     entry: &mut Entry,
     _create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Server, Socket)>> {
-    Some(&mut server_of(entry)?.connection)
+    Some(&mut as_server(entry)?.connection)
 }
 
 /// The slot of 'listening'.
@@ -263,12 +260,12 @@ pub(crate) fn listening_slot(
     entry: &mut Entry,
     _create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Server)>> {
-    Some(&mut server_of(entry)?.listening)
+    Some(&mut as_server(entry)?.listening)
 }
 
 /// The slot of 'close'.
 pub(crate) fn close_slot(entry: &mut Entry, _create: bool) -> Option<&mut Slot<dyn FnMut(Server)>> {
-    Some(&mut server_of(entry)?.close)
+    Some(&mut as_server(entry)?.close)
 }
 
 /// The slot of 'error'.
@@ -276,7 +273,7 @@ pub(crate) fn error_slot(
     entry: &mut Entry,
     _create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Server, &Error)>> {
-    Some(&mut server_of(entry)?.error)
+    Some(&mut as_server(entry)?.error)
 }
 
 impl ServerState {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::core::{Core, SlotOf};
-use super::entry::{Entry, SocketListeners, flag};
+use super::entry::{Entry, SocketListeners, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::{Dead, Reap, State};
 use super::task::{SocketEvent, Task};
@@ -14,12 +14,16 @@ impl State {
     /// `destroy`: the descriptor is closed now, 'close' comes in the closing phase (N127, N147).
     /// Only the first call counts (N129).
     pub(crate) fn destroy(&mut self, id: Id, error: Option<Error>) {
-        let Some(stream) = self.stream(id) else {
-            return;
+        let stream = match self.stream(id) {
+            Some(stream) if !stream.common.flags.any(flag::DESTROYED) => stream,
+            _ => {
+                // It may be a user's, and the last of it: not dropped under the borrow.
+                if let Some(error) = error {
+                    self.bury(error);
+                }
+                return;
+            }
         };
-        if stream.common.flags.any(flag::DESTROYED) {
-            return;
-        }
         let fails_something = stream
             .extra
             .as_ref()
@@ -50,12 +54,7 @@ impl State {
         let State {
             entries, backend, ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
-            return None;
-        };
-        if stream.common.serial != id.serial {
-            return None;
-        }
+        let stream = stream_of(entries, id)?;
         let io = stream.io.as_ref()?;
         if let Some(address) = stream.extra.as_ref().and_then(|extra| extra.local) {
             return Some(address);
@@ -82,8 +81,7 @@ impl State {
     /// A half-close that was asked for and has not happened is void: its 'finish' does not come.
     fn forget_shutdown(&mut self, id: Id) {
         let State { entries, live, .. } = self;
-        if let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize)
-            && stream.common.serial == id.serial
+        if let Some(stream) = stream_of(entries, id)
             && stream.common.flags.any(flag::SHUTDOWN_PENDING)
         {
             stream.common.flags.clear(flag::SHUTDOWN_PENDING);
@@ -95,20 +93,20 @@ impl State {
 /// The closing phase: what was closed since the last one, in reverse order (L50, L51). For each
 /// socket what is in flight is cancelled, then comes 'close' (L52); each is a loop callback.
 pub(crate) fn run_closing(core: &Core) -> Result<()> {
-    core.with(|state| {
+    core.inside(|state| {
         if state.closing_now.is_empty() {
             std::mem::swap(&mut state.closing_now, &mut state.closing);
         }
     });
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
-    while let Some(id) = core.with(|state| state.closing_now.last().copied()) {
-        core.with(|state| {
+    while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
+        core.inside(|state| {
             state.fail_in_flight(id, Error::canceled("write"), false);
             state.forget_shutdown(id);
         });
         core.finish_callback()?;
-        let is_socket = core.with(|state| {
+        let is_socket = core.inside(|state| {
             state.closing_now.pop();
             state.stream(id).is_some()
         });

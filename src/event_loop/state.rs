@@ -7,7 +7,9 @@ use std::panic::Location;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::entry::{Common, Entry, Flags, Live, ServerState, Stream, flag};
+use super::entry::{
+    Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
+};
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
 use super::table;
@@ -40,9 +42,9 @@ pub(crate) struct State {
     /// What keeps the loop alive, as far as it is handles and requests.
     pub(crate) live: Live,
     /// What this turn still has to serve, in order.
-    pub(crate) batch: VecDeque<Id>,
+    pub(crate) batch: Batch,
     /// What the next turn serves first: objects whose share of this turn was used up.
-    pub(crate) ready: VecDeque<Id>,
+    pub(crate) ready: Vec<Id>,
     /// Deferred completions: half-closes (L42).
     pub(crate) pending: VecDeque<Id>,
     /// Objects whose close was requested; the last comes first (L50).
@@ -89,6 +91,46 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
 }
 
+/// Who is to be served, in order. A list with a mark: it is filled after a wait and served to its
+/// end, so nothing is ever taken from its front alone.
+#[derive(Default)]
+pub(crate) struct Batch {
+    ids: Vec<Id>,
+    /// How many were served.
+    served: usize,
+}
+
+impl Batch {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> Option<Id> {
+        self.ids.get(self.served).copied()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, id: Id) {
+        self.ids.push(id);
+    }
+
+    pub(crate) fn append(&mut self, ids: &mut Vec<Id>) {
+        self.ids.append(ids);
+    }
+
+    /// The front was served.
+    #[inline]
+    pub(crate) fn next(&mut self) {
+        self.served += 1;
+        if self.served >= self.ids.len() {
+            self.ids.clear();
+            self.served = 0;
+        }
+    }
+}
+
 /// An object whose life may be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reap {
@@ -114,8 +156,8 @@ impl State {
             entries: Slab::new(),
             backend,
             live: Live::default(),
-            batch: VecDeque::new(),
-            ready: VecDeque::new(),
+            batch: Batch::default(),
+            ready: Vec::new(),
             pending: VecDeque::new(),
             closing: Vec::new(),
             closing_now: Vec::new(),
@@ -207,24 +249,16 @@ impl State {
 
     #[inline]
     pub(crate) fn entry(&mut self, id: Id) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(id.key as usize)
-            .filter(|entry| entry.common().serial == id.serial)
+        entry_of(&mut self.entries, id)
     }
 
     #[inline]
     pub(crate) fn stream(&mut self, id: Id) -> Option<&mut Stream> {
-        match self.entry(id) {
-            Some(Entry::Stream(stream)) => Some(stream),
-            _ => None,
-        }
+        stream_of(&mut self.entries, id)
     }
 
     pub(crate) fn server(&mut self, id: Id) -> Option<&mut ServerState> {
-        match self.entry(id) {
-            Some(Entry::Server(server)) => Some(server),
-            _ => None,
-        }
+        server_of(&mut self.entries, id)
     }
 
     /// The token under which an object is registered: its key, and the low half of its serial to
@@ -242,7 +276,7 @@ impl State {
         let flags = &mut entry.common_mut().flags;
         if !flags.any(flag::QUEUED) {
             flags.set(flag::QUEUED);
-            self.ready.push_back(id);
+            self.ready.push(id);
         }
     }
 
@@ -261,9 +295,7 @@ impl State {
     /// ref and unref of a server or a socket.
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
         let State { entries, live, .. } = self;
-        if let Some(entry) = entries.get_mut(id.key as usize)
-            && entry.common().serial == id.serial
-        {
+        if let Some(entry) = entry_of(entries, id) {
             entry.common_mut().set_referenced(referenced, live);
         }
     }

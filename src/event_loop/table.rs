@@ -22,18 +22,20 @@ pub(crate) fn next_serial() -> u64 {
     })
 }
 
-/// Enters a loop into the table.
-pub(crate) fn add(make: impl FnOnce(u32) -> Rc<Core>) -> Rc<Core> {
-    LOOPS.with(|loops| {
-        let mut loops = loops.borrow_mut();
-        let index = loops.iter().position(Option::is_none).unwrap_or_else(|| {
-            loops.push(None);
-            loops.len() - 1
-        });
-        let core = make(index as u32);
-        loops[index] = Some(core.clone());
-        core
-    })
+/// Enters a loop into the table. None while the thread dies.
+pub(crate) fn add(make: impl FnOnce(u32) -> Rc<Core>) -> Option<Rc<Core>> {
+    LOOPS
+        .try_with(|loops| {
+            let mut loops = loops.borrow_mut();
+            let index = loops.iter().position(Option::is_none).unwrap_or_else(|| {
+                loops.push(None);
+                loops.len() - 1
+            });
+            let core = make(index as u32);
+            loops[index] = Some(core.clone());
+            core
+        })
+        .ok()
 }
 
 /// Takes a loop out of the table: from now on its handles are gone.
@@ -59,6 +61,24 @@ pub(crate) fn find(index: u32) -> Option<Rc<Core>> {
 /// None if the loop is gone; whether the object is there `act` has to see.
 #[inline]
 pub(crate) fn with<R>(raw: Raw, act: impl FnOnce(&mut State, Id) -> R) -> Option<R> {
-    let core = find(raw.index)?;
-    Some(core.with(|state| act(state, raw.id())))
+    let (result, buries) = LOOPS
+        .try_with(|loops| {
+            let loops = loops.borrow();
+            let core = loops.get(raw.index as usize)?.as_ref()?;
+            Some(core.act(|state| act(state, raw.id())))
+        })
+        .ok()
+        .flatten()?;
+    if buries {
+        // Destructors are user code: they run when the table is no longer borrowed.
+        drop_the_dead(raw.index);
+    }
+    Some(result)
+}
+
+#[cold]
+fn drop_the_dead(index: u32) {
+    if let Some(core) = find(index) {
+        core.drop_the_dead();
+    }
 }

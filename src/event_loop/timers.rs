@@ -138,11 +138,11 @@ impl State {
 /// The timer phase: every due timer is a loop callback. The clock of its start decides for all of
 /// them (N22, N23).
 pub(crate) fn run_timers(core: &Core) -> Result<()> {
-    if core.with(|state| state.timers.is_idle()) {
+    if core.inside(|state| state.timers.is_idle()) {
         return Ok(());
     }
-    let now_ms = core.with(|state| state.update_time());
-    while let Some((id, call, started_ms)) = core.with(|state| state.take_due(now_ms)) {
+    let now_ms = core.inside(|state| state.update_time());
+    while let Some((id, call, started_ms)) = core.inside(|state| state.take_due(now_ms)) {
         let timer = Timer(core.raw(id));
         core.callback(|core| {
             let mut firing = Firing {
@@ -156,7 +156,7 @@ pub(crate) fn run_timers(core: &Core) -> Result<()> {
             }
         })?;
         // The callback took time: whoever asks next reads the clock.
-        core.with(State::outdate_time);
+        core.inside(State::outdate_time);
     }
     Ok(())
 }

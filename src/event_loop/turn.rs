@@ -47,21 +47,21 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     let _running = Running(core);
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
-    let mut alive = core.with(|state| state.is_alive());
-    core.with(State::outdate_time);
+    let mut alive = core.inside(|state| state.is_alive());
+    core.inside(State::outdate_time);
     // L2 and L3: only this mode runs timers before the first turn.
-    if mode == RunMode::Default && alive && !core.with(|state| state.stop) {
+    if mode == RunMode::Default && alive && !core.inside(|state| state.stop) {
         timers::run_timers(core)?;
     }
-    while alive && !core.with(|state| state.stop) {
+    while alive && !core.inside(|state| state.stop) {
         turn(core, mode)?;
-        alive = core.with(|state| state.is_alive());
+        alive = core.inside(|state| state.is_alive());
         if mode != RunMode::Default {
             break;
         }
     }
     // L5: the flag is used up, also by a run that did nothing.
-    core.with(|state| state.stop = false);
+    core.inside(|state| state.stop = false);
     Ok(alive)
 }
 
@@ -76,22 +76,42 @@ impl Drop for Running<'_> {
 
 /// One turn of the loop.
 fn turn(core: &Core, mode: RunMode) -> Result<()> {
-    // L13: decided at the very start of the turn.
-    let may_block = match mode {
-        RunMode::Default => true,
-        RunMode::NoWait => false,
-        RunMode::Once => core.with(|state| state.pending.is_empty() && !state.watchers.is_idling()),
-    };
-    trace_phase(core, "pending");
-    run_pending(core)?;
-    trace_phase(core, "idle");
-    watchers::run_watchers(core, WatcherKind::Idle)?;
-    trace_phase(core, "prepare");
-    watchers::run_watchers(core, WatcherKind::Prepare)?;
-    trace_phase(core, "poll");
+    let trace = log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace);
+    // A quiet turn is a wait and its I/O: one look tells that the phases around it are empty.
+    let (has_work, may_block) = core.inside(|state| {
+        let idling = state.watchers.is_idling();
+        let may_block = match mode {
+            RunMode::Default => true,
+            RunMode::NoWait => false,
+            // L13: decided at the very start of the turn.
+            RunMode::Once => state.pending.is_empty() && !idling,
+        };
+        let has_work = !state.pending.is_empty() || state.watchers.has_any();
+        (has_work, may_block)
+    });
+    if has_work || trace {
+        trace_phase(core, "pending");
+        run_pending(core)?;
+        trace_phase(core, "idle");
+        watchers::run_watchers(core, WatcherKind::Idle)?;
+        trace_phase(core, "prepare");
+        watchers::run_watchers(core, WatcherKind::Prepare)?;
+        trace_phase(core, "poll");
+    }
     poll(core, may_block)?;
+    let has_work = core.inside(|state| {
+        !state.pending.is_empty()
+            || state.immediates.has_any()
+            || state.watchers.has_any()
+            || !state.closing.is_empty()
+            || !state.closing_now.is_empty()
+            || !state.timers.is_idle()
+    });
+    if !has_work && !trace {
+        return Ok(());
+    }
     for _ in 0..PENDING_PASSES {
-        if core.with(|state| state.pending.is_empty()) {
+        if core.inside(|state| state.pending.is_empty()) {
             break;
         }
         trace_phase(core, "pending again");
@@ -106,19 +126,18 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
     timers::run_timers(core)
 }
 
-#[inline]
 fn trace_phase(core: &Core, phase: &str) {
     if log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace) {
-        let turns = core.with(|state| state.turns);
+        let turns = core.inside(|state| state.turns);
         log::trace!(target: "nodeloop::event_loop", "turn {turns}: {phase}");
     }
 }
 
 /// One pass over the deferred completions; what is added meanwhile waits for the next (L43).
 fn run_pending(core: &Core) -> Result<()> {
-    let count = core.with(|state| state.pending.len());
+    let count = core.inside(|state| state.pending.len());
     for _ in 0..count {
-        core.with(|state| {
+        core.inside(|state| {
             if let Some(id) = state.pending.pop_front() {
                 state.shut_down(id);
             }
@@ -131,15 +150,16 @@ fn run_pending(core: &Core) -> Result<()> {
 /// The poll phase: waits, notes what is ready, and serves it. What earlier turns have left comes
 /// first.
 fn poll(core: &Core, may_block: bool) -> Result<()> {
-    core.with(|state| {
+    let waited = core.inside(|state| {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
         let State { batch, ready, .. } = state;
         batch.append(ready);
         state.rearm_stalled();
+        let limit = wait_limit(state, may_block);
+        wait_and_harvest(state, limit)
     });
-    let deadline_ms = core.with(|state| wait_limit(state, may_block));
-    wait_and_harvest(core, deadline_ms)?;
+    waited.map_err(|error| Error::system("poll", error))?;
     dispatch::serve_batch(core)
 }
 
@@ -156,31 +176,28 @@ enum WaitLimit {
 
 /// Waits until something is to be served, or the time is over. Events that concern nobody do
 /// not end the wait (L24).
-fn wait_and_harvest(core: &Core, limit: WaitLimit) -> Result<()> {
+fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
     loop {
-        let (result, served) = core.with(|state| {
-            let timeout = match limit {
-                WaitLimit::Now => Some(Duration::ZERO),
-                WaitLimit::Unlimited => None,
-                WaitLimit::Until(at_ms) => {
-                    Some(Duration::from_millis(at_ms.saturating_sub(state.now_ms())))
-                }
-            };
-            let result = wait_once(state, timeout);
-            (result, !state.batch.is_empty())
-        });
-        match result {
+        let timeout = match limit {
+            WaitLimit::Now => Some(Duration::ZERO),
+            WaitLimit::Unlimited => None,
+            WaitLimit::Until(at_ms) => {
+                Some(Duration::from_millis(at_ms.saturating_sub(state.now_ms())))
+            }
+        };
+        match wait_once(state, timeout) {
             // L21: an interrupted wait goes on.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::system("poll", error)),
+            Err(error) => return Err(error),
             Ok(()) => {}
         }
-        let over = match limit {
-            WaitLimit::Now => true,
-            WaitLimit::Until(at_ms) => core.with(|state| state.now_ms()) >= at_ms,
-            WaitLimit::Unlimited => false,
-        };
-        if served || over {
+        let over = !state.batch.is_empty()
+            || match limit {
+                WaitLimit::Now => true,
+                WaitLimit::Until(at_ms) => state.now_ms() >= at_ms,
+                WaitLimit::Unlimited => false,
+            };
+        if over {
             return Ok(());
         }
     }

@@ -63,7 +63,14 @@ impl Watchers {
         self.referenced
     }
 
+    /// Whether there are watchers at all, started or not.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     /// Whether a wait must not block (L14).
+    #[inline]
     pub(crate) fn is_idling(&self) -> bool {
         !self.started[WatcherKind::Idle as usize].is_empty()
     }
@@ -204,10 +211,10 @@ impl Watchers {
 
 /// A phase of watchers: each that was started is a loop callback.
 pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
-    if !core.with(|state| state.watchers.begin(kind)) {
+    if !core.inside(|state| state.watchers.begin(kind)) {
         return Ok(());
     }
-    while let Some((id, call)) = core.with(|state| state.watchers.next(kind)) {
+    while let Some((id, call)) = core.inside(|state| state.watchers.next(kind)) {
         let watcher = Watcher(core.raw(id));
         core.callback(|core| {
             let mut running = Running { core, id, call };

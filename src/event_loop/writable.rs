@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::entry::{Entry, Stream, flag};
+use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
@@ -31,7 +31,31 @@ enum Attempt {
 
 impl State {
     /// `write`. Returns false if the caller had better wait for 'drain', or if it failed.
+    #[inline]
     pub(crate) fn write(
+        &mut self,
+        id: Id,
+        chunk: &mut Chunk<'_>,
+        done: Option<Completion>,
+    ) -> bool {
+        // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
+        let special =
+            flag::ENDING | flag::DESTROYED | flag::WRITING | flag::ERRORED | flag::NEED_DRAIN;
+        if let Some(stream) = stream_of(&mut self.entries, id)
+            && !stream.common.flags.any(special)
+        {
+            let length = chunk.as_slice().len();
+            stream.bytes_dispatched += length as u64;
+            return match attempt(&mut self.backend, stream, chunk.as_slice()) {
+                Attempt::Whole if done.is_none() => true,
+                attempt => self.after_attempt(id, attempt, chunk, done),
+            };
+        }
+        self.write_special(id, chunk, done)
+    }
+
+    #[cold]
+    fn write_special(
         &mut self,
         id: Id,
         chunk: &mut Chunk<'_>,
@@ -62,13 +86,9 @@ impl State {
         done: Option<Completion>,
     ) -> Result<bool, Error> {
         let State {
-            entries,
-            backend,
-            live,
-            ticks,
-            ..
+            entries, backend, ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             unreachable!("looked up by the caller");
         };
         let flags = stream.common.flags;
@@ -85,37 +105,64 @@ impl State {
         if flags.any(flag::WRITING | flag::ERRORED) {
             let rest = chunk.take_rest(0);
             stream.extra().writes.push_buffered(rest, length, done);
-        } else {
-            stream.bytes_dispatched += length as u64;
-            match attempt(backend, stream, chunk.as_slice()) {
-                Attempt::Whole => {
-                    let flags = &mut stream.common.flags;
-                    let pending = flags.any(flag::AFTER_WRITE_PENDING);
-                    if done.is_some() || (flags.any(flag::NEED_DRAIN) && !pending) {
-                        flags.set(flag::AFTER_WRITE_PENDING);
-                        ticks.push(Task::AfterWrite(id, done));
-                    }
-                }
-                Attempt::Part(taken) => {
-                    stream.ready &= !ready::WRITABLE;
-                    stream.common.flags.set(flag::WRITING);
-                    live.requests += 1;
-                    let rest = chunk.take_rest(taken);
-                    stream.extra().writes.push_in_flight(rest, length, done);
-                }
-                Attempt::Failed(error) => {
-                    let error = Error::system("write", error);
-                    stream.fail(&error);
-                    ticks.push(Task::WriteError(id, error, done));
+            return Ok(stream.is_below_mark());
+        }
+        stream.bytes_dispatched += length as u64;
+        let attempt = attempt(backend, stream, chunk.as_slice());
+        Ok(self.after_attempt(id, attempt, chunk, done))
+    }
+
+    /// What follows an attempt to write. Returns what `write` returns.
+    fn after_attempt(
+        &mut self,
+        id: Id,
+        attempt: Attempt,
+        chunk: &mut Chunk<'_>,
+        done: Option<Completion>,
+    ) -> bool {
+        let State {
+            entries,
+            backend,
+            live,
+            ticks,
+            ..
+        } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            unreachable!("looked up by the caller");
+        };
+        let mut more_fits = false;
+        match attempt {
+            Attempt::Whole => {
+                let flags = &mut stream.common.flags;
+                let pending = flags.any(flag::AFTER_WRITE_PENDING);
+                if done.is_some() || (flags.any(flag::NEED_DRAIN) && !pending) {
+                    flags.set(flag::AFTER_WRITE_PENDING);
+                    ticks.push(Task::AfterWrite(id, done));
                 }
             }
+            Attempt::Part(taken) => {
+                more_fits = taken > 0 && !backend.short_write_is_full();
+                if !more_fits {
+                    stream.ready &= !ready::WRITABLE;
+                }
+                stream.common.flags.set(flag::WRITING);
+                live.requests += 1;
+                let length = chunk.as_slice().len();
+                let rest = chunk.take_rest(taken);
+                stream.extra().writes.push_in_flight(rest, length, done);
+            }
+            Attempt::Failed(error) => {
+                let error = Error::system("write", error);
+                stream.fail(&error);
+                ticks.push(Task::WriteError(id, error, done));
+            }
         }
-        let waiting = stream.write_length();
-        let below_mark = waiting < stream.write_mark as usize || waiting == 0;
-        if !below_mark {
-            stream.common.flags.set(flag::NEED_DRAIN);
+        let below_mark = stream.is_below_mark();
+        if more_fits {
+            // No event will come: the next turn goes on.
+            self.make_ready(id);
         }
-        Ok(below_mark && !stream.common.flags.any(flag::ERRORED))
+        below_mark
     }
 
     /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
@@ -130,7 +177,7 @@ impl State {
                 graveyard,
                 ..
             } = self;
-            let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+            let Some(stream) = stream_of(entries, id) else {
                 return;
             };
             let (Some(io), Some(extra)) = (&stream.io, &mut stream.extra) else {
@@ -176,11 +223,13 @@ impl State {
                 steps.push_back(Task::AfterWrites(id));
                 return;
             }
-            if taken < offered {
+            if taken < offered && backend.short_write_is_full() {
                 stream.ready &= !ready::WRITABLE;
                 return;
             }
         }
+        // The budget is spent, yet the kernel has not refused, so no event will come.
+        self.make_ready(id);
     }
 
     /// The tick behind a write that the kernel took at once (afterWrite).
@@ -221,7 +270,7 @@ impl State {
             graveyard,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
         if !stream.common.flags.any(flag::WRITING) {
@@ -253,10 +302,10 @@ impl State {
             graveyard,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || stream.common.flags.any(flag::WRITING) {
+        if stream.common.flags.any(flag::WRITING) {
             return;
         }
         let Some(extra) = &mut stream.extra else {
@@ -357,10 +406,10 @@ impl State {
             ticks,
             ..
         } = self;
-        let Some(Entry::Stream(stream)) = entries.get_mut(id.key as usize) else {
+        let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.serial != id.serial || !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
+        if !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
             return;
         }
         stream.common.flags.clear(flag::SHUTDOWN_PENDING);
@@ -423,6 +472,16 @@ pub(crate) fn fail_write(state: &mut State, id: Id, error: Error, done: Option<C
 }
 
 impl Stream {
+    /// What `write` returns: whether less waits than the mark. If not, 'drain' is owed (N178).
+    fn is_below_mark(&mut self) -> bool {
+        let waiting = self.write_length();
+        let below_mark = waiting < self.write_mark as usize || waiting == 0;
+        if !below_mark {
+            self.common.flags.set(flag::NEED_DRAIN);
+        }
+        below_mark && !self.common.flags.any(flag::ERRORED)
+    }
+
     /// Whether 'drain' is due (N181, N183).
     fn owes_drain(&self) -> bool {
         let flags = self.common.flags;
@@ -450,6 +509,7 @@ impl Stream {
     }
 }
 
+#[inline]
 fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8]) -> Attempt {
     let Some(io) = &stream.io else {
         unreachable!("a socket that is not destroyed is open");

@@ -42,13 +42,8 @@ pub(crate) struct Changes<F: ?Sized> {
     removed: Vec<ListenerId>,
 }
 
-/// The listeners of a running emission.
-pub(crate) enum Taken<F: ?Sized> {
-    /// One listener.
-    One(Listener<F>),
-    /// Several, in the order of their registration.
-    Many(Vec<Listener<F>>),
-}
+/// The listeners of a running emission, out of their slot. Holds nothing once they are back.
+pub(crate) struct Taken<F: ?Sized>(Slot<F>);
 
 impl<F: ?Sized> Slot<F> {
     /// Whether nobody listens. A slot whose listeners are out has listeners.
@@ -106,43 +101,56 @@ impl<F: ?Sized> Slot<F> {
     /// Takes the listeners out for an emission. None if there are none, or if they are out.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Taken<F>> {
+        let mut taken = Taken::nothing();
+        self.take_into(&mut taken).then_some(taken)
+    }
+
+    /// As [`take`](Slot::take), into a place that holds nothing. Returns whether there were any.
+    #[inline]
+    pub(crate) fn take_into(&mut self, taken: &mut Taken<F>) -> bool {
         if matches!(self, Slot::Empty | Slot::Out(_)) {
-            return None;
+            return false;
         }
-        match std::mem::replace(self, Slot::Out(None)) {
-            Slot::One(listener) => Some(Taken::One(listener)),
-            Slot::Many(listeners) => Some(Taken::Many(*listeners)),
-            Slot::Empty | Slot::Out(_) => unreachable!("checked above"),
-        }
+        debug_assert!(matches!(taken.0, Slot::Out(None)));
+        // Swapped rather than replaced: nothing is dropped, so no code for it on this path.
+        std::mem::swap(self, &mut taken.0);
+        true
     }
 
     /// Puts the listeners of an emission back, without those that were removed meanwhile or were
-    /// there for one emission. Returns what is to be dropped, where nothing is borrowed.
+    /// there for one emission. Returns whether such stay in `taken`, to be dropped where nothing is
+    /// borrowed.
     #[inline]
-    pub(crate) fn put_back(&mut self, taken: Taken<F>) -> Vec<Listener<F>> {
-        match (taken, &mut *self) {
+    pub(crate) fn put_back(&mut self, taken: &mut Taken<F>) -> bool {
+        match (&mut *self, &taken.0) {
             // The ordinary case: one listener, and nothing happened to it.
-            (Taken::One(listener), Slot::Out(None)) if !listener.once => {
-                *self = Slot::One(listener);
-                Vec::new()
+            (Slot::Out(None), Slot::One(listener)) if !listener.once => {
+                std::mem::swap(self, &mut taken.0);
+                false
             }
-            (taken, Slot::Out(_)) => self.merge(taken),
-            // The object began a new life with new listeners: the old ones are gone.
-            (taken, _) => taken.into_vec(),
+            _ => self.merge(taken),
         }
     }
 
     #[cold]
-    fn merge(&mut self, taken: Taken<F>) -> Vec<Listener<F>> {
-        let Slot::Out(changes) = std::mem::take(self) else {
-            unreachable!("only called with the listeners out");
+    fn merge(&mut self, taken: &mut Taken<F>) -> bool {
+        let Slot::Out(changes) = self else {
+            // The object began a new life with new listeners: the old ones are gone.
+            return true;
         };
+        let changes = changes.take();
+        *self = Slot::Empty;
         let (added, removed) = match changes {
             Some(changes) => (changes.added, changes.removed),
             None => (Vec::new(), Vec::new()),
         };
+        let listeners = match std::mem::replace(&mut taken.0, Slot::Out(None)) {
+            Slot::One(listener) => vec![listener],
+            Slot::Many(listeners) => *listeners,
+            Slot::Empty | Slot::Out(_) => Vec::new(),
+        };
         let mut dead = Vec::new();
-        for listener in taken.into_vec() {
+        for listener in listeners {
             if listener.once || removed.contains(&listener.id) {
                 dead.push(listener);
             } else {
@@ -152,7 +160,11 @@ impl<F: ?Sized> Slot<F> {
         for listener in added {
             self.add(listener);
         }
-        dead
+        let left = !dead.is_empty();
+        if left {
+            taken.0 = Slot::Many(Box::new(dead));
+        }
+        left
     }
 }
 
@@ -168,23 +180,21 @@ impl<F: ?Sized> Changes<F> {
 }
 
 impl<F: ?Sized> Taken<F> {
+    pub(crate) fn nothing() -> Taken<F> {
+        Taken(Slot::Out(None))
+    }
+
     /// Calls every listener, in the order of registration.
     #[inline]
     pub(crate) fn each(&mut self, mut call: impl FnMut(&mut F)) {
-        match self {
-            Taken::One(listener) => call(&mut listener.call),
-            Taken::Many(listeners) => {
-                for listener in listeners {
+        match &mut self.0 {
+            Slot::One(listener) => call(&mut listener.call),
+            Slot::Many(listeners) => {
+                for listener in &mut **listeners {
                     call(&mut listener.call);
                 }
             }
-        }
-    }
-
-    fn into_vec(self) -> Vec<Listener<F>> {
-        match self {
-            Taken::One(listener) => vec![listener],
-            Taken::Many(listeners) => listeners,
+            Slot::Empty | Slot::Out(_) => {}
         }
     }
 }
@@ -207,7 +217,7 @@ mod tests {
         let Some(mut taken) = slot.take() else { return };
         taken.each(|call| call(log));
         during(slot);
-        drop(slot.put_back(taken));
+        slot.put_back(&mut taken);
     }
 
     fn order(slot: &mut Tested) -> Vec<u32> {

@@ -1,0 +1,177 @@
+//! The loop's own time per echoed message, beside a hand-written loop on the same null backend.
+//!
+//! The backend answers in memory, so what is measured is the time between its calls: finding the
+//! connection, calling the listener, writing. Both loops run interleaved in one process, in many
+//! short rounds. Other work on the machine can only add to a round, and does so for seconds at a
+//! time, so beside the medians stands the tenth percentile of each: the undisturbed rounds. The
+//! verdict is about these.
+//!
+//! ```text
+//! cargo bench --bench own_time            # the figures
+//! cargo bench --bench own_time -- --smoke # a short run that proves that it works
+//! ```
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use nodeloop::null::{Null, NullOptions};
+use nodeloop::{Loop, net};
+use slab::Slab;
+
+/// What design calls for: at most so many ns above the hand-written loop, 50 events per wait.
+const ALLOWED_NS: f64 = 25.0;
+
+/// A workload: connections, events per wait.
+const WORKLOADS: [(u32, u32); 3] = [(1, 1), (50, 50), (1000, 200)];
+
+fn main() {
+    let smoke = std::env::args().any(|argument| argument == "--smoke");
+    let (rounds, echoes) = if smoke { (3, 20_000) } else { (401, 200_000) };
+    println!(
+        "own time per echo of 16 bytes on the null backend, ns, {rounds} rounds: median (10 %–90 %)"
+    );
+    for (connections, events_per_wait) in WORKLOADS {
+        let options = NullOptions {
+            connections,
+            events_per_wait,
+            message_size: 16,
+            waits: echoes / u64::from(events_per_wait),
+        };
+        let mut theirs = Vec::new();
+        let mut ours = Vec::new();
+        for round in 0..rounds {
+            // Each goes first in every other round.
+            if round % 2 == 0 {
+                theirs.push(hand_written(options));
+                ours.push(nodeloop(options));
+            } else {
+                ours.push(nodeloop(options));
+                theirs.push(hand_written(options));
+            }
+        }
+        let (theirs, ours) = (Spread::of(theirs), Spread::of(ours));
+        let above = ours.low - theirs.low;
+        println!(
+            "{connections:>5} connections, {events_per_wait:>3} events per wait: \
+             hand-written {theirs}, nodeloop {ours}; undisturbed {above:+.1} ns, median {:+.1} ns",
+            ours.median - theirs.median,
+        );
+        if events_per_wait == 50 {
+            let verdict = if above <= ALLOWED_NS {
+                "within"
+            } else {
+                "ABOVE"
+            };
+            println!("      {verdict} the {ALLOWED_NS} ns that are allowed");
+        }
+    }
+}
+
+/// Median, and the tenth percentiles from either end.
+struct Spread {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Spread {
+        values.sort_by(f64::total_cmp);
+        Spread {
+            median: values[values.len() / 2],
+            low: values[values.len() / 10],
+            high: values[values.len() - 1 - values.len() / 10],
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} ({:.1}–{:.1})", self.median, self.low, self.high)
+    }
+}
+
+/// An echo server as one would write it by hand on a poller: ns per echo.
+fn hand_written(options: NullOptions) -> f64 {
+    const LISTENER: u64 = u64::MAX;
+    const READABLE: u8 = 1;
+    let mut backend = Null::new(options);
+    let mut connections: Slab<u32> = Slab::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut events: Vec<(u64, u8)> = Vec::new();
+    let mut echoed = 0_u64;
+    backend.listen(LISTENER);
+    let started = Instant::now();
+    loop {
+        backend.wait();
+        events.clear();
+        events.extend_from_slice(backend.events());
+        for &(token, bits) in &events {
+            if token == LISTENER {
+                if let Some((stream, _)) = backend.accept() {
+                    let key = connections.insert(stream);
+                    backend.register(stream, key as u64);
+                }
+                continue;
+            }
+            let Some(&stream) = connections.get(token as usize) else {
+                continue;
+            };
+            if bits & READABLE == 0 {
+                continue;
+            }
+            match backend.read(stream, &mut buffer) {
+                Ok(0) => {
+                    connections.remove(token as usize);
+                    backend.close(stream);
+                }
+                Ok(size) => {
+                    echoed += 1;
+                    if backend.write(stream, &buffer[..size]).is_err() {
+                        connections.remove(token as usize);
+                        backend.close(stream);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        if connections.is_empty() {
+            break;
+        }
+    }
+    per_echo(started, echoed)
+}
+
+/// The same on nodeloop: ns per echo.
+fn nodeloop(options: NullOptions) -> f64 {
+    let lp = Loop::builder()
+        .null(options)
+        .build()
+        .expect("the null backend cannot fail");
+    let echoed = Rc::new(Cell::new(0_u64));
+    let counter = echoed.clone();
+    let mut expected = options.connections;
+    let server = net::create_server(&lp, move |socket| {
+        let counter = counter.clone();
+        socket.on_data(move |socket, chunk| {
+            counter.set(counter.get() + 1);
+            socket.write(chunk);
+        });
+        expected -= 1;
+        if expected == 0
+            && let Some(server) = socket.server()
+        {
+            server.close();
+        }
+    });
+    server.listen(1).expect("the null backend cannot fail");
+    let started = Instant::now();
+    lp.run().expect("the null backend cannot fail");
+    per_echo(started, echoed.get())
+}
+
+fn per_echo(started: Instant, echoed: u64) -> f64 {
+    assert!(echoed > 0, "nothing was echoed");
+    started.elapsed().as_nanos() as f64 / echoed as f64
+}

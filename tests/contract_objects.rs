@@ -1,0 +1,555 @@
+//! The re-entrancy contract, rules 3 and 4: events of objects that are over, the two steps of
+//! destroying, when slots are freed, and what a handle does that outlives its object or its loop.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use nodeloop::net::{self, ReadyState, Server, Socket};
+use nodeloop::{AsLoop, HandleKind, Loop, LoopHandle, Timer};
+use support::calls;
+use support::*;
+
+/// How many objects of a kind live in the loop.
+fn living(lp: &impl AsLoop, kind: HandleKind) -> usize {
+    let handles = lp.event_loop().handles();
+    handles.iter().filter(|handle| handle.kind == kind).count()
+}
+
+/// What every query of a socket answers once it is gone.
+#[track_caller]
+fn expect_gone(socket: Socket) {
+    assert!(socket.destroyed());
+    assert_eq!((socket.bytes_read(), socket.bytes_written()), (0, 0));
+    assert_eq!((socket.readable_length(), socket.writable_length()), (0, 0));
+    assert_eq!((socket.readable(), socket.writable()), (false, false));
+    assert_eq!(socket.ready_state(), ReadyState::Closed);
+    assert_eq!(
+        (socket.remote_address(), socket.local_address()),
+        (None, None)
+    );
+    assert_eq!(socket.address(), None);
+    assert_eq!(socket.server(), None);
+    assert!(socket.errored().is_none());
+    assert!(!socket.has_ref() && !socket.is_paused() && !socket.writable_need_drain());
+    assert!(!socket.write("text"));
+}
+
+#[test]
+fn rule_3_an_event_of_a_socket_destroyed_in_the_same_batch_is_not_delivered() {
+    // N144
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        let log = Recorder::new();
+        let (first, peer_of_first) = pair(lp);
+        let (second, peer_of_second) = pair(lp);
+        for (name, socket, other) in [("first", first, second), ("second", second, first)] {
+            let log = log.clone();
+            socket.on_data(move |socket, _| {
+                log.note(format!("{name} data"));
+                other.destroy();
+                // And itself.
+                socket.destroy();
+            });
+        }
+        for socket in [first, second] {
+            let log = log.clone();
+            socket.on_close(move |_, _| log.note("close"));
+        }
+        lp.run_nowait().unwrap();
+        // Both are ready in one wait.
+        (&peer_of_first).write_all(b"x").unwrap();
+        (&peer_of_second).write_all(b"x").unwrap();
+        lp.run().unwrap();
+        let events = log.take();
+        // Which of them comes first is the kernel's affair.
+        assert!(events[0].ends_with(" data"), "{events:?}");
+        assert_eq!(events[1..], ["close", "close"]);
+    });
+}
+
+#[test]
+fn rule_4_the_descriptor_is_closed_by_destroy_and_close_comes_later() {
+    // N127, N147
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, peer) = pair(&lp);
+    log.follow_but_data(socket);
+    let inner = log.clone();
+    lp.set_immediate(move |_| {
+        socket.destroy();
+        // The peer sees the end while the listener still runs.
+        inner.note(ending(&peer));
+        assert!(socket.destroyed());
+        assert_eq!(socket.ready_state(), ReadyState::Closed);
+        socket.event_loop().next_tick(inner.noting("tick"));
+    });
+    lp.run().unwrap();
+    log.expect(&["end", "tick", "close false"]);
+}
+
+#[test]
+fn rule_4_a_listening_port_is_free_when_close_returns() {
+    // N78
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (server, address) = listening(&lp, |_| {});
+    server.close();
+    TcpStream::connect(address).unwrap_err();
+    std::net::TcpListener::bind(address).unwrap();
+    lp.run().unwrap();
+}
+
+#[test]
+fn rule_4_the_slot_is_freed_when_close_and_its_ticks_have_run() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.write("four");
+    let inner = log.clone();
+    let note = move |when: &str, socket: Socket| {
+        inner.note(format!("{when} {}", socket.bytes_written()));
+    };
+    socket.on_close(move |socket, _| {
+        note("close", socket);
+        let note = note.clone();
+        socket.event_loop().next_tick(move |lp| {
+            note("tick", socket);
+            lp.next_tick(move |lp| {
+                note("tick of a tick", socket);
+                lp.set_timeout_once(1, move |_| note("timer", socket));
+            });
+        });
+    });
+    socket.destroy();
+    lp.run().unwrap();
+    log.expect(&["close 4", "tick 4", "tick of a tick 4", "timer 0"]);
+    expect_gone(socket);
+    assert_eq!(living(&lp, HandleKind::Socket), 0);
+}
+
+#[test]
+fn rule_4_a_server_that_listens_again_in_its_own_close_lives_on() {
+    // N73
+    for on_tick in [false, true] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let log = Recorder::new();
+        let (server, first) = listening(&lp, |_| {});
+        let inner = log.clone();
+        server.on_listening(move |_| inner.note("listening"));
+        let inner = log.clone();
+        server.once_close(move |server| {
+            inner.note("close");
+            let listen = move || server.listen(first).unwrap();
+            match on_tick {
+                false => listen(),
+                true => server.event_loop().next_tick(move |_| listen()),
+            }
+        });
+        let inner = log.clone();
+        server.on_connection(move |server, socket| {
+            inner.note("connection");
+            socket.destroy();
+            server.close();
+        });
+        turn_until(&lp, || log.has("listening"));
+        server.close();
+        turn_until(&lp, || log.count("listening") == 2);
+        let _peer = connect(first);
+        lp.run().unwrap();
+        log.expect(&["listening", "close", "listening", "connection"]);
+        assert_eq!(living(&lp, HandleKind::Server), 0);
+    }
+}
+
+#[test]
+fn rule_4_keep_and_listen_again_from_a_timer() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (server, address) = listening(&lp, |socket| socket.destroy());
+    server.on_listening(log.noting("listening"));
+    let inner = log.clone();
+    server.on_close(move |server| {
+        inner.note("close");
+        server.event_loop().set_timeout_once(5, move |_| {
+            if server.has_ref() {
+                server.unref();
+                server.listen(address).unwrap();
+                server.set_ref();
+                connect(address);
+            }
+        });
+    });
+    server.on_connection(move |server, _| {
+        server.release();
+        server.close();
+    });
+    server.keep();
+    server.close();
+    lp.run().unwrap();
+    // The timer of the second 'close' finds a server that is gone.
+    log.expect(&["close", "listening", "close"]);
+    assert!(!server.has_ref());
+    assert_eq!(living(&lp, HandleKind::Server), 0);
+    assert_eq!(code(server.listen(address)), "ERR_HANDLE_GONE");
+}
+
+#[test]
+fn rule_4_a_kept_socket_has_its_last_values_until_release() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let log = Recorder::new();
+    let ended = on_drop({
+        let log = log.clone();
+        move || log.note("dropped")
+    });
+    socket.on_data(move |_, _| ended.hold());
+    socket.keep();
+    socket.write("12345");
+    send_and_end(&peer, b"123");
+    lp.run().unwrap();
+    assert!(!lp.is_alive(), "what is kept holds no loop");
+    let kept: Vec<_> = lp.handles().into_iter().filter(|info| info.kept).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].kind, HandleKind::Socket);
+    assert_eq!((socket.bytes_read(), socket.bytes_written()), (3, 5));
+    assert_eq!(socket.remote_address(), Some(peer.local_addr().unwrap()));
+    log.expect(&[]);
+    socket.release();
+    log.expect(&["dropped"]);
+    expect_gone(socket);
+}
+
+#[test]
+fn rule_4_n29_refresh_inside_the_callback() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let mut left = 3;
+    let log = Recorder::new();
+    let inner = log.clone();
+    let timer = lp.set_timeout(1, move |timer: Timer| {
+        left -= 1;
+        inner.note(left);
+        if left > 0 {
+            timer.refresh();
+        }
+    });
+    lp.run().unwrap();
+    log.expect(&["2", "1", "0"]);
+    assert_eq!(living(&lp, HandleKind::Timer), 1, "the deadline's");
+    // It is gone: this does nothing.
+    timer.refresh();
+    assert!(!lp.is_alive());
+    assert!(!timer.has_ref());
+}
+
+#[test]
+fn rule_4_n29_refresh_in_a_tick_of_the_callback() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let mut times = 0;
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_timeout(1, move |timer: Timer| {
+        times += 1;
+        inner.note(times);
+        if times == 1 {
+            timer.event_loop().next_tick(move |_| timer.refresh());
+        }
+    });
+    lp.run().unwrap();
+    log.expect(&["1", "2"]);
+}
+
+#[test]
+fn rule_4_n29_refresh_later_with_keep() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let ended = on_drop({
+        let log = log.clone();
+        move || log.note("dropped")
+    });
+    let inner = log.clone();
+    let timer = lp.set_timeout(1, move |_| {
+        ended.hold();
+        inner.note("fired");
+    });
+    timer.keep();
+    lp.run().unwrap();
+    log.expect(&["fired"]);
+    timer.refresh();
+    assert!(lp.is_alive());
+    lp.run().unwrap();
+    log.expect(&["fired"]);
+    timer.release();
+    log.expect(&["dropped"]);
+    timer.refresh();
+    assert!(!lp.is_alive());
+}
+
+#[test]
+fn rule_4_n30_refresh_of_a_cleared_timer_does_nothing() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_timeout(1, move |timer: Timer| {
+        inner.note("fired");
+        timer.keep();
+        timer.clear();
+        timer.refresh();
+    });
+    lp.run().unwrap();
+    log.expect(&["fired"]);
+}
+
+#[test]
+fn a_stale_handle_after_its_slot_was_reused_reaches_nobody() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (old, _) = pair(&lp);
+    old.destroy();
+    lp.run().unwrap();
+    // The slab hands its last free slot out first, so one of these has the old one's.
+    let log = Recorder::new();
+    let news: Vec<_> = (0..3).map(|_| pair(&lp)).collect();
+    let touch: calls::Touch = Rc::new(|| {});
+    for &(name, call) in calls::SOCKET {
+        call(old, &touch);
+        for (new, _) in &news {
+            assert!(!new.destroyed(), "{name} reached another socket");
+            assert!(new.writable() && new.has_ref(), "{name}");
+            assert_eq!(new.bytes_written(), 0, "{name}");
+            assert_eq!(new.readable_flowing(), None, "{name}");
+        }
+    }
+    for (new, peer) in &news {
+        log.follow(*new);
+        send_and_end(peer, b"x");
+    }
+    lp.run().unwrap();
+    for event in ["data x", "end", "finish", "close false"] {
+        assert_eq!(log.count(event), 3, "{event}");
+    }
+}
+
+#[test]
+fn a_stale_timer_after_its_slot_was_reused_reaches_nobody() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let old = lp.set_timeout(1, |_| {});
+    old.clear();
+    let log = Recorder::new();
+    let new = lp.set_timeout(1, log.noting("fired"));
+    old.clear();
+    old.unref();
+    old.refresh();
+    old.keep();
+    assert!(new.has_ref() && !old.has_ref());
+    assert_ne!(old, new);
+    lp.run().unwrap();
+    log.expect(&["fired"]);
+}
+
+#[test]
+fn the_closing_phase_of_a_server_leaves_the_socket_in_its_slot_alone() {
+    // A server that is closed while the loop polls is freed with the ticks, before its turn in
+    // the closing phase comes. The next socket gets its slot, and has a write in flight by then.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (closed, address_of_closed) = listening(&lp, |socket| socket.destroy());
+    closed.on_connection(|server, _| server.close());
+    let written = Rc::new(RefCell::new(Some(log.done("written"))));
+    let (_, address) = listening(&lp, move |socket| {
+        let written = written.borrow_mut().take().expect("one connection");
+        assert!(!socket.write_then(vec![0; 8 << 20], written), "taken whole");
+        socket.end();
+        socket.server().unwrap().close();
+    });
+    let first = connect(address_of_closed);
+    let second = connect(address);
+    let reader = std::thread::spawn(move || read_to_end(&second).len());
+    lp.run().unwrap();
+    drop(first);
+    assert_eq!(join(reader), 8 << 20);
+    log.expect(&["written ok"]);
+}
+
+#[test]
+fn handles_of_a_loop_that_is_gone_do_nothing() {
+    let lp = Loop::new().unwrap();
+    let handle = lp.handle();
+    let (socket, peer) = pair(&lp);
+    let (server, address) = listening(&lp, |_| {});
+    let timer = lp.set_interval(1, |_| {});
+    let immediate = lp.set_immediate(|_| {});
+    let watcher = lp.idle(|_| {});
+    drop(lp);
+    assert_eq!(ending(&peer), "end");
+    TcpStream::connect(address).unwrap_err();
+
+    expect_gone(socket);
+    let called = Rc::new(Cell::new(0));
+    let counting = called.clone();
+    let touch: calls::Touch = Rc::new(move || counting.set(counting.get() + 1));
+    for &(_, call) in calls::SOCKET {
+        call(socket, &touch);
+    }
+    for &(_, call) in calls::SERVER {
+        call(server, &touch);
+    }
+    assert_eq!(code(server.listen(0)), "ERR_HANDLE_GONE");
+    assert_eq!((server.listening(), server.address()), (false, None));
+    timer.refresh();
+    timer.clear();
+    timer.keep();
+    assert!(!timer.has_ref() && !immediate.has_ref() && !watcher.has_ref());
+    immediate.clear();
+    watcher.start();
+    watcher.close();
+    expect_dead(handle);
+    expect_dead(socket.event_loop());
+    // Another loop may have the index by now, not the serial.
+    let successor = Loop::new().unwrap();
+    expect_dead(handle);
+    expect_gone(socket);
+    assert!(!successor.is_alive());
+    assert_eq!(
+        called.get(),
+        0,
+        "completions are called while their loop lives"
+    );
+}
+
+#[track_caller]
+fn expect_dead(handle: LoopHandle) {
+    handle.next_tick(|_| {});
+    handle.stop();
+    handle.update_time();
+    handle.on_uncaught_error(|_, _| {});
+    let timer = handle.set_timeout(1, |_| {});
+    let server = net::create_server(&handle, |_| {});
+    assert_eq!(code(server.listen(0)), "ERR_HANDLE_GONE");
+    assert!(!timer.has_ref() && !handle.is_alive());
+    assert_eq!((handle.now(), handle.turns()), (0, 0));
+    assert_eq!(handle.counts(), nodeloop::Counts::default());
+    assert!(handle.handles().is_empty());
+    assert_eq!(handle.poll_timeout(), None);
+}
+
+/// Uses its handles when the thread that has it dies.
+#[derive(Default)]
+struct Survivor {
+    server: Cell<Option<Server>>,
+    socket: Cell<Option<Socket>>,
+    timer: Cell<Option<Timer>>,
+    lp: RefCell<Option<Loop>>,
+}
+
+impl Drop for Survivor {
+    fn drop(&mut self) {
+        let touch: calls::Touch = Rc::new(|| {});
+        if let Some(socket) = self.socket.get() {
+            for &(_, call) in calls::SOCKET {
+                call(socket, &touch);
+            }
+            socket.event_loop().next_tick(|_| {});
+        }
+        if let Some(server) = self.server.get() {
+            for &(_, call) in calls::SERVER {
+                call(server, &touch);
+            }
+        }
+        if let Some(timer) = self.timer.get() {
+            timer.refresh();
+            timer.event_loop().set_timeout(1, |_| {});
+        }
+    }
+}
+
+thread_local! {
+    static SURVIVOR: Survivor = Survivor::default();
+}
+
+/// Fills this thread's survivor with handles of a loop; gives the loop and a peer.
+fn survive() -> (Loop, TcpStream) {
+    let lp = Loop::new().unwrap();
+    let (socket, peer) = pair(&lp);
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = net::create_server(&lp, |_| {});
+    server.listen(any_port).unwrap();
+    SURVIVOR.with(|survivor| {
+        survivor.socket.set(Some(socket));
+        survivor.server.set(Some(server));
+        survivor.timer.set(Some(lp.set_interval(1, |_| {})));
+    });
+    (lp, peer)
+}
+
+#[test]
+fn handles_in_a_thread_locals_destructor() {
+    // The survivor is made before the crate's own thread-locals, or after: they die in the
+    // opposite order, or in the same.
+    for first in [false, true] {
+        let thread = std::thread::spawn(move || {
+            if first {
+                SURVIVOR.with(|_| {});
+            }
+            let (lp, peer) = survive();
+            lp.run_nowait().unwrap();
+            drop(lp);
+            peer
+        });
+        let peer = join(thread);
+        assert_eq!(ending(&peer), "end");
+    }
+}
+
+#[test]
+fn a_whole_loop_in_a_thread_local() {
+    for first in [false, true] {
+        let thread = std::thread::spawn(move || {
+            if first {
+                SURVIVOR.with(|_| {});
+            }
+            let (lp, peer) = survive();
+            lp.run_nowait().unwrap();
+            SURVIVOR.with(|survivor| survivor.lp.replace(Some(lp)));
+            peer
+        });
+        let peer = join(thread);
+        // Its descriptors were closed with the thread.
+        assert_eq!(ending(&peer), "end");
+    }
+}
+
+#[test]
+fn dropping_a_loop_inside_a_listener_of_another() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let other = Loop::new().unwrap();
+    let (socket, peer) = pair(&other);
+    let log = Recorder::new();
+    let held = on_drop({
+        let log = log.clone();
+        move || {
+            log.note("dropped");
+            socket.write("too late");
+        }
+    });
+    socket.on_data(move |_, _| held.hold());
+    lp.set_immediate(move |_| drop(other));
+    lp.run().unwrap();
+    log.expect(&["dropped"]);
+    assert_eq!(read_to_end(&peer), b"");
+}

@@ -1,0 +1,331 @@
+//! The vocabulary of the integration tests.
+//!
+//! The peer of a loop under test is a `std` socket: in the test's own thread where the steps are
+//! to be in a fixed order ([`connect`], [`turn_until`]), in a thread of its own where both sides
+//! have to move at once ([`client`]). Nothing here waits without a limit.
+
+// Every test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+pub mod calls;
+
+use std::cell::{Cell, RefCell};
+use std::fmt::{Debug, Display};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nodeloop::net::{self, Server, ServerOptions, Socket};
+use nodeloop::{AsLoop, Builder, Loop};
+
+/// How long a `std` socket waits for its peer: far longer than any test takes.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A log of events, shared by the listeners of a test.
+#[derive(Clone, Default)]
+pub struct Recorder(Rc<RefCell<Vec<String>>>);
+
+impl Recorder {
+    pub fn new() -> Recorder {
+        Recorder::default()
+    }
+
+    pub fn note(&self, event: impl Display) {
+        self.0.borrow_mut().push(event.to_string());
+    }
+
+    /// A closure that notes `event` whenever it is called.
+    pub fn noting<A>(&self, event: &'static str) -> impl FnMut(A) + 'static {
+        let log = self.clone();
+        move |_| log.note(event)
+    }
+
+    /// A completion that notes its outcome: `name ok`, or `name CODE`.
+    pub fn done(&self, name: &'static str) -> impl FnOnce(nodeloop::Result<()>) + 'static {
+        let log = self.clone();
+        move |result| match result {
+            Ok(()) => log.note(format!("{name} ok")),
+            Err(error) => log.note(format!("{name} {}", code_of(&error))),
+        }
+    }
+
+    /// Notes everything that a socket emits, 'data' as its text.
+    pub fn follow(&self, socket: Socket) {
+        let log = self.clone();
+        socket.on_data(move |_, chunk| {
+            log.note(format!("data {}", String::from_utf8_lossy(chunk)));
+        });
+        self.follow_but_data(socket);
+    }
+
+    /// Notes everything that a socket emits, but adds no 'data' listener.
+    pub fn follow_but_data(&self, socket: Socket) {
+        socket.on_end(self.noting("end"));
+        socket.on_finish(self.noting("finish"));
+        socket.on_drain(self.noting("drain"));
+        let log = self.clone();
+        socket.on_error(move |_, error| log.note(format!("error {}", code_of(error))));
+        let log = self.clone();
+        socket.on_close(move |_, had_error| log.note(format!("close {had_error}")));
+    }
+
+    pub fn has(&self, event: &str) -> bool {
+        self.count(event) > 0
+    }
+
+    pub fn count(&self, event: &str) -> usize {
+        self.0
+            .borrow()
+            .iter()
+            .filter(|noted| *noted == event)
+            .count()
+    }
+
+    /// What was noted so far, which is forgotten.
+    pub fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+
+    /// Fails unless exactly these events were noted since the last look, in this order.
+    #[track_caller]
+    pub fn expect(&self, events: &[&str]) {
+        assert_eq!(self.take(), events);
+    }
+}
+
+/// An error's code; its text if it has none.
+pub fn code_of(error: &nodeloop::Error) -> String {
+    error
+        .code()
+        .map_or_else(|| error.to_string(), str::to_string)
+}
+
+/// The code that an `Err` carries.
+#[track_caller]
+pub fn code<T: Debug>(result: nodeloop::Result<T>) -> &'static str {
+    let error = result.expect_err("an error was expected");
+    error.code().expect("the error has a code")
+}
+
+/// Ends a test that hangs; disarmed when it is dropped.
+#[must_use = "the test is watched as long as this lives"]
+pub struct Deadline(#[allow(dead_code, reason = "its end disarms")] mpsc::Sender<()>);
+
+/// Has the test fail after `secs`, telling what is still alive. It holds the loop no longer than
+/// it would live without.
+///
+/// A loop that still turns ends by a timer; one that does not is ended with the whole process.
+pub fn deadline(lp: &impl AsLoop, secs: u64) -> Deadline {
+    let timer = lp.event_loop().set_timeout(secs * 1000, move |timer| {
+        let handles = timer.event_loop().handles();
+        let alive: Vec<_> = handles
+            .iter()
+            .filter(|handle| handle.active)
+            .map(ToString::to_string)
+            .collect();
+        panic!("over after {secs} s; still active:\n{}", alive.join("\n"));
+    });
+    timer.unref();
+    watched(secs + 2)
+}
+
+/// Ends the whole process after `secs`: for what no timer of a loop can end.
+pub fn watched(secs: u64) -> Deadline {
+    let (armed, disarmed) = mpsc::channel();
+    let test = thread::current().name().unwrap_or("a test").to_string();
+    thread::spawn(move || {
+        let limit = Duration::from_secs(secs);
+        if disarmed.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // Past the capture of output, which ends with the process.
+            let _ = writeln!(std::io::stderr(), "{test} hangs: over after {secs} s");
+            std::process::abort();
+        }
+    });
+    Deadline(armed)
+}
+
+/// A server that listens at a port of 127.0.0.1, and its address.
+pub fn listening(
+    lp: &impl AsLoop,
+    on_connection: impl FnMut(Socket) + 'static,
+) -> (Server, SocketAddr) {
+    listening_with(lp, ServerOptions::new(), on_connection)
+}
+
+/// The same with options.
+pub fn listening_with(
+    lp: &impl AsLoop,
+    options: ServerOptions,
+    on_connection: impl FnMut(Socket) + 'static,
+) -> (Server, SocketAddr) {
+    let server = net::create_server_with(lp, options, on_connection);
+    // A `SocketAddr` needs no look-up, so it listens when this returns.
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    server.listen(any_port).unwrap();
+    let address = server.address().expect("it listens");
+    (server, address)
+}
+
+/// An accepted socket that nobody listens to yet, and its peer. Its server listens no more.
+pub fn pair(lp: &Loop) -> (Socket, TcpStream) {
+    pair_with(lp, ServerOptions::new(), connect)
+}
+
+/// The same with options, and a peer made by `connect`.
+pub fn pair_with(
+    lp: &Loop,
+    options: ServerOptions,
+    connect: impl FnOnce(SocketAddr) -> TcpStream,
+) -> (Socket, TcpStream) {
+    let accepted = Rc::new(Cell::new(None));
+    let socket = accepted.clone();
+    let (server, address) = listening_with(lp, options, move |new| socket.set(Some(new)));
+    let peer = connect(address);
+    turn_until(lp, || accepted.get().is_some());
+    server.close();
+    (accepted.get().expect("it was accepted"), peer)
+}
+
+/// A connection to `address` from this thread. It stands when this returns: whoever listens need
+/// not have accepted it yet.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    patient(TcpStream::connect(address).unwrap())
+}
+
+/// The same with a receive buffer of about `bytes`, so that its peer's writes soon stall.
+pub fn connect_narrow(address: SocketAddr, bytes: usize) -> TcpStream {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
+    socket.connect(&address.into()).unwrap();
+    patient(socket.into())
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A client in a thread of its own. Its result is behind [`join`].
+pub fn client<T: Send + 'static>(
+    address: SocketAddr,
+    talk: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    thread::spawn(move || talk(connect(address)))
+}
+
+/// The result of a client; its panic is the test's.
+pub fn join<T>(client: JoinHandle<T>) -> T {
+    client
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Everything up to the peer's end.
+pub fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Sends bytes and ends this side.
+pub fn send_and_end(mut stream: &TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// Ends a connection with a reset instead of an end.
+pub fn reset(stream: TcpStream) {
+    let socket = socket2::Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// How a connection ended, read to its end: `end` or the error's kind.
+pub fn ending(mut stream: &TcpStream) -> String {
+    match std::io::copy(&mut stream, &mut std::io::sink()) {
+        Ok(_) => "end".to_string(),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset".to_string(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// Turns the loop until `done` says so. The test's [`deadline`] is the limit.
+#[track_caller]
+pub fn turn_until(lp: &Loop, mut done: impl FnMut() -> bool) {
+    while !done() {
+        // What is queued may do it, and then there may be nothing to wait for.
+        lp.run_nowait().unwrap();
+        if done() {
+            return;
+        }
+        let alive = lp.run_once().unwrap();
+        assert!(alive || done(), "the loop ended before it was done");
+    }
+}
+
+/// Runs a test on the usual loop, and on loops that force the rare paths. `narrow` reads and
+/// writes of one byte make large transfers slow: keep them small.
+pub fn on_every_loop(test: impl Fn(&Loop)) {
+    let builders: [(&str, fn(Builder) -> Builder); 6] = [
+        ("usual", |builder| builder),
+        ("one-byte reads", |builder| builder.limit_reads(1)),
+        ("one-byte writes", |builder| builder.limit_writes(1)),
+        ("a budget of one read", |builder| builder.read_budget(1)),
+        ("spurious events", |builder| builder.spurious_events(true)),
+        ("all of it", |builder| {
+            let builder = builder.limit_reads(1).limit_writes(1);
+            builder.read_budget(1).spurious_events(true)
+        }),
+    ];
+    for (name, build) in builders {
+        // Shown by the harness if the test fails.
+        println!("on a loop with {name}");
+        let lp = build(Loop::builder()).build().unwrap();
+        test(&lp);
+    }
+}
+
+/// Does something when it is dropped: what a listener captures, to see or misuse its end.
+pub struct OnDrop(Option<Box<dyn FnOnce()>>);
+
+pub fn on_drop(act: impl FnOnce() + 'static) -> OnDrop {
+    OnDrop(Some(Box::new(act)))
+}
+
+impl OnDrop {
+    /// Has a closure capture it, without doing anything.
+    pub fn hold(&self) {}
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+/// Does something that is expected to panic, and gives the panic's message.
+#[track_caller]
+pub fn caught<T>(act: impl FnOnce() -> T) -> String {
+    let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(act)) else {
+        panic!("a panic was expected");
+    };
+    match panic.downcast::<&str>() {
+        Ok(message) => message.to_string(),
+        Err(panic) => *panic.downcast::<String>().expect("a message"),
+    }
+}
+
+/// How many descriptors this process has open; none where the system does not tell. Tests that
+/// compare two counts must not run beside others.
+pub fn open_descriptors() -> Option<usize> {
+    let directory = std::fs::read_dir("/proc/self/fd").ok()?;
+    // One of them is the directory itself.
+    Some(directory.count() - 1)
+}
