@@ -1,0 +1,155 @@
+//! One scenario against its recording: Node made anew, and ours.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nodeloop::Loop;
+
+use super::driver::{Outcome, run};
+use super::scenario::Scenario;
+use super::trace::{difference, objects_that_differ};
+use super::{ours, pinned};
+
+/// How many scenarios run at a time: they mostly wait, but their timers want a processor.
+const AT_A_TIME: usize = 4;
+
+/// Makes the command that has this executable call [`inner`] with a file.
+pub type Inner<'a> = &'a (dyn Fn(&Path) -> Command + Sync);
+
+/// Plays a scenario in this process; its driver is the parent process.
+pub fn inner(file: &Path) {
+    let scenario = Scenario::load(file).expect("the driver has read it");
+    let lp = Loop::new().expect("a loop");
+    ours::play(scenario, &lp);
+}
+
+/// Our trace.
+pub fn our_trace(scenario: &Scenario, inner: Inner<'_>) -> Outcome {
+    run(scenario, &mut inner(&scenario.file), "")
+}
+
+/// Where Node's trace is recorded; and ours, where it is meant to differ.
+pub fn recordings(scenario: &Scenario) -> [PathBuf; 2] {
+    ["trace", "ours"].map(|ending| scenario.file.with_extension(ending))
+}
+
+/// What a check came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All traces are as they should be.
+    Agrees,
+    /// As meant, it differs from Node.
+    Differs,
+    /// It is not run, for the reason in its file.
+    Skipped(String),
+    /// Something is wrong.
+    Fails(String),
+}
+
+/// Holds a scenario against its recording, and the recording against Node if that is there.
+pub fn check(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Verdict {
+    if let Some(reason) = scenario.why_not() {
+        return Verdict::Skipped(reason);
+    }
+    match check_run(scenario, node, inner) {
+        Err(what) => Verdict::Fails(what),
+        Ok(()) if scenario.differs.is_some() => Verdict::Differs,
+        Ok(()) => Verdict::Agrees,
+    }
+}
+
+fn check_run(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Result<(), String> {
+    let [of_node, of_ours] = recordings(scenario);
+    let recorded = read_lines(&of_node)?;
+    if let Some(node) = node {
+        let made = whole(pinned::trace(node, scenario), "Node")?;
+        compare(["recorded", "Node, made anew"], &recorded, &made)?;
+    }
+    let made = whole(our_trace(scenario, inner), "ours")?;
+    if scenario.differs.is_none() {
+        if of_ours.exists() {
+            return Err(format!("{} has no `differs` beside it", of_ours.display()));
+        }
+        return compare(["Node", "ours"], &recorded, &made);
+    }
+    let meant = read_lines(&of_ours)?;
+    compare(["ours, recorded", "ours"], &meant, &made)?;
+    if meant == recorded {
+        return Err("`differs` is out of date: the traces agree".into());
+    }
+    Ok(())
+}
+
+/// The trace of a run, if the run was what it should be.
+pub fn whole(outcome: Outcome, whose: &str) -> Result<Vec<String>, String> {
+    match outcome.failure {
+        None => Ok(outcome.lines),
+        Some(why) => Err(format!("{whose}: {why}\n  {}", outcome.lines.join("\n  "))),
+    }
+}
+
+fn compare(names: [&str; 2], one: &[String], two: &[String]) -> Result<(), String> {
+    match difference(names, one, two) {
+        None => Ok(()),
+        Some(rows) => {
+            let objects = objects_that_differ(one, two).join(", ");
+            Err(format!("differs at {objects}:\n{rows}"))
+        }
+    }
+}
+
+fn read_lines(file: &Path) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| format!("{}: {error} (record it)", file.display()))?;
+    Ok(text.lines().map(str::to_string).collect())
+}
+
+/// Does something with each scenario, a few at a time; the results are in order.
+pub fn each<R: Send>(scenarios: &[Scenario], work: impl Fn(&Scenario) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME.min(scenarios.len()) {
+            scope.spawn(|| {
+                while let Some((index, scenario)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    scenarios.get(index).map(|scenario| (index, scenario))
+                } {
+                    let result = work(scenario);
+                    results.lock().expect("the results").push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("the results");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// All scenario files below a directory, sorted.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        let entries = std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "scenario") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Where the committed scenarios are.
+pub fn committed() -> PathBuf {
+    pinned::root().join("tests/oracle/scenarios")
+}

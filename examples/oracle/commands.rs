@@ -1,0 +1,221 @@
+//! The commands of `cargo run --example oracle`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use super::check::{self, Verdict, committed, each, files_below, our_trace, recordings, whole};
+use super::driver::Outcome;
+use super::scenario::Scenario;
+use super::trace::difference;
+use super::{pinned, tables};
+
+const USAGE: &str = "usage: oracle FILE…            our trace
+       oracle --compare FILE…  both traces: the first difference, or `agree`
+       oracle --check FILE…    against the recording, as `cargo test` does
+       oracle --record FILE…   record Node's trace (and ours, where it is meant to differ)
+       oracle --tables         make the tables in tests/oracle anew
+A directory stands for the scenarios below it; no FILE behind --compare or --record for all.";
+
+/// How often Node is asked before its trace is recorded: what is not the same each time is no
+/// oracle.
+const TRIALS: usize = 3;
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        [] | ["--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::from(2);
+        }
+        ["--inner", file] => {
+            check::inner(Path::new(file));
+            Ok(())
+        }
+        ["--tables"] => tables::write(),
+        ["--compare", files @ ..] => scenarios(files).and_then(compare),
+        // Without a file everything is checked, as `cargo test` does.
+        ["--check"] => tables::check().and_then(|()| scenarios(&[]).and_then(check_all)),
+        ["--check", files @ ..] => scenarios(files).and_then(check_all),
+        ["--record", files @ ..] => scenarios(files).and_then(record),
+        ["--node", node, files @ ..] => {
+            let node = PathBuf::from(node);
+            if let Err(what) = pinned::check_version(&node) {
+                eprintln!("note: {what}");
+            }
+            scenarios(files).and_then(|scenarios| show(&scenarios, |it| pinned::trace(&node, it)))
+        }
+        [option, ..] if option.starts_with("--") => Err(USAGE.to_string()),
+        files => scenarios(files)
+            .and_then(|scenarios| show(&scenarios, |it| our_trace(it, &inner_command))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn inner_command(file: &Path) -> Command {
+    let own = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(own);
+    command.arg("--inner").arg(file);
+    command
+}
+
+/// Reads the scenarios that are meant.
+fn scenarios(words: &[&str]) -> Result<Vec<Scenario>, String> {
+    let mut files = Vec::new();
+    for word in words {
+        let path = PathBuf::from(word);
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    if words.is_empty() {
+        files = files_below(&committed());
+    }
+    let loaded = files.iter().map(|file| Scenario::load(file));
+    loaded
+        .collect::<Result<_, _>>()
+        .map_err(|fault| fault.to_string())
+}
+
+fn show(scenarios: &[Scenario], trace: impl Fn(&Scenario) -> Outcome) -> Result<(), String> {
+    let mut failures = 0;
+    for scenario in scenarios {
+        if scenarios.len() > 1 {
+            println!("# {}", scenario.name());
+        }
+        let outcome = trace(scenario);
+        for line in &outcome.lines {
+            println!("{line}");
+        }
+        if let Some(why) = outcome.failure {
+            eprintln!("{}: {why}", scenario.name());
+            failures += 1;
+        }
+    }
+    counted(failures)
+}
+
+fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
+    let node = pinned::find()?;
+    let results = each(&scenarios, |scenario| {
+        if scenario.why_not().is_some() {
+            return Ok(());
+        }
+        let theirs = whole(pinned::trace(&node, scenario), "Node")?;
+        let ours = whole(our_trace(scenario, &inner_command), "ours")?;
+        difference(["Node", "ours"], &theirs, &ours).map_or(Ok(()), Err)
+    });
+    let mut failures = 0;
+    for (scenario, result) in scenarios.iter().zip(results) {
+        let name = scenario.name();
+        match (result, &scenario.differs, scenario.why_not()) {
+            (_, _, Some(why)) => println!("{name}: skipped: {why}"),
+            (Ok(()), None, _) => println!("{name}: agree"),
+            (Ok(()), Some(_), _) => {
+                failures += 1;
+                println!("{name}: agree, though it is marked `differs`");
+            }
+            (Err(rows), Some(why), _) => println!("{name}: differs as meant: {why}\n{rows}"),
+            (Err(rows), None, _) => {
+                failures += 1;
+                println!("{name}: DIFFER\n{rows}");
+            }
+        }
+    }
+    println!("{} scenarios, {failures} wrong", scenarios.len());
+    counted(failures)
+}
+
+fn check_all(scenarios: Vec<Scenario>) -> Result<(), String> {
+    let node = pinned::find();
+    if let Err(what) = &node {
+        println!("Node's recorded traces only: {what}");
+    }
+    let node = node.ok();
+    let verdicts = each(&scenarios, |it| {
+        check::check(it, node.as_deref(), &inner_command)
+    });
+    report(&scenarios, &verdicts)
+}
+
+/// Prints what did not agree, and the counts.
+pub fn report(scenarios: &[Scenario], verdicts: &[Verdict]) -> Result<(), String> {
+    let mut counts = [0; 4];
+    for (scenario, verdict) in scenarios.iter().zip(verdicts) {
+        let index = match verdict {
+            Verdict::Agrees => 0,
+            Verdict::Differs => 1,
+            Verdict::Skipped(why) => {
+                println!("{}: skipped: {why}", scenario.name());
+                2
+            }
+            Verdict::Fails(what) => {
+                println!("{}: {what}", scenario.name());
+                3
+            }
+        };
+        counts[index] += 1;
+    }
+    let [agree, differ, skipped, failures] = counts;
+    println!("{agree} agree, {differ} differ as meant, {skipped} skipped, {failures} fail");
+    counted(failures)
+}
+
+fn record(scenarios: Vec<Scenario>) -> Result<(), String> {
+    let node = pinned::find()?;
+    let results = each(&scenarios, |scenario| record_one(&node, scenario));
+    let mut failures = 0;
+    for (scenario, result) in scenarios.iter().zip(results) {
+        if let Err(what) = result {
+            failures += 1;
+            println!("{}: not recorded: {what}", scenario.name());
+        }
+    }
+    println!("{} recorded", scenarios.len() - failures);
+    counted(failures)
+}
+
+fn record_one(node: &Path, scenario: &Scenario) -> Result<(), String> {
+    if let Some(why) = scenario.why_not() {
+        println!("{}: skipped: {why}", scenario.name());
+        return Ok(());
+    }
+    let steady = |whose: &str, trace: &dyn Fn() -> Outcome| {
+        let first = whole(trace(), whose)?;
+        for _ in 1..TRIALS {
+            let next = whole(trace(), whose)?;
+            if let Some(rows) = difference(["once", "another time"], &first, &next) {
+                return Err(format!("{whose} is not the same each time:\n{rows}"));
+            }
+        }
+        Ok(first)
+    };
+    let [of_node, of_ours] = recordings(scenario);
+    let lines = steady("Node", &|| pinned::trace(node, scenario))?;
+    write_lines(&of_node, &lines)?;
+    if scenario.differs.is_some() {
+        let lines = steady("ours", &|| our_trace(scenario, &inner_command))?;
+        write_lines(&of_ours, &lines)?;
+    }
+    Ok(())
+}
+
+fn write_lines(file: &Path, lines: &[String]) -> Result<(), String> {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn counted(failures: usize) -> Result<(), String> {
+    match failures {
+        0 => Ok(()),
+        count => Err(format!("{count} failed")),
+    }
+}

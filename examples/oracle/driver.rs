@@ -1,0 +1,189 @@
+//! Runs one program, ours or Node's, on one scenario: feeds it, plays its peers, collects its trace,
+//! ends it when its time is over.
+//!
+//! The program writes lines on its standard output; a tab separates their parts:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `=OBJECT TEXT` | a line of the trace |
+//! | `~OBJECT TEXT LENGTH HASH SHOWN?` | bytes that came |
+//! | `@NAME PORT` | what a port is called |
+//! | `>PEER VERB WORD…` | an order to a peer |
+//! | `?PEER` | "answer when that peer is done"; it waits for a line on its standard input |
+//! | `!TEXT` | the scenario asks for something impossible |
+//!
+//! So the program's own loop has no handle for any of this.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::data::Piece;
+use super::peer::Peer;
+use super::scenario::Scenario;
+use super::trace::Trace;
+
+/// The way to a program that waits for a peer.
+#[derive(Clone)]
+pub struct Answers(Arc<Mutex<ChildStdin>>);
+
+impl Answers {
+    /// Says that the peer is done.
+    pub fn done(&self) {
+        // The program may have ended meanwhile.
+        let mut input = self.0.lock().expect("the program's input");
+        let _ = input.write_all(b"\n").and_then(|()| input.flush());
+    }
+}
+
+/// What came of a run.
+pub struct Outcome {
+    /// The trace.
+    pub lines: Vec<String>,
+    /// Why the run is worth nothing, if so.
+    pub failure: Option<String>,
+}
+
+/// Runs a program on a scenario.
+pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
+    let until = Instant::now() + scenario.deadline;
+    let child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            return Outcome {
+                lines: Vec::new(),
+                failure: Some(format!("{program:?} can't be started: {error}")),
+            };
+        }
+    };
+    let mut stdin = child.stdin.take().expect("its input");
+    // A program that fails at once does not read: its error output says why.
+    let _ = stdin
+        .write_all(input.as_bytes())
+        .and_then(|()| stdin.flush());
+    let answers = Answers(Arc::new(Mutex::new(stdin)));
+    let mut run = Run {
+        trace: Arc::new(Mutex::new(Trace::default())),
+        peers: HashMap::new(),
+        answers,
+        until,
+        failure: None,
+    };
+    let complaints = run.follow(&mut child);
+    let status = child.wait().expect("waiting for a child");
+    for (_, peer) in run.peers.drain() {
+        peer.finish();
+    }
+    let lines = run.trace.lock().expect("the trace").finish(scenario);
+    let failure = run.failure.or_else(|| {
+        let end = lines.iter().rev().find(|line| line.starts_with("process "));
+        let end = end.map_or("", |line| &line["process ".len()..]);
+        let ended = match end {
+            "exits" => "itself",
+            "stopped" => "stopped",
+            end if end.starts_with("error") => "error",
+            _ => "",
+        };
+        (ended != scenario.exits).then(|| {
+            format!(
+                "expected `exits = {}`, but the end was `{end}` ({status})\n{complaints}",
+                scenario.exits
+            )
+        })
+    });
+    Outcome { lines, failure }
+}
+
+struct Run {
+    trace: Arc<Mutex<Trace>>,
+    peers: HashMap<String, Peer>,
+    answers: Answers,
+    until: Instant,
+    failure: Option<String>,
+}
+
+impl Run {
+    /// Follows a program to its end; gives what it wrote on its error output.
+    fn follow(&mut self, child: &mut Child) -> String {
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let reader = std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut errors = child.stderr.take().expect("its error output");
+        let complaints = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = errors.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) => self.line(&line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let mut trace = self.trace.lock().expect("the trace");
+                    trace.line("process", "was killed at the deadline");
+                    break;
+                }
+            }
+        }
+        // Already ended, or to be ended.
+        let _ = child.kill();
+        reader.join().expect("the reader of the output");
+        complaints.join().expect("the reader of the error output")
+    }
+
+    fn line(&mut self, line: &str) {
+        let Some(mark) = line.chars().next() else {
+            return;
+        };
+        let parts: Vec<&str> = line[mark.len_utf8()..].split('\t').collect();
+        match (mark, parts.as_slice()) {
+            ('=', [object, text]) => self.trace().line(object, text),
+            ('~', [object, text, length, hash, shown @ ..]) => {
+                let piece = Piece {
+                    length: length.parse().unwrap_or(0),
+                    hash: hash.parse().unwrap_or(0),
+                    text: shown.first().map(|text| text.replace("\\n", "\n")),
+                };
+                self.trace().data(object, text, piece);
+            }
+            ('@', [name, port]) => {
+                if let Ok(port) = port.parse() {
+                    self.trace().name_port(port, name);
+                }
+            }
+            ('>', [peer, words @ ..]) => {
+                let words = words.iter().map(|word| word.replace("\\n", "\n")).collect();
+                self.peer(peer).tell(words);
+            }
+            ('?', [peer]) => self.peer(peer).wait(),
+            ('!', [what, ..]) => self.failure = Some(what.to_string()),
+            // Whatever else a program prints, such as a test harness's own lines.
+            _ => {}
+        }
+    }
+
+    fn trace(&self) -> std::sync::MutexGuard<'_, Trace> {
+        self.trace.lock().expect("the trace")
+    }
+
+    fn peer(&mut self, name: &str) -> &Peer {
+        self.peers.entry(name.into()).or_insert_with(|| {
+            Peer::start(name, self.trace.clone(), self.answers.clone(), self.until)
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The oracle: runs scenarios in Node and here, and compares what happened.
+//!
+//! `tests/oracle/README.md` describes scenarios and commands. The pieces, top down:
+//!
+//! - `commands`: what `cargo run --example oracle` does;
+//! - `check`: a scenario against its recording, Node made anew, and ours;
+//! - `driver`, `peer`, `trace`: one run of one program;
+//! - `ours`: our interpreter; Node's is `tests/oracle/program.cjs`;
+//! - `scenario`, `words`, `vocabulary`, `data`, `wire`: the language;
+//! - `tables`: the tables that are made from scenarios and tests.
+//!
+//! `tests/oracle.rs` uses the same modules.
+
+pub mod check;
+pub mod commands;
+pub mod data;
+pub mod driver;
+pub mod ours;
+pub mod peer;
+pub mod pinned;
+pub mod scenario;
+pub mod tables;
+pub mod trace;
+pub mod vocabulary;
+pub mod wire;
+pub mod words;

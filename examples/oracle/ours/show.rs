@@ -1,0 +1,45 @@
+//! How values show in a trace: as in `program.cjs`.
+
+use std::net::SocketAddr;
+
+use nodeloop::Error;
+
+use crate::oracle::words::quote;
+
+/// An address, its port under its name.
+pub fn address(address: Option<SocketAddr>) -> String {
+    match address {
+        None => "none".into(),
+        Some(SocketAddr::V4(address)) => format!("{}:<port {}>", address.ip(), address.port()),
+        Some(SocketAddr::V6(address)) => format!("[{}]:<port {}>", address.ip(), address.port()),
+    }
+}
+
+/// What a completion was given.
+pub fn result(result: &nodeloop::Result<()>) -> String {
+    match result {
+        Ok(()) => "ok".into(),
+        Err(failure) => error(failure),
+    }
+}
+
+/// An error with its fields.
+pub fn error(error: &Error) -> String {
+    let mut message = error.message().to_string();
+    let mut parts = vec![error.code().unwrap_or("error").to_string()];
+    if let Some(syscall) = error.syscall() {
+        parts.push(format!("syscall={syscall}"));
+    }
+    if let Some(address) = error.address() {
+        parts.push(format!("address={address}"));
+    }
+    if let Some(hostname) = error.hostname() {
+        parts.push(format!("hostname={hostname}"));
+    }
+    if let Some(port) = error.port() {
+        parts.push(format!("port=<port {port}>"));
+        message = message.replace(&format!(":{port}"), &format!(":<port {port}>"));
+    }
+    parts.push(quote(&message));
+    parts.join(" ")
+}

@@ -1,0 +1,219 @@
+//! Peers: raw clients outside the loop under test, so that both programs face the very same ones.
+//!
+//! A peer is a thread that does one thing after the other, as it was told. It reads only when it is
+//! told to, so a peer that is told nothing pushes back.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::data::{Piece, bytes_of};
+use super::driver::Answers;
+use super::trace::Trace;
+
+/// What a peer is told.
+enum Order {
+    /// A verb and its words.
+    Do(Vec<String>),
+    /// To say when everything before is done.
+    Report,
+}
+
+/// A peer's thread.
+pub struct Peer {
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Peer {
+    /// Starts a peer.
+    pub fn start(name: &str, trace: Arc<Mutex<Trace>>, answers: Answers, until: Instant) -> Peer {
+        let (sender, orders) = channel();
+        let work = Work {
+            name: name.into(),
+            trace,
+            answers,
+            until,
+            stream: None,
+        };
+        let thread = std::thread::spawn(move || work.run(&orders));
+        Peer {
+            orders: Some(sender),
+            thread: Some(thread),
+        }
+    }
+
+    /// Tells it to do something, after what it was told before.
+    pub fn tell(&self, words: Vec<String>) {
+        self.order(Order::Do(words));
+    }
+
+    /// Has it answer once it is done with everything before.
+    pub fn wait(&self) {
+        self.order(Order::Report);
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // It can only be gone if it panicked, which `finish` shows.
+            let _ = orders.send(order);
+        }
+    }
+
+    /// Lets it do the rest, then ends it.
+    pub fn finish(mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("a peer panicked");
+        }
+    }
+}
+
+/// What a peer's thread has.
+struct Work {
+    name: String,
+    trace: Arc<Mutex<Trace>>,
+    answers: Answers,
+    /// No call waits longer.
+    until: Instant,
+    stream: Option<TcpStream>,
+}
+
+impl Work {
+    fn run(mut self, orders: &Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Report => self.answers.done(),
+                Order::Do(words) => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    if let Err(error) = self.act(&words) {
+                        self.line(&format!("{} {}", words[0], code(&error)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let mut trace = self.trace.lock().expect("the trace");
+        trace.line(&self.name, text);
+    }
+
+    fn act(&mut self, words: &[&str]) -> io::Result<()> {
+        match words {
+            ["connect", host, port, receive_buffer] => {
+                self.connect(host, port, receive_buffer.parse().ok())
+            }
+            // What a send runs into shows on the other side, and in the peer's next read.
+            ["send", data] => {
+                if let Some(mut stream) = self.stream.as_ref() {
+                    let _ = stream.write_all(&bytes_of(data));
+                }
+                Ok(())
+            }
+            ["urgent", data] => {
+                if let Some(stream) = &self.stream {
+                    SockRef::from(stream).send_out_of_band(&bytes_of(data))?;
+                }
+                Ok(())
+            }
+            ["end"] => match &self.stream {
+                Some(stream) => stream.shutdown(Shutdown::Write),
+                None => Ok(()),
+            },
+            ["close"] => {
+                self.stream = None;
+                Ok(())
+            }
+            ["reset"] => {
+                if let Some(stream) = self.stream.take() {
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                }
+                Ok(())
+            }
+            ["read", count] => self.read(count.parse().unwrap_or(0)),
+            ["read_all"] => self.read(u64::MAX),
+            other => panic!("a peer was told {other:?}"),
+        }
+    }
+
+    fn connect(&mut self, host: &str, port: &str, receive_buffer: Option<usize>) -> io::Result<()> {
+        let address = format!(
+            "{}:{port}",
+            if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.into()
+            }
+        );
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(bytes) = receive_buffer {
+            // Before connecting, since that fixes the window.
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        socket.connect_timeout(&address.into(), self.left())?;
+        let stream = TcpStream::from(socket);
+        let own = stream.local_addr()?.port();
+        self.trace
+            .lock()
+            .expect("the trace")
+            .name_port(own, &self.name);
+        self.stream = Some(stream);
+        self.line("connect");
+        Ok(())
+    }
+
+    /// Reads so many bytes, or up to the end.
+    fn read(&mut self, count: u64) -> io::Result<()> {
+        let Some(mut stream) = self.stream.as_ref() else {
+            return Ok(());
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = count;
+        while left > 0 {
+            stream.set_read_timeout(Some(self.left()))?;
+            let room = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            match stream.read(&mut buffer[..room]) {
+                Ok(0) => {
+                    self.line("end");
+                    return Ok(());
+                }
+                Ok(count) => {
+                    let piece = Piece::of(&buffer[..count]);
+                    let mut trace = self.trace.lock().expect("the trace");
+                    trace.data(&self.name, "read", piece);
+                    left -= count as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a call may wait; zero would mean for ever.
+    fn left(&self) -> Duration {
+        let left = self.until.saturating_duration_since(Instant::now());
+        left.max(Duration::from_millis(1))
+    }
+}
+
+fn code(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "ECONNREFUSED".into(),
+        ErrorKind::ConnectionReset => "ECONNRESET".into(),
+        ErrorKind::BrokenPipe => "EPIPE".into(),
+        ErrorKind::NotConnected => "ENOTCONN".into(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "nothing came in time".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,176 @@
+//! The vocabulary of scenarios: which verbs, events and properties each kind of object has.
+//!
+//! The parser knows nothing else, so a new module adds its lines here, its verbs to the two
+//! interpreters (`ours.rs` and `tests/oracle/oracle.mjs`), and is done.
+
+/// What kinds of objects a scenario speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The loop itself: verbs without an object.
+    Loop,
+    /// A TCP server.
+    Server,
+    /// A socket that a server accepted: `s1` is the first of server `s`.
+    Socket,
+    /// A timeout or interval.
+    Timer,
+    /// An immediate.
+    Immediate,
+    /// A tick.
+    Tick,
+    /// A completion named by `then=`.
+    Callback,
+    /// A raw client outside the loop.
+    Peer,
+    /// The process: its end, and errors that nobody listens to.
+    Process,
+}
+
+impl Kind {
+    /// Its name in messages and for the Node script.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Loop => "loop",
+            Kind::Server => "server",
+            Kind::Socket => "socket",
+            Kind::Timer => "timer",
+            Kind::Immediate => "immediate",
+            Kind::Tick => "tick",
+            Kind::Callback => "callback",
+            Kind::Peer => "peer",
+            Kind::Process => "process",
+        }
+    }
+}
+
+/// The verbs of each kind, one signature each: the verb, its words in capitals (`?` may be left
+/// out, `*` any number), its options `key=TYPE`, and its flags in small letters.
+pub const VERBS: &[(Kind, &[&str])] = &[
+    (
+        Kind::Loop,
+        &[
+            "server NAME half_open pause_on_connect mark=NUMBER data=OFF errors=OFF",
+            "timeout NAME DELAY unref",
+            "interval NAME DELAY unref",
+            "immediate NAME unref",
+            "tick NAME",
+            "peer NAME",
+            "probe OBJECT PROPERTY*",
+            "note TEXT",
+            "block NUMBER",
+            "wait PEER",
+            "catch",
+            "stop",
+        ],
+    ),
+    (
+        Kind::Server,
+        &[
+            "listen port=PORT host=HOST backlog=NUMBER then=CALLBACK",
+            "close then=CALLBACK",
+            "ref",
+            "unref",
+            "keep",
+            "release",
+            "on EVENT as=LABEL",
+            "once EVENT as=LABEL",
+            "off LABEL",
+        ],
+    ),
+    (
+        Kind::Socket,
+        &[
+            "write DATA then=CALLBACK",
+            "end DATA? then=CALLBACK",
+            "destroy TEXT?",
+            "pause",
+            "resume",
+            "ref",
+            "unref",
+            "keep",
+            "release",
+            "on EVENT as=LABEL",
+            "once EVENT as=LABEL",
+            "off LABEL",
+        ],
+    ),
+    (
+        Kind::Timer,
+        &["clear", "refresh", "ref", "unref", "keep", "release"],
+    ),
+    (Kind::Immediate, &["clear", "ref", "unref"]),
+    (
+        Kind::Peer,
+        &[
+            "connect SERVER host=HOST rcvbuf=NUMBER",
+            "send DATA",
+            "urgent DATA",
+            "end",
+            "close",
+            "reset",
+            "read NUMBER",
+            "read_all",
+        ],
+    ),
+];
+
+/// The events of each kind.
+pub const EVENTS: &[(Kind, &[&str])] = &[
+    (Kind::Server, &["listening", "connection", "close", "error"]),
+    (
+        Kind::Socket,
+        &[
+            "data", "end", "drain", "finish", "pause", "resume", "error", "close",
+        ],
+    ),
+    (Kind::Timer, &["fire"]),
+    (Kind::Immediate, &["fire"]),
+    (Kind::Tick, &["fire"]),
+    (Kind::Callback, &["done"]),
+    (Kind::Process, &["before_exit", "uncaught"]),
+];
+
+/// The properties of each kind that `probe` reads.
+pub const PROPERTIES: &[(Kind, &[&str])] = &[
+    (Kind::Server, &["listening", "address", "connections"]),
+    (
+        Kind::Socket,
+        &[
+            "ready_state",
+            "destroyed",
+            "bytes_read",
+            "bytes_written",
+            "readable",
+            "writable",
+            "readable_length",
+            "writable_length",
+            "need_drain",
+            "readable_ended",
+            "writable_ended",
+            "writable_finished",
+            "errored",
+            "allow_half_open",
+            "paused",
+            "flowing",
+            "local_address",
+            "remote_address",
+            "server",
+        ],
+    ),
+    (Kind::Timer, &["has_ref"]),
+    (Kind::Immediate, &["has_ref"]),
+];
+
+/// What a table has for a kind.
+pub fn of_kind(table: &[(Kind, &'static [&'static str])], kind: Kind) -> &'static [&'static str] {
+    let entry = table.iter().find(|(other, _)| *other == kind);
+    entry.map_or(&[], |(_, values)| values)
+}
+
+/// The signature of a verb.
+pub fn signature(kind: Kind, verb: &str) -> Option<&'static str> {
+    let mut signatures = of_kind(VERBS, kind).iter();
+    signatures
+        .find(|signature| signature.split(' ').next() == Some(verb))
+        .copied()
+}

@@ -1,0 +1,222 @@
+//! Holds us against Node: every scenario below `tests/oracle/scenarios`, event by event.
+//!
+//! Our traces are compared with the recorded ones always. If the pinned Node is installed
+//! (`npm ci --ignore-scripts` in `tests/oracle`) its traces are made anew and compared with the
+//! recorded ones too; with `CI=true` it has to be. See `tests/oracle/README.md`.
+
+// Some of the modules serve the commands of `examples/oracle` only.
+#[allow(dead_code)]
+#[path = "../examples/oracle/mod.rs"]
+mod oracle;
+
+use std::path::Path;
+use std::process::Command;
+
+use oracle::check::{check, committed, each, files_below};
+use oracle::commands::report;
+use oracle::scenario::Scenario;
+use oracle::{pinned, tables};
+
+/// Tells this executable that it is to play a scenario: the file.
+const INNER: &str = "NODELOOP_ORACLE_INNER";
+
+/// Has this executable run the one test that plays a scenario.
+fn inner(file: &Path) -> Command {
+    let own = std::env::current_exe().expect("the path of this test");
+    let mut command = Command::new(own);
+    command
+        .args(["plays_a_scenario_when_told_to", "--exact", "--nocapture"])
+        .env(INNER, file);
+    command
+}
+
+#[test]
+fn plays_a_scenario_when_told_to() {
+    if let Some(file) = std::env::var_os(INNER) {
+        // The harness has begun a line.
+        println!();
+        oracle::check::inner(Path::new(&file));
+    }
+}
+
+fn all_scenarios() -> Vec<Scenario> {
+    let files = files_below(&committed());
+    let load =
+        |file: &std::path::PathBuf| Scenario::load(file).unwrap_or_else(|fault| panic!("{fault}"));
+    files.iter().map(load).collect()
+}
+
+#[test]
+fn scenarios_agree_with_node() {
+    if std::env::var_os(INNER).is_some() {
+        return;
+    }
+    let node = pinned::find();
+    if let Err(what) = &node {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "in CI the pinned Node has to be there: {what}"
+        );
+        println!("Node is not asked, its recorded traces are used: {what}");
+    }
+    let scenarios = all_scenarios();
+    assert!(scenarios.len() >= 80, "where are the scenarios?");
+    let node = node.ok();
+    let verdicts = each(&scenarios, |it| check(it, node.as_deref(), &inner));
+    if let Err(what) = report(&scenarios, &verdicts) {
+        panic!("{what}");
+    }
+}
+
+#[test]
+fn tables_are_up_to_date() {
+    tables::check().unwrap_or_else(|what| panic!("{what}"));
+}
+
+/// What reading a text as a scenario fails with.
+fn fault(text: &str) -> String {
+    match Scenario::parse(Path::new("bad.scenario"), text) {
+        Ok(_) => panic!("it was taken:\n{text}"),
+        Err(fault) => fault.to_string(),
+    }
+}
+
+#[test]
+fn bad_scenarios_get_an_error_with_file_and_line() {
+    let head = "title = t\nstart\n  server s\n";
+    let bad = |rest: &str| fault(&format!("{head}{rest}"));
+    let cases = [
+        (fault("start\n  stop\n"), "bad.scenario:0: no title"),
+        (fault("title = t\n"), "bad.scenario:0: no start"),
+        (
+            fault("  stop\n"),
+            "bad.scenario:1: an action before `start` or `on`",
+        ),
+        (fault("titel = t\n"), "bad.scenario:1: no such key: titel"),
+        (
+            fault("order = any\n"),
+            "bad.scenario:1: order can't be `any`",
+        ),
+        (
+            fault("rules = N1 x7\n"),
+            "bad.scenario:1: `x7` is no rule such as N22",
+        ),
+        (
+            bad("  s.lisen\n"),
+            "bad.scenario:4: a server has no verb `lisen`",
+        ),
+        (bad("  listen s\n"), "bad.scenario:4: no such verb: listen"),
+        (
+            bad("  s.listen hots=x\n"),
+            "bad.scenario:4: `listen` has no option hots",
+        ),
+        (
+            bad("  s.listen port=t\n"),
+            "bad.scenario:4: nothing here is called `t`",
+        ),
+        (
+            bad("  s.close now\n"),
+            "bad.scenario:4: `now` is one word too many",
+        ),
+        (
+            bad("  t.clear\n"),
+            "bad.scenario:4: nothing here is called `t`",
+        ),
+        (
+            bad("  timeout t\n"),
+            "bad.scenario:4: `timeout` wants a DELAY",
+        ),
+        (
+            bad("  timeout t soon\n"),
+            "bad.scenario:4: `soon` is no delay",
+        ),
+        (
+            bad("  timeout s 5\n"),
+            "bad.scenario:4: `s` is a server and a timer",
+        ),
+        (
+            bad("  s1.write text\n"),
+            "bad.scenario:4: `text`: expected a \"text\" or bytes:COUNT",
+        ),
+        (
+            bad("  note \"open\n"),
+            "bad.scenario:4: a quote is not closed",
+        ),
+        (
+            bad("  probe s colour\n"),
+            "bad.scenario:4: a server has no property `colour`",
+        ),
+        (
+            bad("  it.close\n"),
+            "bad.scenario:4: there is no `it` at the start",
+        ),
+        (
+            bad("on s:data\n"),
+            "bad.scenario:4: a server has no event `data`",
+        ),
+        (
+            bad("on s1:data 2\n"),
+            "bad.scenario:4: `2`: expected #N, or >=BYTES for data",
+        ),
+        (
+            bad("on s1:data #0\n"),
+            "bad.scenario:4: `0` is no number above 0",
+        ),
+        (
+            bad("on s1\n"),
+            "bad.scenario:4: `s1`: expected OBJECT:EVENT",
+        ),
+        (
+            bad("s.listen\n"),
+            "bad.scenario:4: `s.listen` at the margin",
+        ),
+        (
+            bad("  server s2\n"),
+            "bad.scenario:4: a server's name ends in no digit",
+        ),
+    ];
+    for (found, expected) in cases {
+        assert!(found.starts_with(expected), "{found}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn a_scenario_that_hangs_is_ended_at_its_deadline() {
+    if std::env::var_os(INNER).is_some() {
+        return;
+    }
+    let text = "title = t\ndeadline = 300\nstart\n  server s\n  s.listen\n";
+    let file = std::env::temp_dir().join(format!("hangs-{}.scenario", std::process::id()));
+    std::fs::write(&file, text).expect("a temporary file");
+    let scenario = Scenario::load(&file).expect("it is a good scenario");
+    let outcome = oracle::check::our_trace(&scenario, &inner);
+    std::fs::remove_file(&file).expect("removing a temporary file");
+    let last = outcome.lines.last().map(String::as_str);
+    assert_eq!(last, Some("process was killed at the deadline"));
+    assert!(outcome.failure.is_some());
+}
+
+#[test]
+fn a_difference_is_shown_side_by_side() {
+    let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_string).collect() };
+    let one = lines("a fire\nb fire\nc fire");
+    let two = lines("a fire\nc fire\nb fire");
+    let rows = oracle::trace::difference(["Node", "ours"], &one, &two).expect("they differ");
+    assert!(rows.contains("> b fire | c fire"), "{rows}");
+    assert!(oracle::trace::difference(["Node", "ours"], &one, &one).is_none());
+}
+
+#[test]
+fn pieces_of_data_have_the_hash_of_the_whole() {
+    use oracle::data::Piece;
+    let bytes: Vec<u8> = (0..1000u32)
+        .map(|index| (index * index % 253) as u8)
+        .collect();
+    let mut merged = Piece::of(&bytes[..1]);
+    merged.append(&Piece::of(&bytes[1..700]));
+    merged.append(&Piece::of(&bytes[700..]));
+    assert_eq!(merged, Piece::of(&bytes));
+    let mut text = Piece::of(b"hel");
+    text.append(&Piece::of(b"lo"));
+    assert_eq!(text.show(), "5 \"hello\"");
+}
