@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use slab::Slab;
 
+use super::connect::Attempt;
 use super::handle::{Id, Server, Socket};
 use crate::backend;
 use crate::ground::error::{Completion, Error};
@@ -49,6 +50,11 @@ pub(crate) mod flag {
     /// Stays open when the peer ends.
     pub(crate) const ALLOW_HALF_OPEN: u64 = 1 << 4;
 
+    /// Without a descriptor and without the promise of one: never connected, or destroyed.
+    pub(crate) const UNCONNECTED: u64 = 1 << 6;
+    /// Between `connect` and 'connect'.
+    pub(crate) const CONNECTING: u64 = 1 << 7;
+
     /// Data goes to the listeners as it comes.
     pub(crate) const FLOWING: u64 = 1 << 8;
     /// Flowing was decided, one way or the other.
@@ -68,6 +74,15 @@ pub(crate) mod flag {
     /// The end is certain without another read (R11).
     pub(crate) const END_CERTAIN: u64 = 1 << 17;
 
+    /// The system is asked to connect.
+    pub(crate) const CONNECT_PENDING: u64 = 1 << 18;
+    /// Somebody wanted data before the connection stood.
+    pub(crate) const READ_WANTED: u64 = 1 << 19;
+    /// To be reset as soon as it is connected (N107).
+    pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// TCP_NODELAY is set, or will be.
+    pub(crate) const NO_DELAY: u64 = 1 << 21;
+
     /// A write is in flight.
     pub(crate) const WRITING: u64 = 1 << 24;
     /// A write has returned false; 'drain' is owed.
@@ -84,6 +99,11 @@ pub(crate) mod flag {
     pub(crate) const FINISHED: u64 = 1 << 31;
     /// The peer has ended and half-open is off: writes after our end fail with EPIPE (N124).
     pub(crate) const WRITE_AFTER_FIN: u64 = 1 << 32;
+
+    /// The write in flight waits for the connection.
+    pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// To be destroyed after 'finish' (N133).
+    pub(crate) const DESTROY_ON_FINISH: u64 = 1 << 34;
 
     /// `destroy` was called, by whomever.
     pub(crate) const DESTROYED: u64 = 1 << 40;
@@ -133,8 +153,8 @@ pub(crate) struct Stream {
     pub(crate) io: Option<backend::Stream>,
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
-    /// The peer.
-    pub(crate) remote: Peer,
+    /// The peer, once connected.
+    pub(crate) remote: Option<Peer>,
     /// The server that accepted it; [`Id::NONE`] for another socket.
     pub(crate) server: Id,
     /// Bytes taken from the kernel.
@@ -170,6 +190,10 @@ pub(crate) struct SocketListeners {
     pub(crate) end: Slot<dyn FnMut(Socket)>,
     pub(crate) drain: Slot<dyn FnMut(Socket)>,
     pub(crate) finish: Slot<dyn FnMut(Socket)>,
+    pub(crate) connect: Slot<dyn FnMut(Socket)>,
+    pub(crate) ready: Slot<dyn FnMut(Socket)>,
+    pub(crate) attempt: Slot<dyn FnMut(Socket, SocketAddr)>,
+    pub(crate) attempt_failed: Slot<dyn FnMut(Socket, SocketAddr, &Error)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
@@ -188,6 +212,21 @@ pub(crate) struct StreamExtra {
     pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
+    /// Which life this is: a socket that closed can be connected again.
+    pub(crate) life: u32,
+    /// The listener that was added last before the first write, while connecting.
+    pub(crate) written_behind: Option<ListenerId>,
+    /// The attempt to connect that is under way.
+    pub(crate) attempt: Option<Box<Attempt>>,
+    /// Keep-alive, if it is on, or will be.
+    pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// How keep-alive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Seconds without traffic before the first probe; 0 leaves the system's.
+    pub(crate) delay_s: u32,
 }
 
 /// A server.
@@ -218,6 +257,8 @@ pub(crate) struct ServerState {
 pub(crate) struct AcceptOptions {
     pub(crate) allow_half_open: bool,
     pub(crate) pause_on_connect: bool,
+    pub(crate) no_delay: bool,
+    pub(crate) keep_alive: Option<KeepAlive>,
     pub(crate) high_water_mark: u32,
 }
 
@@ -344,12 +385,23 @@ macro_rules! remove_from {
 }
 
 impl Stream {
-    pub(crate) fn new(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
+    /// A connection that was accepted.
+    pub(crate) fn accepted(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
         Stream {
-            common,
             io: Some(io),
             ready: backend::ready::WRITABLE,
-            remote: Peer::new(remote),
+            remote: Some(Peer::new(remote)),
+            ..Stream::unconnected(common)
+        }
+    }
+
+    /// A socket that is to be connected.
+    pub(crate) fn unconnected(common: Common) -> Stream {
+        Stream {
+            common,
+            io: None,
+            ready: 0,
+            remote: None,
             server: Id::NONE,
             bytes_read: 0,
             bytes_dispatched: 0,
@@ -377,7 +429,14 @@ impl Stream {
     /// Whether a write waits, and the kernel may take it.
     #[inline]
     pub(crate) fn wants_to_write(&self) -> bool {
-        self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING)
+        self.ready & backend::ready::WRITABLE != 0
+            && self.common.flags.any(flag::WRITING | flag::CONNECT_PENDING)
+    }
+
+    /// Whether data was held back, by whomever.
+    pub(crate) fn is_paused(&self) -> bool {
+        let flags = self.common.flags;
+        flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
     }
 
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {
@@ -424,6 +483,13 @@ impl Stream {
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,
+            more.connect,
+            more.ready,
+            more.attempt,
+            more.attempt_failed
+        );
+        remove_from!(
+            id,
             more.end,
             more.drain,
             more.finish,
@@ -443,7 +509,7 @@ impl ServerState {
 }
 
 impl Peer {
-    fn new(address: SocketAddr) -> Peer {
+    pub(crate) fn new(address: SocketAddr) -> Peer {
         Peer {
             ip: address.ip(),
             port: address.port(),

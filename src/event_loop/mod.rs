@@ -5,6 +5,7 @@
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket.
 
 pub(crate) mod api;
+pub(crate) mod connect;
 pub(crate) mod core;
 pub(crate) mod dispatch;
 pub(crate) mod entry;

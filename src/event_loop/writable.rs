@@ -39,8 +39,13 @@ impl State {
         done: Option<Completion>,
     ) -> bool {
         // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
-        let special =
-            flag::ENDING | flag::DESTROYED | flag::WRITING | flag::ERRORED | flag::NEED_DRAIN;
+        let special = flag::ENDING
+            | flag::DESTROYED
+            | flag::WRITING
+            | flag::ERRORED
+            | flag::NEED_DRAIN
+            | flag::UNCONNECTED
+            | flag::CONNECTING;
         if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(special)
         {
@@ -85,6 +90,7 @@ impl State {
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> Result<bool, Error> {
+        let last_listener = self.last_listener_id();
         let State {
             entries, backend, ..
         } = self;
@@ -107,7 +113,24 @@ impl State {
             stream.extra().writes.push_buffered(rest, length, done);
             return Ok(stream.is_below_mark());
         }
+        if flags.any(flag::UNCONNECTED) {
+            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            stream.fail(&error);
+            self.ticks.push(Task::WriteError(id, error, done));
+            return Ok(false);
+        }
         stream.bytes_dispatched += length as u64;
+        if flags.any(flag::CONNECTING) {
+            stream.common.flags.set(flag::WRITING | flag::WRITE_PENDING);
+            let rest = chunk.take_rest(0);
+            let extra = stream.extra();
+            extra.writes.push_in_flight(rest, length, done);
+            extra.written_behind = Some(last_listener);
+            if let Some(attempt) = &mut extra.attempt {
+                attempt.written_behind = Some(last_listener);
+            }
+            return Ok(stream.is_below_mark());
+        }
         let attempt = attempt(backend, stream, chunk.as_slice());
         Ok(self.after_attempt(id, attempt, chunk, done))
     }
@@ -168,12 +191,18 @@ impl State {
     /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
     /// anybody; the callbacks become steps of the present loop callback.
     pub(crate) fn flush_queue(&mut self, id: Id) {
+        // What was in flight is told now. What waited behind it was, in Node, handed down just now
+        // and taken at once, so it is told on a tick, like any write that the kernel takes at once.
+        let mut told_now = self
+            .stream(id)
+            .map_or(0, |stream| stream.extra().writes.in_flight());
         for _ in 0..WRITE_BUDGET {
             let State {
                 entries,
                 backend,
                 live,
                 steps,
+                ticks,
                 graveyard,
                 ..
             } = self;
@@ -201,7 +230,12 @@ impl State {
             let mut completed = Vec::new();
             let handed_down = extra.writes.advance(taken, |written| {
                 graveyard.push(Dead::Chunk(written.buffer));
-                completed.extend(written.done);
+                let done = written.done.map(|done| Task::Complete(done, Ok(())));
+                match told_now {
+                    0 => done.into_iter().for_each(|done| ticks.push(done)),
+                    _ => completed.extend(done),
+                }
+                told_now = told_now.saturating_sub(1);
             });
             stream.bytes_dispatched += handed_down as u64;
             let emptied = extra.writes.is_empty();
@@ -214,11 +248,7 @@ impl State {
                     steps.push_back(Task::Emit(id, SocketEvent::Drain));
                 }
             }
-            steps.extend(
-                completed
-                    .into_iter()
-                    .map(|done| Task::Complete(done, Ok(()))),
-            );
+            steps.extend(completed);
             if emptied {
                 steps.push_back(Task::AfterWrites(id));
                 return;
@@ -259,8 +289,35 @@ impl State {
         }
     }
 
+    /// The kernel takes data, or has decided about a connection.
+    pub(crate) fn serve_writable(&mut self, id: Id) {
+        let connects = self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::CONNECT_PENDING));
+        match connects {
+            true => self.finish_connect(id),
+            false => self.flush_queue(id),
+        }
+    }
+
+    /// The socket is closed: what was in flight is cancelled (L52).
+    pub(crate) fn cancel_in_flight(&mut self, id: Id) {
+        let pending = self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::WRITE_PENDING));
+        let error = match pending {
+            // It was never handed down (N105, N106).
+            true => Error::library(
+                "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
+                "Socket closed before the connection was established",
+            ),
+            false => Error::canceled("write"),
+        };
+        self.fail_in_flight(id, error, false);
+    }
+
     /// Fails everything in flight, then what waits behind it. The socket is destroyed if it is not.
-    pub(crate) fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
+    fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
         let State {
             entries,
             live,
@@ -271,11 +328,15 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if !stream.common.flags.any(flag::WRITING) {
+        let flags = stream.common.flags;
+        if !flags.any(flag::WRITING) {
             return;
         }
-        stream.common.flags.clear(flag::WRITING);
-        live.requests -= 1;
+        stream
+            .common
+            .flags
+            .clear(flag::WRITING | flag::WRITE_PENDING);
+        live.requests -= usize::from(!flags.any(flag::WRITE_PENDING));
         stream.fail(&error);
         for written in stream.extra().writes.take_in_flight() {
             graveyard.push(Dead::Chunk(written.buffer));
@@ -379,24 +440,41 @@ impl State {
     }
 
     /// Asks for the half-close once everything is written (finishMaybe, prefinish). It happens
-    /// in the next pending phase (S4).
+    /// in the next pending phase (S4), after 'connect' at the earliest (N104).
     fn finish_maybe(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        if !stream.needs_finish() || stream.common.flags.any(flag::FINAL_CALLED) {
+        let flags = stream.common.flags;
+        if !stream.needs_finish() || flags.any(flag::FINAL_CALLED) {
             return;
         }
-        stream
-            .common
-            .flags
-            .set(flag::FINAL_CALLED | flag::SHUTDOWN_PENDING);
+        stream.common.flags.set(flag::FINAL_CALLED);
+        if flags.any(flag::UNCONNECTED) {
+            // There is nothing to half-close.
+            self.ticks.push(Task::Finish(id));
+        } else if !flags.any(flag::CONNECTING) {
+            self.ask_for_shutdown(id);
+        }
+    }
+
+    pub(crate) fn ask_for_shutdown(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        stream.common.flags.set(flag::SHUTDOWN_PENDING);
         self.live.requests += 1;
         self.pending.push_back(id);
     }
 
+    /// A deferred completion: a half-close, or a connection that was refused at once.
+    pub(crate) fn serve_pending(&mut self, id: Id) {
+        self.finish_connect(id);
+        self.shut_down(id);
+    }
+
     /// The half-close itself, and the tick that brings 'finish' (onFinish).
-    pub(crate) fn shut_down(&mut self, id: Id) {
+    fn shut_down(&mut self, id: Id) {
         let State {
             entries,
             backend,
@@ -442,8 +520,26 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        if stream.common.flags.any(flag::END_EMITTED) {
+        if stream
+            .common
+            .flags
+            .any(flag::END_EMITTED | flag::DESTROY_ON_FINISH)
+        {
             self.destroy(id, None);
+        }
+    }
+
+    /// `destroy_soon`: ends, and destroys after 'finish' without waiting for the peer (N133).
+    pub(crate) fn destroy_soon(&mut self, id: Id) {
+        if self.stream(id).is_some_and(|stream| stream.is_writable()) {
+            self.end(id, None, None);
+        }
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        match stream.common.flags.any(flag::FINISHED) {
+            true => self.destroy(id, None),
+            false => stream.common.flags.set(flag::DESTROY_ON_FINISH),
         }
     }
 

@@ -124,6 +124,13 @@ impl Server {
         self.close();
     }
 
+    /// As [`close`](Server::close), and destroys every connection of this server: Node's users
+    /// write this themselves. Costs a look at every socket of the loop.
+    pub fn close_all(self) {
+        log::debug!(target: "nodeloop::net", "{self:?} closes with its connections");
+        table::with(self.0, |state, id| state.close_all(id));
+    }
+
     /// Whether it listens: Node's `server.listening`.
     pub fn listening(self) -> bool {
         table::with(self.0, state::is_listening).unwrap_or(false)

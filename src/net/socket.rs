@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 
 use crate::event_loop::core::SlotOf;
-use crate::event_loop::entry::{Stream, flag};
+use crate::event_loop::entry::{Peer, Stream, flag};
 use crate::event_loop::handle::{Id, Raw, Server, Socket};
 use crate::event_loop::socket as state;
 use crate::event_loop::table;
@@ -17,6 +17,8 @@ use crate::ground::listeners::{Listener, ListenerId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadyState {
+    /// Between `connect` and 'connect'.
+    Opening,
     /// Both sides.
     Open,
     /// `end` was called; the peer has not ended.
@@ -28,9 +30,10 @@ pub enum ReadyState {
 }
 
 impl ReadyState {
-    /// Node's name: `open`, `readOnly`, `writeOnly`, `closed`.
+    /// Node's name: `opening`, `open`, `readOnly`, `writeOnly`, `closed`.
     pub fn as_str(self) -> &'static str {
         match self {
+            ReadyState::Opening => "opening",
             ReadyState::Open => "open",
             ReadyState::ReadOnly => "readOnly",
             ReadyState::WriteOnly => "writeOnly",
@@ -147,6 +150,37 @@ impl Socket {
     }
 }
 
+/// Ending in other ways, and options.
+impl Socket {
+    /// Ends this side if it is not ended, and destroys the socket after 'finish', without waiting
+    /// for the peer to end: Node's `socket.destroySoon`.
+    pub fn destroy_soon(self) {
+        table::with(self.0, |state, id| state.destroy_soon(id));
+    }
+
+    /// Destroys the socket so that the peer gets a reset (`ECONNRESET`): Node's
+    /// `socket.resetAndDestroy`. While it connects this waits for 'connect'. On a socket that is not
+    /// connected it is `destroy_with` the error `ERR_SOCKET_CLOSED`.
+    pub fn reset_and_destroy(self) {
+        table::with(self.0, |state, id| state.reset_and_destroy(id));
+    }
+
+    /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
+    /// connection stands it is remembered. A value that is set already costs no system call, and a
+    /// failure is not reported.
+    pub fn set_no_delay(self, no_delay: bool) {
+        table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
+    }
+
+    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
+    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
+    /// connection stands it is remembered. A failure is not reported.
+    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
+        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
+        table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
+    }
+}
+
 /// Reading.
 impl Socket {
     /// Holds 'data' back: Node's `socket.pause`. The socket reads on until its buffer has reached
@@ -165,10 +199,7 @@ impl Socket {
     /// Whether it is held back by [`pause`](Socket::pause), or by `pause_on_connect`: Node's
     /// `socket.isPaused`.
     pub fn is_paused(self) -> bool {
-        self.ask(false, |stream| {
-            let flags = stream.common.flags;
-            flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
-        })
+        self.ask(false, |stream| stream.is_paused())
     }
 
     /// Whether data flows: Node's `socket.readableFlowing`. None as long as it was neither paused
@@ -245,6 +276,26 @@ impl Socket {
         self.ask(true, |stream| stream.common.flags.any(flag::DESTROYED))
     }
 
+    /// Whether it is between `connect` and 'connect': Node's `socket.connecting`.
+    pub fn connecting(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::CONNECTING))
+    }
+
+    /// Whether it is not connected yet, or no more: Node's `socket.pending`.
+    pub fn pending(self) -> bool {
+        self.ask(true, |stream| {
+            stream
+                .common
+                .flags
+                .any(flag::CONNECTING | flag::UNCONNECTED)
+        })
+    }
+
+    /// Whether it is closed: Node's `socket.closed`, true as soon as it is destroyed.
+    pub fn closed(self) -> bool {
+        self.destroyed()
+    }
+
     /// The first error it met: Node's `socket.errored`.
     pub fn errored(self) -> Option<Error> {
         self.ask(None, |stream| stream.extra.as_ref()?.errored.clone())
@@ -252,6 +303,9 @@ impl Socket {
 
     /// Which sides are open: Node's `socket.readyState`.
     pub fn ready_state(self) -> ReadyState {
+        if self.connecting() {
+            return ReadyState::Opening;
+        }
         match (self.readable(), self.writable()) {
             (true, true) => ReadyState::Open,
             (true, false) => ReadyState::ReadOnly,
@@ -271,7 +325,7 @@ impl Socket {
     /// known until the socket is gone, asked for before or not. On a server for both families an
     /// IPv4 peer shows as `::ffff:a.b.c.d` (N234).
     pub fn remote_address(self) -> Option<SocketAddr> {
-        self.ask(None, |stream| Some(stream.remote.address()))
+        self.ask(None, |stream| stream.remote.map(Peer::address))
     }
 
     /// The address at this end: Node's `socket.localAddress` and `localPort`. None once it is
@@ -361,6 +415,52 @@ impl Socket {
     /// Adds a listener of the next 'end'.
     pub fn once_end(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
         self.add(state::slot_of(SocketEvent::End), once(listener), true)
+    }
+
+    /// Adds a listener of 'connectionAttempt': the system is asked to connect to this address. It
+    /// comes on the tick after `connect`.
+    pub fn on_connection_attempt(
+        self,
+        listener: impl FnMut(Socket, SocketAddr) + 'static,
+    ) -> ListenerId {
+        self.add(state::attempt_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of 'connectionAttemptFailed', which comes in front of 'error'.
+    pub fn on_connection_attempt_failed(
+        self,
+        listener: impl FnMut(Socket, SocketAddr, &Error) + 'static,
+    ) -> ListenerId {
+        self.add(state::attempt_failed_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of 'connect', which comes in the poll phase when the connection stands. What
+    /// was written before is sent after the listeners that were added before it was written (N99).
+    pub fn on_connect(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Connect),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'connect'.
+    pub fn once_connect(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Connect), once(listener), true)
+    }
+
+    /// Adds a listener of 'ready', which comes right after 'connect'.
+    pub fn on_ready(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Ready),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'ready'.
+    pub fn once_ready(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Ready), once(listener), true)
     }
 
     /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
@@ -489,11 +589,7 @@ pub(super) fn add_listener<F: ?Sized + 'static>(
     let added = table::with(raw, |state, id| {
         let listener = state.next_listener_id();
         let slot = slot(state.entry(id)?, true)?;
-        slot.add(Listener {
-            call: call.take()?,
-            id: listener,
-            once,
-        });
+        slot.add(Listener::new(call.take()?, listener, once));
         Some(listener)
     });
     added.flatten().unwrap_or(ListenerId(0))
