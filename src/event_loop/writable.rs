@@ -258,6 +258,8 @@ impl State {
                 return;
             }
         }
+        // The budget is spent, yet the kernel has not refused, so no event will come.
+        self.make_ready(id);
     }
 
     /// The tick behind a write that the kernel took at once (afterWrite).

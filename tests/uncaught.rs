@@ -1,0 +1,189 @@
+//! An 'error' that nobody listens to: it ends `run` after the present loop callback and before its
+//! ticks, and nothing is lost; or it goes to `on_uncaught_error`, and everything goes on.
+
+mod support;
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use nodeloop::net::{self, Socket};
+use nodeloop::{Error, Loop};
+use support::*;
+
+/// Two connections whose data comes in one batch. Either, at its data, does what `act` says and
+/// queues a tick behind it. Their peers live as long as they are held.
+fn stage(lp: &Loop, act: fn(Socket)) -> (Recorder, [TcpStream; 2]) {
+    let log = Recorder::new();
+    let pairs = [pair(lp), pair(lp)];
+    for (socket, _) in pairs.iter() {
+        let inner = log.clone();
+        socket.on_data(move |socket, _| {
+            inner.note("data");
+            act(socket);
+            socket.event_loop().next_tick(inner.noting("tick"));
+        });
+        let inner = log.clone();
+        socket.on_close(move |_, had_error| inner.note(format!("close {had_error}")));
+    }
+    lp.run_nowait().unwrap();
+    for (_, peer) in &pairs {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    (log, pairs.map(|(_, peer)| peer))
+}
+
+#[test]
+fn ends_run_before_the_ticks_and_the_next_run_goes_on() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, _peers) = stage(&lp, |socket| socket.destroy_with("reason"));
+    let ended = |lp: &Loop| lp.run().unwrap_err().to_string();
+    // The 'error' itself comes on a tick; the one queued behind it waits.
+    assert_eq!(ended(&lp), "reason");
+    log.expect(&["data"]);
+    // The rest of the batch, which ends `run` again.
+    assert_eq!(ended(&lp), "reason");
+    log.expect(&["tick", "data"]);
+    // The rest of the ticks, and the closings, the last first.
+    lp.run().unwrap();
+    log.expect(&["tick", "close true", "close true"]);
+    assert!(!lp.is_alive());
+}
+
+#[test]
+fn the_error_is_the_one_that_was_given() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, _peer) = pair(&lp);
+    let reason = "tea".parse::<u8>().unwrap_err();
+    socket.destroy_with(reason.clone());
+    let error = lp.run().unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&reason));
+    // The socket was closed with it all the same.
+    assert!(socket.destroyed());
+    lp.run().unwrap();
+}
+
+#[test]
+fn goes_to_on_uncaught_error_and_everything_goes_on() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, _peers) = stage(&lp, |socket| socket.destroy_with("reason"));
+    for number in 1..=2 {
+        let log = log.clone();
+        lp.on_uncaught_error(move |_, error: &Error| log.note(format!("{number}: {error}")));
+    }
+    lp.run().unwrap();
+    let once = ["data", "1: reason", "2: reason", "tick"];
+    let mut expected = [once, once].concat();
+    expected.extend(["close true", "close true"]);
+    log.expect(&expected);
+}
+
+#[test]
+fn a_panic_in_on_uncaught_error_loses_nothing() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, _peers) = stage(&lp, |socket| socket.destroy_with("reason"));
+    lp.on_uncaught_error(|_, error| panic!("fatal: {error}"));
+    assert_eq!(caught(|| lp.run()), "fatal: reason");
+    assert_eq!(caught(|| lp.run()), "fatal: reason");
+    lp.run().unwrap();
+    log.expect(&["data", "tick", "data", "tick", "close true", "close true"]);
+}
+
+#[test]
+fn an_error_listener_added_behind_the_call_is_in_time() {
+    // N308
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, _peers) = stage(&lp, |socket| {
+        socket.destroy_with("reason");
+        socket.once_error(|_, error| assert_eq!(error.to_string(), "reason"));
+    });
+    lp.run().unwrap();
+    log.expect(&["data", "tick", "data", "tick", "close true", "close true"]);
+}
+
+#[test]
+fn loses_neither_timers_nor_immediates() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let sockets: Vec<_> = (0..4).map(|_| pair(&lp)).collect();
+    for (number, (socket, _)) in sockets.iter().enumerate() {
+        let (socket, log) = (*socket, log.clone());
+        let fail = move |log: &Recorder, kind: &str| {
+            log.note(format!("{kind} {number}"));
+            socket.destroy_with(format!("{number}"));
+        };
+        match number {
+            0 | 1 => drop(lp.set_immediate(move |_| fail(&log, "immediate"))),
+            _ => drop(lp.set_timeout_once(1, move |_| fail(&log, "timer"))),
+        }
+    }
+    let mut errors = Vec::new();
+    while let Err(error) = lp.run() {
+        errors.push(error.to_string());
+        assert!(errors.len() <= 4);
+    }
+    errors.sort();
+    assert_eq!(errors, ["0", "1", "2", "3"]);
+    let mut seen = log.take();
+    seen.sort();
+    assert_eq!(seen, ["immediate 0", "immediate 1", "timer 2", "timer 3"]);
+}
+
+#[test]
+fn of_a_server_leaves_it_ready_to_listen_again() {
+    // N73
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (other, taken) = listening(&lp, |_| {});
+    let server = net::create_server(&lp, |_| {});
+    server.listen_then(taken, log.noting("listening")).unwrap();
+    other.close();
+    assert_eq!(code(lp.run()), "EADDRINUSE");
+    log.expect(&[]);
+    // N74: the listener of the first attempt has waited.
+    server.listen(taken).unwrap();
+    server.on_listening(|server| server.close());
+    lp.run().unwrap();
+    log.expect(&["listening"]);
+}
+
+#[test]
+fn is_reported_by_every_mode_of_run() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    for run in [
+        (|lp: &Loop| lp.run().unwrap_err()) as fn(&Loop) -> Error,
+        |lp| lp.run_once().unwrap_err(),
+        |lp| lp.run_nowait().unwrap_err(),
+    ] {
+        let (socket, _peer) = pair(&lp);
+        socket.destroy_with("reason");
+        assert_eq!(run(&lp).to_string(), "reason");
+        lp.run().unwrap();
+    }
+}
+
+#[test]
+fn several_at_once_end_run_one_after_the_other() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let pairs = [pair(&lp), pair(&lp), pair(&lp)];
+    for (number, (socket, _)) in pairs.iter().enumerate() {
+        socket.destroy_with(number.to_string());
+        let log = log.clone();
+        socket.on_close(move |_, _| log.note("close"));
+    }
+    for number in 0..3 {
+        assert_eq!(lp.run().unwrap_err().to_string(), number.to_string());
+        log.expect(&[]);
+    }
+    lp.run().unwrap();
+    log.expect(&["close", "close", "close"]);
+}
