@@ -43,6 +43,7 @@
 //! argument says whether there was an error.
 
 mod connect;
+mod events;
 mod options;
 mod server;
 mod socket;

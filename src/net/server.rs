@@ -253,11 +253,11 @@ impl Server {
     /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
     /// emitted still runs (N16).
     pub fn off(self, listener: ListenerId) {
-        super::socket::remove_listener(self.0, listener);
+        super::events::remove_listener(self.0, listener);
     }
 
     fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
-        super::socket::add_listener(self.0, slot, call, once)
+        super::events::add_listener(self.0, slot, call, once)
     }
 
     fn set_referenced(self, referenced: bool) {
