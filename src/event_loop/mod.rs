@@ -1,7 +1,7 @@
 //! The loop: its turn, its phases, the slab and dispatch.
 //!
 //! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
-//! listeners; then [`core`](self::core), the only place from which user code is called, and
+//! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end.
 

@@ -234,7 +234,7 @@ impl ConnectOptions {
         self
     }
 
-    /// What the socket is made with, by [`connect`](crate::net::connect): what exists already keeps
+    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
     /// what it has.
     pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
         self.socket = options;
