@@ -11,9 +11,10 @@ pub mod calls;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::AssertUnwindSafe;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -328,4 +329,49 @@ pub fn open_descriptors() -> Option<usize> {
     let directory = std::fs::read_dir("/proc/self/fd").ok()?;
     // One of them is the directory itself.
     Some(directory.count() - 1)
+}
+
+/// Runs the test `name` in a process of its own, begun by `sh` with `limits`: for what concerns
+/// the whole process. `body` is what that process does, and `meanwhile` what this one does, with
+/// the other's output.
+pub fn in_own_process(
+    name: &str,
+    limits: &str,
+    body: impl FnOnce(),
+    meanwhile: impl FnOnce(&mut dyn BufRead),
+) {
+    const ROLE: &str = "NODELOOP_TEST_PROCESS";
+    if std::env::var_os(ROLE).is_some_and(|role| role == name) {
+        body();
+        return println!("{name} is over");
+    }
+    let _deadline = watched(60);
+    let mut process = Command::new("sh")
+        .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(ROLE, name)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    meanwhile(&mut output);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let succeeded = process.wait().unwrap().success();
+    // Without the line it was another test, or none, that succeeded.
+    let over = rest.contains(&format!("{name} is over"));
+    assert!(succeeded && over, "{name} in its own process: {rest}");
+}
+
+/// What the other process printed behind `label`, on the first line that has it.
+pub fn printed(output: &mut dyn BufRead, label: &str) -> String {
+    let mut line = String::new();
+    while output.read_line(&mut line).unwrap() > 0 {
+        if let Some((_, said)) = line.split_once(label) {
+            return said.trim().to_string();
+        }
+        line.clear();
+    }
+    panic!("the other process ended without saying {label}");
 }
