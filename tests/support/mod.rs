@@ -20,7 +20,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nodeloop::net::{self, Server, ServerOptions, Socket};
+use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
 use nodeloop::{AsLoop, Builder, Loop};
 
 /// How long a `std` socket waits for its peer: far longer than any test takes.
@@ -110,6 +110,25 @@ pub fn code_of(error: &nodeloop::Error) -> String {
 pub fn code<T: Debug>(result: nodeloop::Result<T>) -> &'static str {
     let error = result.expect_err("an error was expected");
     error.code().expect("the error has a code")
+}
+
+/// What every query of a socket answers once it is gone.
+#[track_caller]
+pub fn expect_gone(socket: Socket) {
+    assert!(socket.destroyed());
+    assert_eq!((socket.bytes_read(), socket.bytes_written()), (0, 0));
+    assert_eq!((socket.readable_length(), socket.writable_length()), (0, 0));
+    assert_eq!((socket.readable(), socket.writable()), (false, false));
+    assert_eq!(socket.ready_state(), ReadyState::Closed);
+    assert_eq!(
+        (socket.remote_address(), socket.local_address()),
+        (None, None)
+    );
+    assert_eq!(socket.address(), None);
+    assert_eq!(socket.server(), None);
+    assert!(socket.errored().is_none());
+    assert!(!socket.has_ref() && !socket.is_paused() && !socket.writable_need_drain());
+    assert!(!socket.write("text"));
 }
 
 /// Ends a test that hangs; disarmed when it is dropped.
