@@ -293,34 +293,74 @@ fn rule_4_n30_refresh_of_a_cleared_timer_does_nothing() {
     log.expect(&["fired"]);
 }
 
+/// Whether two handles name the same slot, as far as their `Debug` tells: `Socket(loop.slot#serial)`.
+fn share_a_slot(one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug) -> bool {
+    let slot = |handle: &dyn std::fmt::Debug| {
+        let text = format!("{handle:?}");
+        let (slot, _) = text.split_once('#').expect("a serial");
+        slot.to_string()
+    };
+    slot(one) == slot(other)
+}
+
 #[test]
-fn a_stale_handle_after_its_slot_was_reused_reaches_nobody() {
+fn a_stale_socket_after_its_slot_was_reused_reaches_nobody() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let (old, _) = pair(&lp);
+    let accepted = Rc::new(RefCell::new(Vec::<Socket>::new()));
+    let sockets = accepted.clone();
+    let (server, address) = listening(&lp, move |socket| sockets.borrow_mut().push(socket));
+    let accept = || {
+        let peer = connect(address);
+        turn_until(&lp, || !accepted.borrow().is_empty());
+        (accepted.borrow_mut().remove(0), peer)
+    };
+    let (old, _) = accept();
     old.destroy();
-    lp.run().unwrap();
-    // The slab hands its last free slot out first, so one of these has the old one's.
-    let log = Recorder::new();
-    let news: Vec<_> = (0..3).map(|_| pair(&lp)).collect();
+    lp.run_nowait().unwrap();
+    expect_gone(old);
+    let (new, peer) = accept();
+    assert!(share_a_slot(&old, &new), "{old:?} {new:?}");
+    assert_ne!(old, new);
     let touch: calls::Touch = Rc::new(|| {});
     for &(name, call) in calls::SOCKET {
         call(old, &touch);
-        for (new, _) in &news {
-            assert!(!new.destroyed(), "{name} reached another socket");
-            assert!(new.writable() && new.has_ref(), "{name}");
-            assert_eq!(new.bytes_written(), 0, "{name}");
-            assert_eq!(new.readable_flowing(), None, "{name}");
-        }
+        assert!(!new.destroyed(), "{name} reached another socket");
+        assert!(new.writable() && new.has_ref(), "{name}");
+        assert_eq!(new.bytes_written(), 0, "{name}");
+        assert_eq!(new.readable_flowing(), None, "{name}");
     }
-    for (new, peer) in &news {
-        log.follow(*new);
-        send_and_end(peer, b"x");
-    }
+    expect_gone(old);
+    server.close();
+    let log = Recorder::new();
+    log.follow(new);
+    send_and_end(&peer, b"x");
     lp.run().unwrap();
-    for event in ["data x", "end", "finish", "close false"] {
-        assert_eq!(log.count(event), 3, "{event}");
+    log.expect(&["data x", "end", "finish", "close false"]);
+}
+
+#[test]
+fn a_stale_server_after_its_slot_was_reused_reaches_nobody() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (old, _) = listening(&lp, |_| {});
+    old.close();
+    lp.run().unwrap();
+    let (new, address) = listening(&lp, |socket| socket.destroy());
+    assert!(share_a_slot(&old, &new), "{old:?} {new:?}");
+    let touch: calls::Touch = Rc::new(|| {});
+    for &(name, call) in calls::SERVER {
+        call(old, &touch);
+        assert!(
+            new.listening() && new.has_ref(),
+            "{name} reached another server"
+        );
+        assert!(!old.listening() && !old.has_ref(), "{name}");
     }
+    new.on_connection(|server, _| server.close());
+    let peer = connect(address);
+    lp.run().unwrap();
+    assert_eq!(ending(&peer), "end");
 }
 
 #[test]
