@@ -50,11 +50,11 @@ fn n59_it_does_while_something_else_holds() {
 #[test]
 fn n59_it_does_not_when_the_other_is_over_before() {
     row(
-        "setTimeout(() => say('unreferenced'), 1000).unref();
+        "setTimeout(() => say('unreferenced'), 60000).unref();
          setTimeout(() => say('referenced'), 5);",
         &[Prints("referenced"), Exits],
         |lp| {
-            lp.set_timeout_once(1000, |_| say("unreferenced")).unref();
+            lp.set_timeout_once(60_000, |_| say("unreferenced")).unref();
             lp.set_timeout_once(5, |_| say("referenced"));
         },
     );
@@ -77,14 +77,14 @@ fn n59_it_does_while_a_server_holds() {
 fn n59_ref_and_unref_of_a_timer_are_not_counted() {
     row(
         "setTimeout(() => say('first'), 10).unref().unref().ref();
-         setTimeout(() => say('second'), 20).ref().ref().unref();",
+         setTimeout(() => say('second'), 60000).ref().ref().unref();",
         &[Prints("first"), Exits],
         |lp| {
             let first = lp.set_timeout_once(10, |_| say("first"));
             first.unref();
             first.unref();
             first.set_ref();
-            let second = lp.set_timeout_once(20, |_| say("second"));
+            let second = lp.set_timeout_once(60_000, |_| say("second"));
             second.set_ref();
             second.set_ref();
             second.unref();

@@ -53,9 +53,13 @@ pub struct Counts {
     pub rearms: u64,
     /// Half-closes (`shutdown`).
     pub shutdowns: u64,
+    /// Connections begun (`socket`, `connect`, and `bind` if asked for).
+    pub connects: u64,
+    /// Socket options set (`setsockopt`), without those of listening sockets.
+    pub options: u64,
     /// Closed sockets (`close`).
     pub closes: u64,
-    /// Local addresses asked for (`getsockname`).
+    /// Addresses asked for (`getsockname`, `getpeername`).
     pub addresses: u64,
     /// Clock reads.
     pub clock_reads: u64,
@@ -86,6 +90,14 @@ pub(crate) enum Stream {
     Os(mio::net::TcpStream),
     /// Of the null backend, by number.
     Null(u32),
+}
+
+/// A socket that is to be connected; bound already if it has to be.
+pub(crate) enum Unconnected {
+    /// Of the operating system.
+    Os(socket2::Socket),
+    /// Of the null backend.
+    Null,
 }
 
 /// A listening socket.
@@ -217,6 +229,81 @@ impl Backend {
                 Ok(())
             }
             _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Makes a socket to reach `address`, bound to `local` if that is asked for.
+    pub(crate) fn open(
+        &mut self,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> io::Result<Unconnected> {
+        match self {
+            Backend::Os(_) => Os::open(address, local).map(Unconnected::Os),
+            Backend::Null(_) => Ok(Unconnected::Null),
+        }
+    }
+
+    /// Begins to connect, and registers the stream. An error comes with the local address.
+    pub(crate) fn connect(
+        &mut self,
+        unconnected: Unconnected,
+        address: SocketAddr,
+        token: u64,
+    ) -> Result<Stream, (io::Error, Option<SocketAddr>)> {
+        match (self, unconnected) {
+            (Backend::Os(os), Unconnected::Os(socket)) => {
+                os.connect(socket, address, token).map(Stream::Os)
+            }
+            // Nobody is there to connect to: the null backend's connections all arrive.
+            _ => Err((io::ErrorKind::ConnectionRefused.into(), None)),
+        }
+    }
+
+    /// The error that a socket has run into, if any.
+    pub(crate) fn take_error(&mut self, stream: &Stream) -> Option<io::Error> {
+        match stream {
+            Stream::Os(stream) => stream.take_error().unwrap_or_else(Some),
+            Stream::Null(_) => None,
+        }
+    }
+
+    /// What a second `connect` is told.
+    pub(crate) fn already_connecting(&self) -> i32 {
+        os::ALREADY_CONNECTING
+    }
+
+    /// Switches Nagle's algorithm off or on. As in Node nobody is told of a failure (N199).
+    pub(crate) fn set_no_delay(&mut self, stream: &Stream, no_delay: bool) {
+        self.counts_mut().options += 1;
+        if let Stream::Os(stream) = stream {
+            let _ = stream.set_nodelay(no_delay);
+        }
+    }
+
+    /// Switches keep-alive on, with a delay in seconds (0 leaves the system's), or off. As in Node
+    /// nobody is told of a failure (N199).
+    pub(crate) fn set_keep_alive(&mut self, stream: &Stream, delay_s: Option<u32>) {
+        self.counts_mut().options += 1;
+        if let Stream::Os(stream) = stream {
+            os::set_keep_alive(stream, delay_s);
+        }
+    }
+
+    /// Has the close of a socket reset the connection.
+    pub(crate) fn reset_at_close(&mut self, stream: &Stream) {
+        self.counts_mut().options += 1;
+        if let Stream::Os(stream) = stream {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// The address of the peer.
+    pub(crate) fn remote_address(&mut self, stream: &Stream) -> io::Result<SocketAddr> {
+        self.counts_mut().addresses += 1;
+        match stream {
+            Stream::Os(stream) => stream.peer_addr(),
+            Stream::Null(_) => Ok(null::ADDRESS),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Accepted, Counts, Forced, Stream, ready};
 
@@ -103,6 +103,37 @@ impl Os {
             self.spare = spare_descriptor();
         }
         Ok(listener)
+    }
+
+    pub(crate) fn open(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<Socket> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(local) = local {
+            #[cfg(not(windows))]
+            socket.set_reuse_address(true)?;
+            socket.bind(&local.into())?;
+        }
+        Ok(socket)
+    }
+
+    pub(crate) fn connect(
+        &mut self,
+        socket: Socket,
+        address: SocketAddr,
+        token: u64,
+    ) -> Result<TcpStream, (io::Error, Option<SocketAddr>)> {
+        self.counts.connects += 1;
+        let begun = match socket.connect(&address.into()) {
+            Err(error) if !is_in_progress(&error) => Err(error),
+            _ => Ok(()),
+        };
+        let local = |socket: &Socket| socket.local_addr().ok().and_then(|local| local.as_socket());
+        begun.map_err(|error| (error, local(&socket)))?;
+        let mut stream = TcpStream::from_std(socket.into());
+        self.register(&mut stream, token)
+            .map_err(|error| (error, stream.local_addr().ok()))?;
+        Ok(stream)
     }
 
     pub(crate) fn accept(&mut self, listener: &TcpListener) -> Accepted {
@@ -219,6 +250,47 @@ impl Os {
         use std::os::fd::AsRawFd;
         self.poll.as_raw_fd()
     }
+}
+
+/// EALREADY: the number of "connection already in progress".
+pub(crate) const ALREADY_CONNECTING: i32 = if cfg!(windows) {
+    10037
+} else if cfg!(any(target_os = "linux", target_os = "android")) {
+    114
+} else {
+    37
+};
+
+pub(crate) fn set_keep_alive(stream: &TcpStream, delay_s: Option<u32>) {
+    let socket = SockRef::from(stream);
+    let Some(delay_s) = delay_s else {
+        let _ = socket.set_keepalive(false);
+        return;
+    };
+    let mut keep_alive = TcpKeepalive::new();
+    if delay_s > 0 {
+        keep_alive = keep_alive.with_time(Duration::from_secs(delay_s.into()));
+        // The interval and count that libuv gives them (N199).
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            keep_alive = keep_alive
+                .with_interval(Duration::from_secs(1))
+                .with_retries(10);
+        }
+    }
+    let _ = socket.set_tcp_keepalive(&keep_alive);
+}
+
+/// Whether `connect` has begun and will be told of later.
+fn is_in_progress(error: &io::Error) -> bool {
+    const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+        115
+    } else {
+        36
+    };
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.kind() == io::ErrorKind::Interrupted
+        || (cfg!(unix) && error.raw_os_error() == Some(EINPROGRESS))
 }
 
 /// A descriptor that can be given up at any time.

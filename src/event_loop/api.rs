@@ -373,11 +373,7 @@ impl LoopHandle {
         let call: Box<dyn FnMut(LoopHandle, &Error)> = Box::new(listener);
         self.with(move |state| {
             let id = state.next_listener_id();
-            state.on_uncaught.add(Listener {
-                call,
-                id,
-                once: false,
-            });
+            state.on_uncaught.add(Listener::new(call, id, false));
         });
     }
 

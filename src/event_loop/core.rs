@@ -9,7 +9,7 @@ use super::state::{Dead, State};
 use super::table;
 use super::task::Task;
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::{Slot, Taken};
+use crate::ground::listeners::{ListenerId, Slot, Taken};
 
 /// A loop.
 pub(crate) struct Core {
@@ -89,6 +89,17 @@ impl Core {
         slot: SlotOf<F>,
         call: impl FnMut(&mut F),
     ) -> bool {
+        self.emit_where(id, slot, |_| true, call)
+    }
+
+    /// As [`emit`](Core::emit), to some of the listeners.
+    pub(crate) fn emit_where<F: ?Sized + 'static>(
+        &self,
+        id: Id,
+        slot: SlotOf<F>,
+        chosen: impl Fn(ListenerId) -> bool,
+        call: impl FnMut(&mut F),
+    ) -> bool {
         let taken = self.with(|state| slot(state.entry(id)?, false)?.take());
         let Some(taken) = taken else { return false };
         let mut emission = Emission {
@@ -97,7 +108,7 @@ impl Core {
             slot,
             taken,
         };
-        emission.taken.each(call);
+        emission.taken.each_where(chosen, call);
         true
     }
 

@@ -196,7 +196,7 @@ impl Service<'_> {
             }
             self.active = false;
             if leave_batch(state, self.id) {
-                state.flush_queue(self.id);
+                state.serve_writable(self.id);
                 return Next::Finish;
             }
         }
@@ -414,12 +414,23 @@ fn make_socket(
         origin,
     };
     let serial = common.serial;
-    let mut stream = Stream::new(common, stream, peer);
+    let mut stream = Stream::accepted(common, stream, peer);
     stream.server = server_id;
     stream.read_mark = options.high_water_mark;
     stream.write_mark = options.high_water_mark;
     if options.pause_on_connect {
         stream.common.flags.set(flag::HAS_FLOWING);
+    }
+    if let Some(io) = &stream.io {
+        // Set before 'connection' (N95).
+        if options.no_delay {
+            stream.common.flags.set(flag::NO_DELAY);
+            state.backend.set_no_delay(io, true);
+        }
+        if let Some(keep_alive) = options.keep_alive {
+            state.backend.set_keep_alive(io, Some(keep_alive.delay_s));
+            stream.extra().keep_alive = Some(keep_alive);
+        }
     }
     let key = state.entries.vacant_key() as u32;
     let id = Id { key, serial };

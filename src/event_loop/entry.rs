@@ -5,6 +5,8 @@ use std::panic::Location;
 
 use slab::Slab;
 
+use super::connect::Attempt;
+pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use crate::backend;
 use crate::ground::error::{Completion, Error};
@@ -30,101 +32,6 @@ pub(crate) struct Common {
     pub(crate) origin: &'static Location<'static>,
 }
 
-/// A set of [`flag`]s.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Flags(u64);
-
-/// Yes or no. The names follow the states of Node's streams, whose transitions they mirror.
-pub(crate) mod flag {
-    /// Holds the loop while it is active.
-    pub(crate) const REFERENCED: u64 = 1 << 0;
-    /// Active in libuv's sense: a socket that reads (N51), a server that listens.
-    pub(crate) const ACTIVE: u64 = 1 << 1;
-    /// Kept in its slot after its end, until `release`.
-    pub(crate) const KEPT: u64 = 1 << 2;
-    /// In the queue of the turn or in the ready queue.
-    pub(crate) const QUEUED: u64 = 1 << 3;
-    /// Its 'close' was emitted and what came with it has run, yet it was kept.
-    pub(crate) const OVER: u64 = 1 << 5;
-    /// Stays open when the peer ends.
-    pub(crate) const ALLOW_HALF_OPEN: u64 = 1 << 4;
-
-    /// Data goes to the listeners as it comes.
-    pub(crate) const FLOWING: u64 = 1 << 8;
-    /// Flowing was decided, one way or the other.
-    pub(crate) const HAS_FLOWING: u64 = 1 << 9;
-    /// `pause` was called after the last `resume`.
-    pub(crate) const PAUSED: u64 = 1 << 10;
-    /// A tick will resume.
-    pub(crate) const RESUME_SCHEDULED: u64 = 1 << 11;
-    /// A tick will let flow what was buffered.
-    pub(crate) const FLOW_SCHEDULED: u64 = 1 << 12;
-    /// The end was read.
-    pub(crate) const READ_ENDED: u64 = 1 << 13;
-    /// A tick will emit 'end'.
-    pub(crate) const END_SCHEDULED: u64 = 1 << 14;
-    /// 'end' was emitted.
-    pub(crate) const END_EMITTED: u64 = 1 << 15;
-    /// The end is certain without another read (R11).
-    pub(crate) const END_CERTAIN: u64 = 1 << 17;
-
-    /// A write is in flight.
-    pub(crate) const WRITING: u64 = 1 << 24;
-    /// A write has returned false; 'drain' is owed.
-    pub(crate) const NEED_DRAIN: u64 = 1 << 25;
-    /// A tick will see to 'drain' for writes without a callback.
-    pub(crate) const AFTER_WRITE_PENDING: u64 = 1 << 26;
-    /// `end` was called.
-    pub(crate) const ENDING: u64 = 1 << 27;
-    /// The half-close was asked for.
-    pub(crate) const FINAL_CALLED: u64 = 1 << 28;
-    /// The half-close waits for its phase.
-    pub(crate) const SHUTDOWN_PENDING: u64 = 1 << 29;
-    /// 'finish' was emitted.
-    pub(crate) const FINISHED: u64 = 1 << 31;
-    /// The peer has ended and half-open is off: writes after our end fail with EPIPE (N124).
-    pub(crate) const WRITE_AFTER_FIN: u64 = 1 << 32;
-
-    /// `destroy` was called, by whomever.
-    pub(crate) const DESTROYED: u64 = 1 << 40;
-    /// It was destroyed with an error: what 'close' says.
-    pub(crate) const HAD_ERROR: u64 = 1 << 41;
-    /// It has met an error.
-    pub(crate) const ERRORED: u64 = 1 << 42;
-    /// 'error' was emitted.
-    pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
-    /// The tick behind `destroy` has run.
-    pub(crate) const CLOSE_EMITTED: u64 = 1 << 44;
-}
-
-impl Flags {
-    pub(crate) fn of(flags: u64) -> Flags {
-        Flags(flags)
-    }
-
-    /// Whether any of `flags` is set.
-    #[inline]
-    pub(crate) fn any(self, flags: u64) -> bool {
-        self.0 & flags != 0
-    }
-
-    /// Whether all of `flags` are set.
-    #[inline]
-    pub(crate) fn all(self, flags: u64) -> bool {
-        self.0 & flags == flags
-    }
-
-    #[inline]
-    pub(crate) fn set(&mut self, flags: u64) {
-        self.0 |= flags;
-    }
-
-    #[inline]
-    pub(crate) fn clear(&mut self, flags: u64) {
-        self.0 &= !flags;
-    }
-}
-
 /// A connection.
 pub(crate) struct Stream {
     /// What servers have too.
@@ -133,8 +40,8 @@ pub(crate) struct Stream {
     pub(crate) io: Option<backend::Stream>,
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
-    /// The peer.
-    pub(crate) remote: Peer,
+    /// The peer, once connected.
+    pub(crate) remote: Option<Peer>,
     /// The server that accepted it; [`Id::NONE`] for another socket.
     pub(crate) server: Id,
     /// Bytes taken from the kernel.
@@ -170,6 +77,10 @@ pub(crate) struct SocketListeners {
     pub(crate) end: Slot<dyn FnMut(Socket)>,
     pub(crate) drain: Slot<dyn FnMut(Socket)>,
     pub(crate) finish: Slot<dyn FnMut(Socket)>,
+    pub(crate) connect: Slot<dyn FnMut(Socket)>,
+    pub(crate) ready: Slot<dyn FnMut(Socket)>,
+    pub(crate) attempt: Slot<dyn FnMut(Socket, SocketAddr)>,
+    pub(crate) attempt_failed: Slot<dyn FnMut(Socket, SocketAddr, &Error)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
@@ -188,6 +99,21 @@ pub(crate) struct StreamExtra {
     pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
+    /// Which life this is: a socket that closed can be connected again.
+    pub(crate) life: u32,
+    /// The listener that was added last before the first write, while connecting.
+    pub(crate) written_behind: Option<ListenerId>,
+    /// The attempt to connect that is under way.
+    pub(crate) attempt: Option<Box<Attempt>>,
+    /// Keep-alive, if it is on, or will be.
+    pub(crate) keep_alive: Option<KeepAlive>,
+}
+
+/// How keep-alive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Seconds without traffic before the first probe; 0 leaves the system's.
+    pub(crate) delay_s: u32,
 }
 
 /// A server.
@@ -218,6 +144,8 @@ pub(crate) struct ServerState {
 pub(crate) struct AcceptOptions {
     pub(crate) allow_half_open: bool,
     pub(crate) pause_on_connect: bool,
+    pub(crate) no_delay: bool,
+    pub(crate) keep_alive: Option<KeepAlive>,
     pub(crate) high_water_mark: u32,
 }
 
@@ -344,12 +272,23 @@ macro_rules! remove_from {
 }
 
 impl Stream {
-    pub(crate) fn new(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
+    /// A connection that was accepted.
+    pub(crate) fn accepted(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
         Stream {
-            common,
             io: Some(io),
             ready: backend::ready::WRITABLE,
-            remote: Peer::new(remote),
+            remote: Some(Peer::new(remote)),
+            ..Stream::unconnected(common)
+        }
+    }
+
+    /// A socket that is to be connected.
+    pub(crate) fn unconnected(common: Common) -> Stream {
+        Stream {
+            common,
+            io: None,
+            ready: 0,
+            remote: None,
             server: Id::NONE,
             bytes_read: 0,
             bytes_dispatched: 0,
@@ -377,7 +316,14 @@ impl Stream {
     /// Whether a write waits, and the kernel may take it.
     #[inline]
     pub(crate) fn wants_to_write(&self) -> bool {
-        self.ready & backend::ready::WRITABLE != 0 && self.common.flags.any(flag::WRITING)
+        self.ready & backend::ready::WRITABLE != 0
+            && self.common.flags.any(flag::WRITING | flag::CONNECT_PENDING)
+    }
+
+    /// Whether data was held back, by whomever.
+    pub(crate) fn is_paused(&self) -> bool {
+        let flags = self.common.flags;
+        flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
     }
 
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {
@@ -424,6 +370,13 @@ impl Stream {
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,
+            more.connect,
+            more.ready,
+            more.attempt,
+            more.attempt_failed
+        );
+        remove_from!(
+            id,
             more.end,
             more.drain,
             more.finish,
@@ -443,7 +396,7 @@ impl ServerState {
 }
 
 impl Peer {
-    fn new(address: SocketAddr) -> Peer {
+    pub(crate) fn new(address: SocketAddr) -> Peer {
         Peer {
             ip: address.ip(),
             port: address.port(),

@@ -1,13 +1,17 @@
 //! The loop: its turn, its phases, the slab and dispatch.
 //!
 //! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
-//! listeners; then [`core`](self::core), the only place from which user code is called, and
-//! [`task`]. [`readable`] and [`writable`] are the two sides of a socket.
+//! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
+//! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
+//! beginning and its end.
 
 pub(crate) mod api;
+pub(crate) mod connect;
 pub(crate) mod core;
 pub(crate) mod dispatch;
+pub(crate) mod ending;
 pub(crate) mod entry;
+pub(crate) mod flags;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;

@@ -168,6 +168,25 @@ impl State {
         self.stalled_until_ms = 0;
     }
 
+    /// `close_all`: as `close`, and every connection of the server is destroyed.
+    pub(crate) fn close_all(&mut self, id: Id) {
+        let sockets: Vec<Id> = self
+            .entries
+            .iter()
+            .filter_map(|(key, entry)| match entry {
+                Entry::Stream(stream) if stream.server == id => Some(Id {
+                    key: key as u32,
+                    serial: stream.common.serial,
+                }),
+                _ => None,
+            })
+            .collect();
+        self.close_server(id);
+        for socket in sockets {
+            self.destroy(socket, None);
+        }
+    }
+
     fn emit_close_if_drained(&mut self, id: Id) {
         let Some(server) = self.server(id) else {
             return;
@@ -221,7 +240,7 @@ fn falls_back(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::AddrInUse
 }
 
-fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
+pub(crate) fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
     let mut address = SocketAddr::new(address, port);
     if let SocketAddr::V6(address) = &mut address {
         address.set_scope_id(scope);
@@ -230,7 +249,7 @@ fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
 }
 
 /// An IP literal, with a numeric zone if it has one.
-fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
+pub(crate) fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
     match text.split_once('%') {
         None => Some((text.parse().ok()?, 0)),
         Some((address, zone)) => {

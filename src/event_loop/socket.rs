@@ -29,23 +29,40 @@ impl State {
             .as_ref()
             .is_some_and(|extra| extra.writes.has_buffered() || !extra.on_finished.is_empty());
         stream.common.flags.set(flag::DESTROYED);
+        let flags = stream.common.flags;
+        let had_handle = !flags.any(flag::UNCONNECTED);
         if let Some(error) = &error {
-            stream.common.flags.set(flag::HAD_ERROR);
+            // A socket that had none says no at 'close', as Node's (N111).
+            if had_handle {
+                stream.common.flags.set(flag::HAD_ERROR);
+            }
             stream.fail(error);
         }
+        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::READ_WANTED;
+        stream.common.flags.clear(gone);
+        stream.common.flags.set(flag::UNCONNECTED);
         let io = stream.io.take();
         let server = stream.server;
+        if flags.any(flag::CONNECT_PENDING) {
+            self.live.requests -= 1;
+        }
         if fails_something {
             self.ticks.push(Task::ErrorBuffer(id));
         }
         self.set_reading(id, false);
         if let Some(io) = io {
             self.backend.close(io);
-            self.closing.push(id);
             // A descriptor is free: servers that lack one may try again.
             self.stalled_until_ms = 0;
         }
+        if had_handle {
+            self.closing.push(id);
+        }
         self.ticks.push(Task::Destroyed(id, error));
+        if !had_handle {
+            // Nothing is closed, so 'close' needs no phase (N111).
+            self.ticks.push(Task::EmitClose(id));
+        }
         self.connection_ended(server);
     }
 
@@ -102,7 +119,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     // `run` ends before.
     while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
         core.inside(|state| {
-            state.fail_in_flight(id, Error::canceled("write"), false);
+            state.cancel_in_flight(id);
             state.forget_shutdown(id);
         });
         core.finish_callback()?;
@@ -155,12 +172,30 @@ pub(crate) fn error_slot(
     Some(&mut listeners(entry, create)?.error)
 }
 
+/// The slot of 'connectionAttempt'.
+pub(crate) fn attempt_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, SocketAddr)>> {
+    Some(&mut listeners(entry, create)?.attempt)
+}
+
+/// The slot of 'connectionAttemptFailed'.
+pub(crate) fn attempt_failed_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, SocketAddr, &Error)>> {
+    Some(&mut listeners(entry, create)?.attempt_failed)
+}
+
 /// The slot of an event without arguments.
 pub(crate) fn slot_of(event: SocketEvent) -> SlotOf<dyn FnMut(Socket)> {
     match event {
         SocketEvent::Drain => |entry, create| Some(&mut listeners(entry, create)?.drain),
         SocketEvent::End => |entry, create| Some(&mut listeners(entry, create)?.end),
         SocketEvent::Finish => |entry, create| Some(&mut listeners(entry, create)?.finish),
+        SocketEvent::Connect => |entry, create| Some(&mut listeners(entry, create)?.connect),
+        SocketEvent::Ready => |entry, create| Some(&mut listeners(entry, create)?.ready),
         SocketEvent::Pause => |entry, create| Some(&mut listeners(entry, create)?.pause),
         SocketEvent::Resume => |entry, create| Some(&mut listeners(entry, create)?.resume),
     }

@@ -287,6 +287,11 @@ impl State {
         ListenerId(self.next_listener)
     }
 
+    /// The listener that was added last.
+    pub(crate) fn last_listener_id(&self) -> ListenerId {
+        ListenerId(self.next_listener)
+    }
+
     /// Lays something aside that may hold user code in its destructor.
     pub(crate) fn bury(&mut self, dead: impl Any) {
         self.graveyard.push(Dead::Other(Box::new(dead)));

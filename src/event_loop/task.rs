@@ -4,14 +4,18 @@
 //! these is a task in a queue, so that nothing is lost when one of them panics, and no user code
 //! ever runs inside another's call. The names of Node's functions stand beside what mirrors them.
 
+use std::net::SocketAddr;
 use std::panic::Location;
 
+use super::connect::{self, ConnectRequest};
 use super::core::Core;
 use super::handle::{Id, LoopHandle, Server, Socket};
 use super::server::{self, ListenRequest};
 use super::socket;
 use super::{readable, writable};
+use crate::backend::Unconnected;
 use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::ListenerId;
 
 /// A closure of a user's tick.
 pub(crate) type TickCall = Box<dyn FnOnce(LoopHandle)>;
@@ -35,6 +39,23 @@ pub(crate) enum Task {
     /// Emits a server's 'error'.
     EmitServerError(Id, Error),
 
+    /// Emits a socket's 'connectionAttempt'.
+    EmitAttempt(Id, SocketAddr),
+    /// Emits a socket's 'connectionAttemptFailed'.
+    EmitAttemptFailed(Id, SocketAddr, Error),
+    /// Emits 'connect': to the listeners that were added before the first write, or to the others.
+    EmitConnect(Id, Option<ListenerId>, bool),
+
+    /// Connects to a host whose look-up is over.
+    Connect(Id, u32, ConnectRequest),
+    /// The system call of an attempt to connect.
+    StartConnect(Id, u32, SocketAddr, Option<SocketAddr>, Unconnected),
+    /// Sends what was written before the connection stood.
+    FlushPending(Id),
+    /// After 'connect': an end or a reset that waited for it.
+    AfterConnect(Id),
+    /// After 'ready': reading starts.
+    AfterReady(Id),
     /// Listens at a host whose look-up is over.
     Listen(Id, u32, ListenRequest),
     /// Delivers what was buffered while the socket flows (Node's flow).
@@ -68,10 +89,12 @@ pub(crate) enum Task {
 /// An event of a socket that has no arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SocketEvent {
+    Connect,
     Drain,
     End,
     Finish,
     Pause,
+    Ready,
     Resume,
 }
 
@@ -117,8 +140,32 @@ impl Core {
                     self.uncaught(error);
                 }
             }
+            Task::EmitAttempt(id, address) => {
+                let socket = Socket(self.raw(id));
+                self.emit(id, socket::attempt_slot, |listener| {
+                    listener(socket, address)
+                });
+            }
+            Task::EmitAttemptFailed(id, address, error) => {
+                let socket = Socket(self.raw(id));
+                self.emit(id, socket::attempt_failed_slot, |listener| {
+                    listener(socket, address, &error);
+                });
+            }
+            Task::EmitConnect(id, behind, before) => {
+                connect::emit_connect(self, id, behind, before);
+            }
             Task::Flow(id) => readable::flow(self, id),
 
+            Task::Connect(id, life, request) => {
+                self.with(|state| state.connect_on_tick(id, life, &request));
+            }
+            Task::StartConnect(id, life, address, local, unconnected) => self.with(|state| {
+                state.start_connect(id, life, address, local, unconnected);
+            }),
+            Task::FlushPending(id) => self.with(|state| state.flush_pending(id)),
+            Task::AfterConnect(id) => self.with(|state| state.after_connect(id)),
+            Task::AfterReady(id) => self.with(|state| state.after_ready(id)),
             Task::Listen(id, listening_id, request) => {
                 self.with(|state| state.listen_after_look_up(id, listening_id, request));
             }

@@ -139,7 +139,7 @@ fn run_pending(core: &Core) -> Result<()> {
     for _ in 0..count {
         core.inside(|state| {
             if let Some(id) = state.pending.pop_front() {
-                state.shut_down(id);
+                state.serve_pending(id);
             }
         });
         core.finish_callback()?;

@@ -1,8 +1,8 @@
 //! The writable side of a socket: Node's Writable, as far as a socket uses it.
 //!
 //! A write on an idle socket goes to the kernel at once. What the kernel refuses is **in flight**
-//! until it takes it, and what is written meanwhile waits behind. The names of Node's functions
-//! stand beside what mirrors them.
+//! until it takes it, and what is written meanwhile waits behind. How this side ends is in
+//! [`ending`](super::ending). The names of Node's functions stand beside what mirrors them.
 
 use std::io::{self, IoSlice};
 
@@ -39,8 +39,13 @@ impl State {
         done: Option<Completion>,
     ) -> bool {
         // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
-        let special =
-            flag::ENDING | flag::DESTROYED | flag::WRITING | flag::ERRORED | flag::NEED_DRAIN;
+        let special = flag::ENDING
+            | flag::DESTROYED
+            | flag::WRITING
+            | flag::ERRORED
+            | flag::NEED_DRAIN
+            | flag::UNCONNECTED
+            | flag::CONNECTING;
         if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(special)
         {
@@ -79,12 +84,13 @@ impl State {
     }
 
     /// Node's _write: the part that `write` and `end` have in common.
-    fn write_or_fail(
+    pub(crate) fn write_or_fail(
         &mut self,
         id: Id,
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> Result<bool, Error> {
+        let last_listener = self.last_listener_id();
         let State {
             entries, backend, ..
         } = self;
@@ -107,7 +113,24 @@ impl State {
             stream.extra().writes.push_buffered(rest, length, done);
             return Ok(stream.is_below_mark());
         }
+        if flags.any(flag::UNCONNECTED) {
+            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            stream.fail(&error);
+            self.ticks.push(Task::WriteError(id, error, done));
+            return Ok(false);
+        }
         stream.bytes_dispatched += length as u64;
+        if flags.any(flag::CONNECTING) {
+            stream.common.flags.set(flag::WRITING | flag::WRITE_PENDING);
+            let rest = chunk.take_rest(0);
+            let extra = stream.extra();
+            extra.writes.push_in_flight(rest, length, done);
+            extra.written_behind = Some(last_listener);
+            if let Some(attempt) = &mut extra.attempt {
+                attempt.written_behind = Some(last_listener);
+            }
+            return Ok(stream.is_below_mark());
+        }
         let attempt = attempt(backend, stream, chunk.as_slice());
         Ok(self.after_attempt(id, attempt, chunk, done))
     }
@@ -168,12 +191,18 @@ impl State {
     /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
     /// anybody; the callbacks become steps of the present loop callback.
     pub(crate) fn flush_queue(&mut self, id: Id) {
+        // What was in flight is told now. What waited behind it was, in Node, handed down just now
+        // and taken at once, so it is told on a tick, like any write that the kernel takes at once.
+        let mut told_now = self
+            .stream(id)
+            .map_or(0, |stream| stream.extra().writes.in_flight());
         for _ in 0..WRITE_BUDGET {
             let State {
                 entries,
                 backend,
                 live,
                 steps,
+                ticks,
                 graveyard,
                 ..
             } = self;
@@ -201,7 +230,12 @@ impl State {
             let mut completed = Vec::new();
             let handed_down = extra.writes.advance(taken, |written| {
                 graveyard.push(Dead::Chunk(written.buffer));
-                completed.extend(written.done);
+                let done = written.done.map(|done| Task::Complete(done, Ok(())));
+                match told_now {
+                    0 => done.into_iter().for_each(|done| ticks.push(done)),
+                    _ => completed.extend(done),
+                }
+                told_now = told_now.saturating_sub(1);
             });
             stream.bytes_dispatched += handed_down as u64;
             let emptied = extra.writes.is_empty();
@@ -214,11 +248,7 @@ impl State {
                     steps.push_back(Task::Emit(id, SocketEvent::Drain));
                 }
             }
-            steps.extend(
-                completed
-                    .into_iter()
-                    .map(|done| Task::Complete(done, Ok(()))),
-            );
+            steps.extend(completed);
             if emptied {
                 steps.push_back(Task::AfterWrites(id));
                 return;
@@ -261,8 +291,35 @@ impl State {
         }
     }
 
+    /// The kernel takes data, or has decided about a connection.
+    pub(crate) fn serve_writable(&mut self, id: Id) {
+        let connects = self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::CONNECT_PENDING));
+        match connects {
+            true => self.finish_connect(id),
+            false => self.flush_queue(id),
+        }
+    }
+
+    /// The socket is closed: what was in flight is cancelled (L52).
+    pub(crate) fn cancel_in_flight(&mut self, id: Id) {
+        let pending = self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::WRITE_PENDING));
+        let error = match pending {
+            // It was never handed down (N105, N106).
+            true => Error::library(
+                "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
+                "Socket closed before the connection was established",
+            ),
+            false => Error::canceled("write"),
+        };
+        self.fail_in_flight(id, error, false);
+    }
+
     /// Fails everything in flight, then what waits behind it. The socket is destroyed if it is not.
-    pub(crate) fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
+    fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
         let State {
             entries,
             live,
@@ -273,11 +330,15 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if !stream.common.flags.any(flag::WRITING) {
+        let flags = stream.common.flags;
+        if !flags.any(flag::WRITING) {
             return;
         }
-        stream.common.flags.clear(flag::WRITING);
-        live.requests -= 1;
+        stream
+            .common
+            .flags
+            .clear(flag::WRITING | flag::WRITE_PENDING);
+        live.requests -= usize::from(!flags.any(flag::WRITE_PENDING));
         stream.fail(&error);
         for written in stream.extra().writes.take_in_flight() {
             graveyard.push(Dead::Chunk(written.buffer));
@@ -331,124 +392,6 @@ impl State {
         }
     }
 
-    /// `end`: a last chunk if there is one, then no more.
-    pub(crate) fn end(&mut self, id: Id, chunk: Option<&mut Chunk<'_>>, done: Option<Completion>) {
-        if self.stream(id).is_none() {
-            self.complete_later(done, Err(Error::handle_gone));
-            return;
-        }
-        let mut failed = None;
-        if let Some(chunk) = chunk {
-            failed = self.write_or_fail(id, chunk, None).err();
-        }
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        let flags = stream.common.flags;
-        if failed.is_some() {
-            // The write has reported it.
-        } else if flags.any(flag::DESTROYED) && !flags.any(flag::FINISHED) {
-            // Node forgets the callback here; ours are called exactly once.
-            failed = Some(destroyed_before("end"));
-        } else if !flags.any(flag::ENDING | flag::ERRORED) {
-            stream.common.flags.set(flag::ENDING);
-            self.finish_maybe(id);
-        } else if flags.any(flag::FINISHED) {
-            failed = Some(Error::library(
-                "ERR_STREAM_ALREADY_FINISHED",
-                "Cannot call end after a stream was finished",
-            ));
-        }
-        let Some(done) = done else { return };
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        let errored = match stream.common.flags.any(flag::ERRORED) {
-            true => stream.extra().errored.clone(),
-            false => None,
-        };
-        match failed.or(errored) {
-            Some(error) => self.ticks.push(Task::Complete(done, Err(error))),
-            None => stream.extra().on_finished.push(done),
-        }
-    }
-
-    /// The tick after 'end': the peer has ended, so we do (endWritableNT).
-    pub(crate) fn end_writable(&mut self, id: Id) {
-        if self.stream(id).is_some_and(|stream| stream.is_writable()) {
-            self.end(id, None, None);
-        }
-    }
-
-    /// Asks for the half-close once everything is written (finishMaybe, prefinish). It happens
-    /// in the next pending phase (S4).
-    fn finish_maybe(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        if !stream.needs_finish() || stream.common.flags.any(flag::FINAL_CALLED) {
-            return;
-        }
-        stream
-            .common
-            .flags
-            .set(flag::FINAL_CALLED | flag::SHUTDOWN_PENDING);
-        self.live.requests += 1;
-        self.pending.push_back(id);
-    }
-
-    /// The half-close itself, and the tick that brings 'finish' (onFinish).
-    pub(crate) fn shut_down(&mut self, id: Id) {
-        let State {
-            entries,
-            backend,
-            live,
-            ticks,
-            ..
-        } = self;
-        let Some(stream) = stream_of(entries, id) else {
-            return;
-        };
-        if !stream.common.flags.any(flag::SHUTDOWN_PENDING) {
-            return;
-        }
-        stream.common.flags.clear(flag::SHUTDOWN_PENDING);
-        live.requests -= 1;
-        if let Some(io) = &stream.io {
-            // Node's afterShutdown ignores its status: a peer that is gone shows in the read.
-            let _ = backend.shutdown(io);
-        }
-        if stream.needs_finish() {
-            ticks.push(Task::Finish(id));
-        }
-    }
-
-    /// The completions of `end`, then 'finish' (N120).
-    pub(crate) fn finish(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        stream.common.flags.set(flag::FINISHED);
-        let done = match &mut stream.extra {
-            Some(extra) => std::mem::take(&mut extra.on_finished),
-            None => Vec::new(),
-        };
-        self.steps
-            .extend(done.into_iter().map(|done| Task::Complete(done, Ok(()))));
-        self.steps.push_back(Task::Emit(id, SocketEvent::Finish));
-        self.steps.push_back(Task::AfterFinish(id));
-    }
-
-    /// After 'finish': if the peer has ended too the socket closes (N126).
-    pub(crate) fn after_finish(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        if stream.common.flags.any(flag::END_EMITTED) {
-            self.destroy(id, None);
-        }
-    }
-
     /// Has a completion called on the next tick. The error is made only if there is one.
     pub(crate) fn complete_later(
         &mut self,
@@ -490,18 +433,6 @@ impl Stream {
             && self.write_length() == 0
     }
 
-    /// Whether `end` was called and nothing stands before the half-close (needFinish).
-    fn needs_finish(&self) -> bool {
-        let flags = self.common.flags;
-        let prevented = flag::DESTROYED
-            | flag::FINISHED
-            | flag::WRITING
-            | flag::ERROR_EMITTED
-            | flag::CLOSE_EMITTED
-            | flag::ERRORED;
-        flags.any(flag::ENDING) && !flags.any(prevented) && self.write_length() == 0
-    }
-
     /// Notes the first error.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.common.flags.set(flag::ERRORED);
@@ -526,7 +457,7 @@ fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8])
     }
 }
 
-fn destroyed_before(call: &str) -> Error {
+pub(crate) fn destroyed_before(call: &str) -> Error {
     Error::library(
         "ERR_STREAM_DESTROYED",
         &format!("Cannot call {call} after a stream was destroyed"),

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error_codes;
@@ -59,6 +60,8 @@ struct Inner {
     address: Option<Box<str>>,
     /// Its port.
     port: Option<u16>,
+    /// The local end of a connection that was not made, if it is known.
+    local: Option<Box<SocketAddr>>,
     /// The name that could not be resolved.
     hostname: Option<Box<str>>,
     /// What lies beneath.
@@ -99,6 +102,12 @@ impl Error {
     /// The port that the call was about.
     pub fn port(&self) -> Option<u16> {
         self.0.port
+    }
+
+    /// The local end of a connection that could not be made, where it is known: Node's
+    /// `localAddress` and `localPort`.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.0.local.as_deref().copied()
     }
 
     /// The host name that could not be resolved.
@@ -191,6 +200,34 @@ impl Error {
         }))
     }
 
+    /// A failed `bind` or `connect`: Node's ExceptionWithHostPort, with the local end if it is known.
+    pub(crate) fn with_address(
+        syscall: &'static str,
+        error: io::Error,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Error {
+        let (code, _) = error_codes::name(&error);
+        let (ip, port) = (address.ip().to_string(), address.port());
+        let mut message = match port {
+            0 => format!("{syscall} {code} {ip}"),
+            port => format!("{syscall} {code} {ip}:{port}"),
+        };
+        if let Some(local) = local {
+            message += &format!(" - Local ({}:{})", local.ip(), local.port());
+        }
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: message.into(),
+            syscall: Some(syscall),
+            address: Some(ip.into()),
+            port: (port > 0).then_some(port),
+            local: local.map(Box::new),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
     /// A host that is no IP literal.
     pub(crate) fn names_not_supported(hostname: &str) -> Error {
         Error(Arc::new(Inner {
@@ -219,6 +256,7 @@ impl Inner {
             syscall: None,
             address: None,
             port: None,
+            local: None,
             hostname: None,
             source: None,
         }

@@ -17,6 +17,19 @@ pub(crate) struct Listener<F: ?Sized> {
     pub(crate) id: ListenerId,
     /// Whether it is removed before its first call.
     pub(crate) once: bool,
+    /// Whether that call was made.
+    spent: bool,
+}
+
+impl<F: ?Sized> Listener<F> {
+    pub(crate) fn new(call: Box<F>, id: ListenerId, once: bool) -> Listener<F> {
+        Listener {
+            call,
+            id,
+            once,
+            spent: false,
+        }
+    }
 }
 
 /// The listeners of one event of one object. Three words wide.
@@ -124,7 +137,7 @@ impl<F: ?Sized> Slot<F> {
     pub(crate) fn put_back(&mut self, taken: &mut Taken<F>) -> bool {
         match (&mut *self, &taken.0) {
             // The ordinary case: one listener, and nothing happened to it.
-            (Slot::Out(None), Slot::One(listener)) if !listener.once => {
+            (Slot::Out(None), Slot::One(listener)) if !listener.spent => {
                 std::mem::swap(self, &mut taken.0);
                 false
             }
@@ -151,7 +164,7 @@ impl<F: ?Sized> Slot<F> {
         };
         let mut dead = Vec::new();
         for listener in listeners {
-            if listener.once || removed.contains(&listener.id) {
+            if listener.spent || removed.contains(&listener.id) {
                 dead.push(listener);
             } else {
                 self.add(listener);
@@ -188,13 +201,31 @@ impl<F: ?Sized> Taken<F> {
     #[inline]
     pub(crate) fn each(&mut self, mut call: impl FnMut(&mut F)) {
         match &mut self.0 {
-            Slot::One(listener) => call(&mut listener.call),
-            Slot::Many(listeners) => {
-                for listener in &mut **listeners {
-                    call(&mut listener.call);
-                }
+            Slot::One(listener) => {
+                listener.spent = listener.once;
+                call(&mut listener.call);
             }
+            Slot::Many(_) => self.each_where(|_| true, call),
             Slot::Empty | Slot::Out(_) => {}
+        }
+    }
+
+    /// Calls those listeners that `chosen` wants, in the order of registration.
+    pub(crate) fn each_where(
+        &mut self,
+        chosen: impl Fn(ListenerId) -> bool,
+        mut call: impl FnMut(&mut F),
+    ) {
+        let listeners = match &mut self.0 {
+            Slot::One(listener) => std::slice::from_mut(listener),
+            Slot::Many(listeners) => &mut listeners[..],
+            Slot::Empty | Slot::Out(_) => &mut [],
+        };
+        for listener in listeners {
+            if chosen(listener.id) {
+                listener.spent = listener.once;
+                call(&mut listener.call);
+            }
         }
     }
 }
@@ -206,11 +237,8 @@ mod tests {
     type Tested = Slot<dyn FnMut(&mut Vec<u32>)>;
 
     fn listener(id: u32, once: bool) -> Listener<dyn FnMut(&mut Vec<u32>)> {
-        Listener {
-            call: Box::new(move |log: &mut Vec<u32>| log.push(id)),
-            id: ListenerId(id),
-            once,
-        }
+        let call = Box::new(move |log: &mut Vec<u32>| log.push(id));
+        Listener::new(call, ListenerId(id), once)
     }
 
     fn emit(slot: &mut Tested, log: &mut Vec<u32>, during: impl FnOnce(&mut Tested)) {
@@ -271,6 +299,20 @@ mod tests {
         slot.add(listener(1, true));
         slot.add(listener(2, false));
         assert_eq!(order(&mut slot), [1, 2]);
+        assert_eq!(order(&mut slot), [2]);
+    }
+
+    #[test]
+    fn once_that_was_not_reached_stays() {
+        let mut slot = Tested::Empty;
+        slot.add(listener(1, true));
+        slot.add(listener(2, true));
+        let mut log = Vec::new();
+        let mut taken = slot.take().unwrap();
+        taken.each_where(|id| id == ListenerId(1), |call| call(&mut log));
+        slot.put_back(&mut taken);
+        drop(taken);
+        assert_eq!(log, [1]);
         assert_eq!(order(&mut slot), [2]);
     }
 

@@ -57,6 +57,11 @@ impl WriteQueue {
         self.length
     }
 
+    /// How many writes are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// Bytes of the writes that are not in flight.
     pub(crate) fn buffered_length(&self) -> usize {
         self.buffered

@@ -42,12 +42,18 @@
 //! Something fails: 'error', 'close'. `destroy`: 'close'. 'close' is always the last event, and its
 //! argument says whether there was an error.
 
+mod connect;
+mod events;
 mod options;
 mod server;
 mod socket;
 
 pub use crate::event_loop::handle::{Server, Socket};
 pub use crate::ground::chunk::Chunk;
-pub use options::{DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions};
+pub use connect::{connect, connect_then};
+pub use options::{
+    ConnectOptions, DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions,
+    SocketOptions,
+};
 pub use server::{create_server, create_server_with};
 pub use socket::ReadyState;

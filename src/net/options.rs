@@ -1,8 +1,9 @@
-//! What servers are made with, and where they listen.
+//! What servers and sockets are made with, where they listen, and where they connect to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::event_loop::entry::AcceptOptions;
+use crate::event_loop::connect::{ConnectHost, ConnectRequest};
+use crate::event_loop::entry::{AcceptOptions, KeepAlive};
 use crate::event_loop::server::{ListenHost, ListenRequest};
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
@@ -42,6 +43,8 @@ impl Default for ServerOptions {
             accept: AcceptOptions {
                 allow_half_open: false,
                 pause_on_connect: false,
+                no_delay: false,
+                keep_alive: None,
                 high_water_mark: DEFAULT_HIGH_WATER_MARK,
             },
         }
@@ -68,11 +71,214 @@ impl ServerOptions {
         self
     }
 
+    /// Whether accepted sockets begin with Nagle's algorithm off. Node's `noDelay`.
+    pub fn no_delay(mut self, yes: bool) -> ServerOptions {
+        self.accept.no_delay = yes;
+        self
+    }
+
+    /// Whether accepted sockets begin with keep-alive on, and after how many milliseconds without
+    /// traffic it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive`
+    /// and `keepAliveInitialDelay`.
+    pub fn keep_alive(mut self, yes: bool, initial_delay_ms: u32) -> ServerOptions {
+        self.accept.keep_alive = keep_alive(yes, initial_delay_ms);
+        self
+    }
+
     /// The mark in bytes at which an accepted socket that is paused stops reading, and at which
     /// `write` returns false (N167). [`DEFAULT_HIGH_WATER_MARK`]. Node's `highWaterMark`.
     pub fn high_water_mark(mut self, bytes: u32) -> ServerOptions {
         self.accept.high_water_mark = bytes;
         self
+    }
+}
+
+/// Keep-alive in whole seconds, as Node cuts them (N199).
+pub(super) fn keep_alive(yes: bool, initial_delay_ms: u32) -> Option<KeepAlive> {
+    yes.then_some(KeepAlive {
+        delay_s: initial_delay_ms / 1000,
+    })
+}
+
+/// What a socket is made with: the options of Node's `new net.Socket`.
+///
+/// ```
+/// use nodeloop::net::{Socket, SocketOptions};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// # let lp = nodeloop::Loop::new()?;
+/// let socket = Socket::new(&lp, SocketOptions::new().allow_half_open(true));
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    pub(super) allow_half_open: bool,
+    pub(super) read_mark: u32,
+    pub(super) write_mark: u32,
+    pub(super) no_delay: bool,
+    pub(super) keep_alive: Option<KeepAlive>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> SocketOptions {
+        SocketOptions {
+            allow_half_open: false,
+            read_mark: DEFAULT_HIGH_WATER_MARK,
+            write_mark: DEFAULT_HIGH_WATER_MARK,
+            no_delay: false,
+            keep_alive: None,
+        }
+    }
+}
+
+impl SocketOptions {
+    /// The usual options.
+    pub fn new() -> SocketOptions {
+        SocketOptions::default()
+    }
+
+    /// Whether the socket stays writable when its peer has ended, until `end` is called. False: this
+    /// side is ended a tick after 'end' (N123). Node's `allowHalfOpen`.
+    pub fn allow_half_open(mut self, yes: bool) -> SocketOptions {
+        self.allow_half_open = yes;
+        self
+    }
+
+    /// Both marks in bytes: at which a paused socket stops reading, and at which `write` returns
+    /// false. [`DEFAULT_HIGH_WATER_MARK`]. Node's `highWaterMark`.
+    pub fn high_water_mark(mut self, bytes: u32) -> SocketOptions {
+        self.read_mark = bytes;
+        self.write_mark = bytes;
+        self
+    }
+
+    /// The mark in bytes at which a paused socket stops reading. Node's `readableHighWaterMark`.
+    pub fn readable_high_water_mark(mut self, bytes: u32) -> SocketOptions {
+        self.read_mark = bytes;
+        self
+    }
+
+    /// The mark in bytes at which `write` returns false. Node's `writableHighWaterMark`.
+    pub fn writable_high_water_mark(mut self, bytes: u32) -> SocketOptions {
+        self.write_mark = bytes;
+        self
+    }
+
+    /// Whether Nagle's algorithm is off from the beginning. Node's `noDelay`.
+    pub fn no_delay(mut self, yes: bool) -> SocketOptions {
+        self.no_delay = yes;
+        self
+    }
+
+    /// Whether keep-alive is on from the beginning, and after how many milliseconds without traffic
+    /// it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive` and
+    /// `keepAliveInitialDelay`.
+    pub fn keep_alive(mut self, yes: bool, initial_delay_ms: u32) -> SocketOptions {
+        self.keep_alive = keep_alive(yes, initial_delay_ms);
+        self
+    }
+}
+
+/// Where a socket connects to: an address, a host and a port, and where from.
+///
+/// A host is an IP address; host names are not supported yet. Whatever it is made of, the attempt
+/// begins on the tick after `connect`, as in Node (N97).
+///
+/// ```
+/// use nodeloop::net::{self, ConnectOptions};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// # let lp = nodeloop::Loop::new()?;
+/// let from_here = ConnectOptions::new("127.0.0.1", 1).local_address([127, 0, 0, 1].into());
+/// let socket = net::connect(&lp, from_here);
+/// socket.on_error(|_, error| {
+///     assert_eq!(error.to_string(), "connect ECONNREFUSED 127.0.0.1:1");
+/// });
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    pub(super) request: ConnectRequest,
+    pub(super) socket: SocketOptions,
+}
+
+impl ConnectOptions {
+    /// To a host, an IP address as text, and a port.
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
+        ConnectOptions::to(ConnectHost::Name(host.into()), port)
+    }
+
+    fn to(host: ConnectHost, port: u16) -> ConnectOptions {
+        ConnectOptions {
+            request: ConnectRequest {
+                host,
+                port,
+                local_address: None,
+                local_port: 0,
+            },
+            socket: SocketOptions::new(),
+        }
+    }
+
+    /// The address at this end. Node's `localAddress`.
+    pub fn local_address(mut self, address: IpAddr) -> ConnectOptions {
+        self.request.local_address = Some(address);
+        self
+    }
+
+    /// The port at this end; 0 has the system choose. Node's `localPort`.
+    pub fn local_port(mut self, port: u16) -> ConnectOptions {
+        self.request.local_port = port;
+        self
+    }
+
+    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
+    /// what it has.
+    pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
+        self.socket = options;
+        self
+    }
+}
+
+impl From<SocketAddr> for ConnectOptions {
+    fn from(address: SocketAddr) -> ConnectOptions {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        ConnectOptions::to(ConnectHost::Address(address.ip(), scope), address.port())
+    }
+}
+
+impl From<(&str, u16)> for ConnectOptions {
+    fn from((host, port): (&str, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+impl From<(String, u16)> for ConnectOptions {
+    fn from((host, port): (String, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+impl From<(IpAddr, u16)> for ConnectOptions {
+    fn from(address: (IpAddr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for ConnectOptions {
+    fn from(address: (Ipv4Addr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for ConnectOptions {
+    fn from(address: (Ipv6Addr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
     }
 }
 

@@ -124,6 +124,13 @@ impl Server {
         self.close();
     }
 
+    /// As [`close`](Server::close), and destroys every connection of this server: Node's users
+    /// write this themselves. Costs a look at every socket of the loop.
+    pub fn close_all(self) {
+        log::debug!(target: "nodeloop::net", "{self:?} closes with its connections");
+        table::with(self.0, |state, id| state.close_all(id));
+    }
+
     /// Whether it listens: Node's `server.listening`.
     pub fn listening(self) -> bool {
         table::with(self.0, state::is_listening).unwrap_or(false)
@@ -246,11 +253,11 @@ impl Server {
     /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
     /// emitted still runs (N16).
     pub fn off(self, listener: ListenerId) {
-        super::socket::remove_listener(self.0, listener);
+        super::events::remove_listener(self.0, listener);
     }
 
     fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
-        super::socket::add_listener(self.0, slot, call, once)
+        super::events::add_listener(self.0, slot, call, once)
     }
 
     fn set_referenced(self, referenced: bool) {

@@ -3,20 +3,18 @@
 use std::error::Error as StdError;
 use std::net::SocketAddr;
 
-use crate::event_loop::core::SlotOf;
-use crate::event_loop::entry::{Stream, flag};
+use crate::event_loop::entry::{Peer, Stream, flag};
 use crate::event_loop::handle::{Id, Raw, Server, Socket};
-use crate::event_loop::socket as state;
 use crate::event_loop::table;
-use crate::event_loop::task::SocketEvent;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error, Result};
-use crate::ground::listeners::{Listener, ListenerId};
 
 /// Which sides of a socket are open: Node's `socket.readyState` (N150).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadyState {
+    /// Between `connect` and 'connect'.
+    Opening,
     /// Both sides.
     Open,
     /// `end` was called; the peer has not ended.
@@ -28,9 +26,10 @@ pub enum ReadyState {
 }
 
 impl ReadyState {
-    /// Node's name: `open`, `readOnly`, `writeOnly`, `closed`.
+    /// Node's name: `opening`, `open`, `readOnly`, `writeOnly`, `closed`.
     pub fn as_str(self) -> &'static str {
         match self {
+            ReadyState::Opening => "opening",
             ReadyState::Open => "open",
             ReadyState::ReadOnly => "readOnly",
             ReadyState::WriteOnly => "writeOnly",
@@ -147,6 +146,37 @@ impl Socket {
     }
 }
 
+/// Ending in other ways, and options.
+impl Socket {
+    /// Ends this side if it is not ended, and destroys the socket after 'finish', without waiting
+    /// for the peer to end: Node's `socket.destroySoon`.
+    pub fn destroy_soon(self) {
+        table::with(self.0, |state, id| state.destroy_soon(id));
+    }
+
+    /// Destroys the socket so that the peer gets a reset (`ECONNRESET`): Node's
+    /// `socket.resetAndDestroy`. While it connects this waits for 'connect'. On a socket that is not
+    /// connected it is `destroy_with` the error `ERR_SOCKET_CLOSED`.
+    pub fn reset_and_destroy(self) {
+        table::with(self.0, |state, id| state.reset_and_destroy(id));
+    }
+
+    /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
+    /// connection stands it is remembered. A value that is set already costs no system call, and a
+    /// failure is not reported.
+    pub fn set_no_delay(self, no_delay: bool) {
+        table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
+    }
+
+    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
+    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
+    /// connection stands it is remembered. A failure is not reported.
+    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
+        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
+        table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
+    }
+}
+
 /// Reading.
 impl Socket {
     /// Holds 'data' back: Node's `socket.pause`. The socket reads on until its buffer has reached
@@ -165,10 +195,7 @@ impl Socket {
     /// Whether it is held back by [`pause`](Socket::pause), or by `pause_on_connect`: Node's
     /// `socket.isPaused`.
     pub fn is_paused(self) -> bool {
-        self.ask(false, |stream| {
-            let flags = stream.common.flags;
-            flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
-        })
+        self.ask(false, |stream| stream.is_paused())
     }
 
     /// Whether data flows: Node's `socket.readableFlowing`. None as long as it was neither paused
@@ -245,6 +272,26 @@ impl Socket {
         self.ask(true, |stream| stream.common.flags.any(flag::DESTROYED))
     }
 
+    /// Whether it is between `connect` and 'connect': Node's `socket.connecting`.
+    pub fn connecting(self) -> bool {
+        self.ask(false, |stream| stream.common.flags.any(flag::CONNECTING))
+    }
+
+    /// Whether it is not connected yet, or no more: Node's `socket.pending`.
+    pub fn pending(self) -> bool {
+        self.ask(true, |stream| {
+            stream
+                .common
+                .flags
+                .any(flag::CONNECTING | flag::UNCONNECTED)
+        })
+    }
+
+    /// Whether it is closed: Node's `socket.closed`, true as soon as it is destroyed.
+    pub fn closed(self) -> bool {
+        self.destroyed()
+    }
+
     /// The first error it met: Node's `socket.errored`.
     pub fn errored(self) -> Option<Error> {
         self.ask(None, |stream| stream.extra.as_ref()?.errored.clone())
@@ -252,6 +299,9 @@ impl Socket {
 
     /// Which sides are open: Node's `socket.readyState`.
     pub fn ready_state(self) -> ReadyState {
+        if self.connecting() {
+            return ReadyState::Opening;
+        }
         match (self.readable(), self.writable()) {
             (true, true) => ReadyState::Open,
             (true, false) => ReadyState::ReadOnly,
@@ -271,7 +321,7 @@ impl Socket {
     /// known until the socket is gone, asked for before or not. On a server for both families an
     /// IPv4 peer shows as `::ffff:a.b.c.d` (N234).
     pub fn remote_address(self) -> Option<SocketAddr> {
-        self.ask(None, |stream| Some(stream.remote.address()))
+        self.ask(None, |stream| stream.remote.map(Peer::address))
     }
 
     /// The address at this end: Node's `socket.localAddress` and `localPort`. None once it is
@@ -326,185 +376,6 @@ impl Socket {
     pub fn release(self) {
         set_kept(self.0, false);
     }
-}
-
-/// Listeners.
-impl Socket {
-    /// Adds a listener of 'data': bytes as they were read, up to the loop's
-    /// [chunk](crate::Builder::read_chunk), in the poll phase. Unless the socket was paused, data
-    /// flows from now on; what was buffered comes on the next tick.
-    ///
-    /// The bytes are lent. To keep some, copy them.
-    pub fn on_data(self, listener: impl FnMut(Socket, &[u8]) + 'static) -> ListenerId {
-        self.add_data(Box::new(listener), false)
-    }
-
-    /// Adds a listener of the next 'data'. Data flows on afterwards, and is thrown away if nobody
-    /// else listens.
-    pub fn once_data(self, listener: impl FnOnce(Socket, &[u8]) + 'static) -> ListenerId {
-        let mut listener = Some(listener);
-        let call = move |socket: Socket, chunk: &[u8]| {
-            if let Some(listener) = listener.take() {
-                listener(socket, chunk);
-            }
-        };
-        self.add_data(Box::new(call), true)
-    }
-
-    /// Adds a listener of 'end': the peer has ended, and everything before was delivered. It comes
-    /// on a tick. Unless half-open is allowed, this side is ended a tick later; until then, and
-    /// in this listener, it can still write.
-    pub fn on_end(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(state::slot_of(SocketEvent::End), Box::new(listener), false)
-    }
-
-    /// Adds a listener of the next 'end'.
-    pub fn once_end(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
-        self.add(state::slot_of(SocketEvent::End), once(listener), true)
-    }
-
-    /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
-    /// the kernel. It comes before the completions of the writes that it drained (N182).
-    pub fn on_drain(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Drain),
-            Box::new(listener),
-            false,
-        )
-    }
-
-    /// Adds a listener of the next 'drain'.
-    pub fn once_drain(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
-        self.add(state::slot_of(SocketEvent::Drain), once(listener), true)
-    }
-
-    /// Adds a listener of 'finish': after `end` everything was handed to the kernel and the half-
-    /// close is done. It does not mean that the peer has it (N120).
-    pub fn on_finish(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Finish),
-            Box::new(listener),
-            false,
-        )
-    }
-
-    /// Adds a listener of the next 'finish'.
-    pub fn once_finish(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
-        self.add(state::slot_of(SocketEvent::Finish), once(listener), true)
-    }
-
-    /// Adds a listener of 'pause', which comes on the tick after [`pause`](Socket::pause). (In Node
-    /// it comes inside the call.)
-    pub fn on_pause(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Pause),
-            Box::new(listener),
-            false,
-        )
-    }
-
-    /// Adds a listener of 'resume', which comes on the tick after [`resume`](Socket::resume),
-    /// before what was buffered.
-    pub fn on_resume(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Resume),
-            Box::new(listener),
-            false,
-        )
-    }
-
-    /// Adds a listener of 'error', which comes at most once in a life, on a tick, and is followed by
-    /// 'close': `ECONNRESET` (read, write), `EPIPE` (write), `ERR_STREAM_WRITE_AFTER_END`, or what
-    /// [`destroy_with`](Socket::destroy_with) was given. An 'error' that nobody listens to ends
-    /// [`run`](crate::Loop::run).
-    pub fn on_error(self, listener: impl FnMut(Socket, &Error) + 'static) -> ListenerId {
-        self.add(state::error_slot, Box::new(listener), false)
-    }
-
-    /// Adds a listener of the next 'error'.
-    pub fn once_error(self, listener: impl FnOnce(Socket, &Error) + 'static) -> ListenerId {
-        let mut listener = Some(listener);
-        let call = move |socket: Socket, error: &Error| {
-            if let Some(listener) = listener.take() {
-                listener(socket, error);
-            }
-        };
-        self.add(state::error_slot, Box::new(call), true)
-    }
-
-    /// Adds a listener of 'close', the last event, in the closing phase. Its argument says whether
-    /// the socket was destroyed with an error.
-    pub fn on_close(self, listener: impl FnMut(Socket, bool) + 'static) -> ListenerId {
-        self.add(state::close_slot, Box::new(listener), false)
-    }
-
-    /// Adds a listener of the next 'close'.
-    pub fn once_close(self, listener: impl FnOnce(Socket, bool) + 'static) -> ListenerId {
-        let mut listener = Some(listener);
-        let call = move |socket, had_error| {
-            if let Some(listener) = listener.take() {
-                listener(socket, had_error);
-            }
-        };
-        self.add(state::close_slot, Box::new(call), true)
-    }
-
-    /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
-    /// emitted still runs (N16). Removing the last 'data' listener does not pause: the data is
-    /// thrown away (N157).
-    pub fn off(self, listener: ListenerId) {
-        remove_listener(self.0, listener);
-    }
-
-    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
-        add_listener(self.0, slot, call, once)
-    }
-
-    fn add_data(self, call: Box<dyn FnMut(Socket, &[u8])>, once: bool) -> ListenerId {
-        let id = self.add(state::data_slot, call, once);
-        table::with(self.0, |state, id| state.start_flow(id));
-        id
-    }
-}
-
-/// A listener for one emission from a closure that can be called once.
-fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
-    let mut listener = Some(listener);
-    Box::new(move |socket| {
-        if let Some(listener) = listener.take() {
-            listener(socket);
-        }
-    })
-}
-
-/// Adds a listener to an object; if that is gone the listener is dropped.
-pub(super) fn add_listener<F: ?Sized + 'static>(
-    raw: Raw,
-    slot: SlotOf<F>,
-    call: Box<F>,
-    once: bool,
-) -> ListenerId {
-    // Dropped behind the borrow if it finds no place.
-    let mut call = Some(call);
-    let added = table::with(raw, |state, id| {
-        let listener = state.next_listener_id();
-        let slot = slot(state.entry(id)?, true)?;
-        slot.add(Listener {
-            call: call.take()?,
-            id: listener,
-            once,
-        });
-        Some(listener)
-    });
-    added.flatten().unwrap_or(ListenerId(0))
-}
-
-pub(super) fn remove_listener(raw: Raw, listener: ListenerId) {
-    table::with(raw, |state, id| {
-        let removed = state.entry(id)?.remove_listener(listener)?;
-        state.bury(removed);
-        Some(())
-    });
 }
 
 pub(super) fn set_referenced(raw: Raw, referenced: bool) {

@@ -1,0 +1,115 @@
+//! Everything that is yes or no about a server or a socket.
+
+/// A set of [`flag`]s.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags(u64);
+
+/// Yes or no. The names follow the states of Node's streams, whose transitions they mirror.
+pub(crate) mod flag {
+    /// Holds the loop while it is active.
+    pub(crate) const REFERENCED: u64 = 1 << 0;
+    /// Active in libuv's sense: a socket that reads (N51), a server that listens.
+    pub(crate) const ACTIVE: u64 = 1 << 1;
+    /// Kept in its slot after its end, until `release`.
+    pub(crate) const KEPT: u64 = 1 << 2;
+    /// In the queue of the turn or in the ready queue.
+    pub(crate) const QUEUED: u64 = 1 << 3;
+    /// Its 'close' was emitted and what came with it has run, yet it was kept.
+    pub(crate) const OVER: u64 = 1 << 5;
+    /// Stays open when the peer ends.
+    pub(crate) const ALLOW_HALF_OPEN: u64 = 1 << 4;
+
+    /// Without a descriptor and without the promise of one: never connected, or destroyed.
+    pub(crate) const UNCONNECTED: u64 = 1 << 6;
+    /// Between `connect` and 'connect'.
+    pub(crate) const CONNECTING: u64 = 1 << 7;
+
+    /// Data goes to the listeners as it comes.
+    pub(crate) const FLOWING: u64 = 1 << 8;
+    /// Flowing was decided, one way or the other.
+    pub(crate) const HAS_FLOWING: u64 = 1 << 9;
+    /// `pause` was called after the last `resume`.
+    pub(crate) const PAUSED: u64 = 1 << 10;
+    /// A tick will resume.
+    pub(crate) const RESUME_SCHEDULED: u64 = 1 << 11;
+    /// A tick will let flow what was buffered.
+    pub(crate) const FLOW_SCHEDULED: u64 = 1 << 12;
+    /// The end was read.
+    pub(crate) const READ_ENDED: u64 = 1 << 13;
+    /// A tick will emit 'end'.
+    pub(crate) const END_SCHEDULED: u64 = 1 << 14;
+    /// 'end' was emitted.
+    pub(crate) const END_EMITTED: u64 = 1 << 15;
+    /// The end is certain without another read (R11).
+    pub(crate) const END_CERTAIN: u64 = 1 << 17;
+
+    /// The system is asked to connect.
+    pub(crate) const CONNECT_PENDING: u64 = 1 << 18;
+    /// Somebody wanted data before the connection stood.
+    pub(crate) const READ_WANTED: u64 = 1 << 19;
+    /// To be reset as soon as it is connected (N107).
+    pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// TCP_NODELAY is set, or will be.
+    pub(crate) const NO_DELAY: u64 = 1 << 21;
+
+    /// A write is in flight.
+    pub(crate) const WRITING: u64 = 1 << 24;
+    /// A write has returned false; 'drain' is owed.
+    pub(crate) const NEED_DRAIN: u64 = 1 << 25;
+    /// A tick will see to 'drain' for writes without a callback.
+    pub(crate) const AFTER_WRITE_PENDING: u64 = 1 << 26;
+    /// `end` was called.
+    pub(crate) const ENDING: u64 = 1 << 27;
+    /// The half-close was asked for.
+    pub(crate) const FINAL_CALLED: u64 = 1 << 28;
+    /// The half-close waits for its phase.
+    pub(crate) const SHUTDOWN_PENDING: u64 = 1 << 29;
+    /// 'finish' was emitted.
+    pub(crate) const FINISHED: u64 = 1 << 31;
+    /// The peer has ended and half-open is off: writes after our end fail with EPIPE (N124).
+    pub(crate) const WRITE_AFTER_FIN: u64 = 1 << 32;
+
+    /// The write in flight waits for the connection.
+    pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// To be destroyed after 'finish' (N133).
+    pub(crate) const DESTROY_ON_FINISH: u64 = 1 << 34;
+
+    /// `destroy` was called, by whomever.
+    pub(crate) const DESTROYED: u64 = 1 << 40;
+    /// It was destroyed with an error: what 'close' says.
+    pub(crate) const HAD_ERROR: u64 = 1 << 41;
+    /// It has met an error.
+    pub(crate) const ERRORED: u64 = 1 << 42;
+    /// 'error' was emitted.
+    pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
+    /// The tick behind `destroy` has run.
+    pub(crate) const CLOSE_EMITTED: u64 = 1 << 44;
+}
+
+impl Flags {
+    pub(crate) fn of(flags: u64) -> Flags {
+        Flags(flags)
+    }
+
+    /// Whether any of `flags` is set.
+    #[inline]
+    pub(crate) fn any(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+
+    /// Whether all of `flags` are set.
+    #[inline]
+    pub(crate) fn all(self, flags: u64) -> bool {
+        self.0 & flags == flags
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flags: u64) {
+        self.0 |= flags;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, flags: u64) {
+        self.0 &= !flags;
+    }
+}

@@ -1,0 +1,119 @@
+//! Sockets that connect.
+
+use std::panic::Location;
+
+use super::options::{ConnectOptions, SocketOptions};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::entry::{Entry, Stream, flag};
+use crate::event_loop::handle::Socket;
+use crate::event_loop::table;
+use crate::ground::error::{Error, Result};
+
+/// Makes a socket and connects it: Node's `net.connect`. 'connect' and 'ready' come when the
+/// connection stands, 'error' and 'close' when it can't be made.
+///
+/// What is written before is kept and sent then.
+///
+/// ```
+/// use nodeloop::{net, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let server = net::create_server(&lp, |socket| {
+///     socket.end_with("hello");
+///     socket.server().unwrap().close();
+/// });
+/// server.listen(("127.0.0.1", 0))?;
+/// server.on_listening(|server| {
+///     let client = net::connect(&server, server.address().unwrap());
+///     client.on_data(|_, chunk| assert_eq!(chunk, b"hello"));
+/// });
+/// lp.run()
+/// # }
+/// ```
+#[track_caller]
+#[doc(alias = "create_connection")]
+pub fn connect(lp: &impl AsLoop, to: impl Into<ConnectOptions>) -> Socket {
+    let to = to.into();
+    let socket = Socket::new(lp, to.socket);
+    // The only error is that the socket, and so the loop, is gone.
+    let _ = socket.connect(to);
+    socket
+}
+
+/// As [`connect`], and calls `listener` at 'connect'.
+#[track_caller]
+pub fn connect_then(
+    lp: &impl AsLoop,
+    to: impl Into<ConnectOptions>,
+    listener: impl FnOnce(Socket) + 'static,
+) -> Socket {
+    let to = to.into();
+    let socket = Socket::new(lp, to.socket);
+    let _ = socket.connect_then(to, listener);
+    socket
+}
+
+impl Socket {
+    /// Makes a socket that is not connected: Node's `new net.Socket(options)`.
+    #[track_caller]
+    pub fn new(lp: &impl AsLoop, options: SocketOptions) -> Socket {
+        let origin = Location::caller();
+        let lp = lp.event_loop();
+        let mut flags = flag::REFERENCED | flag::UNCONNECTED;
+        if options.allow_half_open {
+            flags |= flag::ALLOW_HALF_OPEN;
+        }
+        if options.no_delay {
+            flags |= flag::NO_DELAY;
+        }
+        let id = lp.with(|state| {
+            state.insert(flags, origin, |common| {
+                let mut stream = Stream::unconnected(common);
+                stream.read_mark = options.read_mark;
+                stream.write_mark = options.write_mark;
+                if options.keep_alive.is_some() {
+                    stream.extra().keep_alive = options.keep_alive;
+                }
+                Entry::Stream(stream)
+            })
+        });
+        let socket = Socket(lp.raw(id));
+        log::debug!(target: "nodeloop::net", "{socket:?} made at {origin}");
+        socket
+    }
+
+    /// Connects: Node's `socket.connect`. The attempt begins on the next tick; 'connect' and 'ready'
+    /// come when the connection stands.
+    ///
+    /// A socket that closed can be connected again, in its 'close' event, or later if it was
+    /// [kept](Socket::keep): its listeners stay, its counters begin anew (N110).
+    ///
+    /// What goes wrong comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` …
+    /// with the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
+    /// the system call `bind` for the local end; `ENOTFOUND` with the system call `getaddrinfo` for a
+    /// host that is no IP address; `EALREADY` if it was connecting, or is connected, already.
+    ///
+    /// # Errors
+    /// `ERR_HANDLE_GONE` if the socket is gone.
+    pub fn connect(self, to: impl Into<ConnectOptions>) -> Result<()> {
+        let request = to.into().request;
+        log::debug!(target: "nodeloop::net", "{self:?} connects to {request:?}");
+        table::with(self.0, |state, id| state.connect(id, request))
+            .unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+
+    /// As [`connect`](Socket::connect), and calls `listener` at the next 'connect'.
+    ///
+    /// # Errors
+    /// `ERR_HANDLE_GONE` if the socket is gone; the listener is dropped then.
+    pub fn connect_then(
+        self,
+        to: impl Into<ConnectOptions>,
+        listener: impl FnOnce(Socket) + 'static,
+    ) -> Result<()> {
+        let to = to.into();
+        self.once_connect(listener);
+        self.connect(to)
+    }
+}

@@ -1,0 +1,232 @@
+//! The events of a socket.
+
+use std::net::SocketAddr;
+
+use crate::event_loop::core::SlotOf;
+use crate::event_loop::handle::{Raw, Socket};
+use crate::event_loop::socket as state;
+use crate::event_loop::table;
+use crate::event_loop::task::SocketEvent;
+use crate::ground::error::Error;
+use crate::ground::listeners::{Listener, ListenerId};
+
+/// Listeners.
+impl Socket {
+    /// Adds a listener of 'data': bytes as they were read, up to the loop's
+    /// [chunk](crate::Builder::read_chunk), in the poll phase. Unless the socket was paused, data
+    /// flows from now on; what was buffered comes on the next tick.
+    ///
+    /// The bytes are lent. To keep some, copy them.
+    pub fn on_data(self, listener: impl FnMut(Socket, &[u8]) + 'static) -> ListenerId {
+        self.add_data(Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'data'. Data flows on afterwards, and is thrown away if nobody
+    /// else listens.
+    pub fn once_data(self, listener: impl FnOnce(Socket, &[u8]) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket: Socket, chunk: &[u8]| {
+            if let Some(listener) = listener.take() {
+                listener(socket, chunk);
+            }
+        };
+        self.add_data(Box::new(call), true)
+    }
+
+    /// Adds a listener of 'end': the peer has ended, and everything before was delivered. It comes
+    /// on a tick. Unless half-open is allowed, this side is ended a tick later; until then, and
+    /// in this listener, it can still write.
+    pub fn on_end(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::End), Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'end'.
+    pub fn once_end(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::End), once(listener), true)
+    }
+
+    /// Adds a listener of 'connectionAttempt': the system is asked to connect to this address. It
+    /// comes on the tick after `connect`.
+    pub fn on_connection_attempt(
+        self,
+        listener: impl FnMut(Socket, SocketAddr) + 'static,
+    ) -> ListenerId {
+        self.add(state::attempt_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of 'connectionAttemptFailed', which comes in front of 'error'.
+    pub fn on_connection_attempt_failed(
+        self,
+        listener: impl FnMut(Socket, SocketAddr, &Error) + 'static,
+    ) -> ListenerId {
+        self.add(state::attempt_failed_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of 'connect', which comes in the poll phase when the connection stands. What
+    /// was written before is sent after the listeners that were added before it was written (N99).
+    pub fn on_connect(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Connect),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'connect'.
+    pub fn once_connect(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Connect), once(listener), true)
+    }
+
+    /// Adds a listener of 'ready', which comes right after 'connect'.
+    pub fn on_ready(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Ready),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'ready'.
+    pub fn once_ready(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Ready), once(listener), true)
+    }
+
+    /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
+    /// the kernel. It comes before the completions of the writes that it drained (N182).
+    pub fn on_drain(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Drain),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'drain'.
+    pub fn once_drain(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Drain), once(listener), true)
+    }
+
+    /// Adds a listener of 'finish': after `end` everything was handed to the kernel and the half-
+    /// close is done. It does not mean that the peer has it (N120).
+    pub fn on_finish(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Finish),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'finish'.
+    pub fn once_finish(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Finish), once(listener), true)
+    }
+
+    /// Adds a listener of 'pause', which comes on the tick after [`pause`](Socket::pause). (In Node
+    /// it comes inside the call.)
+    pub fn on_pause(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Pause),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of 'resume', which comes on the tick after [`resume`](Socket::resume),
+    /// before what was buffered.
+    pub fn on_resume(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Resume),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of 'error', which comes at most once in a life, on a tick, and is followed by
+    /// 'close': `ECONNRESET` (read, write), `EPIPE` (write), `ERR_STREAM_WRITE_AFTER_END`, or what
+    /// [`destroy_with`](Socket::destroy_with) was given. An 'error' that nobody listens to ends
+    /// [`run`](crate::Loop::run).
+    pub fn on_error(self, listener: impl FnMut(Socket, &Error) + 'static) -> ListenerId {
+        self.add(state::error_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'error'.
+    pub fn once_error(self, listener: impl FnOnce(Socket, &Error) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket: Socket, error: &Error| {
+            if let Some(listener) = listener.take() {
+                listener(socket, error);
+            }
+        };
+        self.add(state::error_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'close', the last event, in the closing phase. Its argument says whether
+    /// the socket was destroyed with an error.
+    pub fn on_close(self, listener: impl FnMut(Socket, bool) + 'static) -> ListenerId {
+        self.add(state::close_slot, Box::new(listener), false)
+    }
+
+    /// Adds a listener of the next 'close'.
+    pub fn once_close(self, listener: impl FnOnce(Socket, bool) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = move |socket, had_error| {
+            if let Some(listener) = listener.take() {
+                listener(socket, had_error);
+            }
+        };
+        self.add(state::close_slot, Box::new(call), true)
+    }
+
+    /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
+    /// emitted still runs (N16). Removing the last 'data' listener does not pause: the data is
+    /// thrown away (N157).
+    pub fn off(self, listener: ListenerId) {
+        remove_listener(self.0, listener);
+    }
+
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+        add_listener(self.0, slot, call, once)
+    }
+
+    fn add_data(self, call: Box<dyn FnMut(Socket, &[u8])>, once: bool) -> ListenerId {
+        let id = self.add(state::data_slot, call, once);
+        table::with(self.0, |state, id| state.start_flow(id));
+        id
+    }
+}
+
+/// A listener for one emission from a closure that can be called once.
+fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
+    let mut listener = Some(listener);
+    Box::new(move |socket| {
+        if let Some(listener) = listener.take() {
+            listener(socket);
+        }
+    })
+}
+
+/// Adds a listener to an object; if that is gone the listener is dropped.
+pub(super) fn add_listener<F: ?Sized + 'static>(
+    raw: Raw,
+    slot: SlotOf<F>,
+    call: Box<F>,
+    once: bool,
+) -> ListenerId {
+    // Dropped behind the borrow if it finds no place.
+    let mut call = Some(call);
+    let added = table::with(raw, |state, id| {
+        let listener = state.next_listener_id();
+        let slot = slot(state.entry(id)?, true)?;
+        slot.add(Listener::new(call.take()?, listener, once));
+        Some(listener)
+    });
+    added.flatten().unwrap_or(ListenerId(0))
+}
+
+pub(super) fn remove_listener(raw: Raw, listener: ListenerId) {
+    table::with(raw, |state, id| {
+        let removed = state.entry(id)?.remove_listener(listener)?;
+        state.bury(removed);
+        Some(())
+    });
+}

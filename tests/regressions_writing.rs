@@ -1,0 +1,287 @@
+//! What users of event loops have suffered from, each with a test of its own: writing and timers.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::Read;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nodeloop::net::{ServerOptions, Socket};
+use nodeloop::{Loop, LoopHandle};
+use support::*;
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn n181_n182_drain_comes_once_before_the_completions_and_when_nothing_waits() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let log = Recorder::new();
+    let inner = log.clone();
+    socket.on_drain(move |socket| {
+        inner.note(format!("drain {}", socket.writable_length()));
+        assert!(!socket.writable_need_drain());
+    });
+    let sent = pattern(8 << 20);
+    assert!(!socket.write_then(sent.clone(), log.done("large")));
+    assert!(!socket.write_then("behind it", log.done("small")));
+    assert!(socket.writable_need_drain());
+    let reader = std::thread::spawn(move || read_to_end(&peer));
+    turn_until(&lp, || log.has("small ok"));
+    // The one behind is handed down, and taken, before the first is reported (N185).
+    log.expect(&["drain 0", "large ok", "small ok"]);
+    // A write that returned true causes none.
+    assert!(socket.write_then("true", log.done("true")));
+    socket.end();
+    lp.run().unwrap();
+    log.expect(&["true ok"]);
+    assert!(join(reader) == [&sent[..], b"behind it", b"true"].concat());
+}
+
+#[test]
+fn n183_no_drain_after_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let log = Recorder::new();
+    log.follow(socket);
+    assert!(!socket.write_then(pattern(8 << 20), log.done("large")));
+    socket.end();
+    assert!(!socket.writable_need_drain());
+    let reader = std::thread::spawn(move || read_to_end(&peer).len());
+    lp.run().unwrap();
+    log.expect(&["large ok", "finish", "end", "close false"]);
+    assert_eq!(join(reader), 8 << 20);
+}
+
+/// Writes `bytes` in pieces: until `write` returns false, and on at 'drain'.
+fn pump(socket: Socket, bytes: Rc<Vec<u8>>, piece: usize) {
+    fn go_on(socket: Socket, bytes: &[u8], at: &Cell<usize>, piece: usize) {
+        loop {
+            let begin = at.get();
+            if begin == bytes.len() {
+                return socket.end();
+            }
+            let end = (begin + piece).min(bytes.len());
+            at.set(end);
+            if !socket.write(&bytes[begin..end]) {
+                return;
+            }
+        }
+    }
+    let at = Rc::new(Cell::new(0));
+    let (rest, position) = (bytes.clone(), at.clone());
+    socket.on_drain(move |socket| {
+        assert_eq!(socket.writable_length(), 0, "'drain' while bytes wait");
+        go_on(socket, &rest, &position, piece);
+    });
+    go_on(socket, &bytes, &at, piece);
+}
+
+#[test]
+fn no_drain_is_missed() {
+    // Whoever misses one stands still.
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 20);
+        let options = ServerOptions::new().high_water_mark(16);
+        let (socket, peer) = pair_with(lp, options, connect);
+        let sent = Rc::new(pattern(700));
+        pump(socket, sent.clone(), 5);
+        let reader = std::thread::spawn(move || read_to_end(&peer));
+        socket.resume();
+        lp.run().unwrap();
+        assert_eq!(join(reader), **sent);
+    });
+}
+
+#[test]
+fn no_drain_is_missed_when_the_kernel_refuses() {
+    for spurious in [false, true] {
+        let lp = Loop::builder().spurious_events(spurious).build().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+        let sent = Rc::new(pattern(12 << 20));
+        pump(socket, sent.clone(), 50_000);
+        assert!(socket.writable_need_drain(), "taken whole");
+        let reader = std::thread::spawn(move || read_to_end(&peer));
+        socket.resume();
+        lp.run().unwrap();
+        assert!(join(reader) == **sent, "lost or disordered");
+    }
+}
+
+#[test]
+fn no_drain_is_missed_by_a_write_in_the_completion_that_emptied_the_queue() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, mut peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let log = Recorder::new();
+    let inner = log.clone();
+    let mut rounds = 3;
+    socket.on_drain(move |socket| {
+        inner.note("drain");
+        rounds -= 1;
+        match rounds {
+            0 => socket.end(),
+            // Neither of these may swallow the next 'drain'.
+            _ => {
+                let again = inner.clone();
+                socket.write_then("", move |_| {
+                    again.note("empty");
+                    assert!(!socket.write(pattern(8 << 20)), "taken whole");
+                });
+            }
+        }
+    });
+    assert!(!socket.write(pattern(8 << 20)), "taken whole");
+    let reader = std::thread::spawn(move || {
+        let mut sum = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(size @ 1..) = peer.read(&mut buffer) {
+            sum += size;
+        }
+        sum
+    });
+    socket.resume();
+    lp.run().unwrap();
+    assert_eq!(join(reader), 3 * (8 << 20));
+    log.expect(&["drain", "empty", "drain", "empty", "drain"]);
+}
+
+#[test]
+fn a_zero_timer_started_inside_a_timer_does_not_starve_the_io() {
+    // N23, L11
+    fn again(lp: LoopHandle, fired: Rc<Cell<u32>>, over: Rc<Cell<bool>>) {
+        lp.set_timeout_once(0, move |timer| {
+            fired.set(fired.get() + 1);
+            // Long enough for the next one to be due at once.
+            let until = Instant::now() + Duration::from_millis(2);
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            if !over.get() {
+                again(timer.event_loop(), fired, over);
+            }
+        });
+    }
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let fired = Rc::new(Cell::new(0));
+    let over = Rc::new(Cell::new(false));
+    let (seen, fired_by_then) = (over.clone(), Rc::new(Cell::new(0)));
+    let (counter, by_then) = (fired.clone(), fired_by_then.clone());
+    socket.on_data(move |_, _| {
+        seen.set(true);
+        by_then.set(counter.get());
+    });
+    lp.run_nowait().unwrap();
+    send_and_end(&peer, b"x");
+    for _ in 0..3 {
+        again(lp.handle(), fired.clone(), over.clone());
+    }
+    lp.run().unwrap();
+    // Those that were due before the first poll, at most.
+    assert!(over.get() && fired_by_then.get() <= 3, "{fired_by_then:?}");
+}
+
+#[test]
+fn an_interval_of_zero_does_not_starve_the_io() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let interval = lp.set_interval(0, |_| {
+        let until = Instant::now() + Duration::from_millis(2);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    });
+    socket.on_data(move |_, _| interval.clear());
+    send_and_end(&peer, b"x");
+    lp.run().unwrap();
+    assert!(socket.destroyed());
+}
+
+#[test]
+fn n7_immediates_do_not_starve_the_io() {
+    fn again(lp: LoopHandle, over: Rc<Cell<bool>>) {
+        lp.set_immediate(move |immediate| {
+            if !over.get() {
+                again(immediate.event_loop(), over);
+            }
+        });
+    }
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let over = Rc::new(Cell::new(false));
+    let seen = over.clone();
+    socket.on_data(move |_, _| seen.set(true));
+    again(lp.handle(), over);
+    send_and_end(&peer, b"x");
+    lp.run().unwrap();
+    assert!(socket.destroyed());
+}
+
+#[test]
+fn n19_timers_never_fire_early() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let late = Rc::new(RefCell::new(Vec::new()));
+    for delay_ms in 1..=30_u64 {
+        let started = Instant::now();
+        lp.update_time();
+        let started_ms = lp.now();
+        let late = late.clone();
+        lp.set_timeout_once(delay_ms, move |timer| {
+            let passed = started.elapsed();
+            let passed_ms = timer.event_loop().now() - started_ms;
+            assert!(
+                passed_ms >= delay_ms,
+                "{passed_ms} of {delay_ms} ms by the loop"
+            );
+            // L66: the clock's millisecond is cut off at both ends.
+            let least = Duration::from_millis(delay_ms - 1);
+            assert!(passed > least, "{passed:?} of {delay_ms} ms");
+            late.borrow_mut().push(delay_ms);
+        });
+    }
+    lp.run().unwrap();
+    assert_eq!(late.borrow().len(), 30);
+}
+
+#[test]
+fn n20_a_timer_set_after_long_work_does_not_fire_early() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_immediate(move |immediate| {
+        let until = Instant::now() + Duration::from_millis(30);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        // The turn's clock still shows the time before the work.
+        let started = Instant::now();
+        immediate.event_loop().set_timeout_once(20, move |_| {
+            inner.note("fired");
+            assert!(started.elapsed() > Duration::from_millis(19));
+        });
+    });
+    lp.run().unwrap();
+    log.expect(&["fired"]);
+}
+
+#[test]
+fn waiting_for_a_timer_does_not_spin() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    lp.set_timeout_once(50, |_| {});
+    lp.run().unwrap();
+    let waits = lp.counts().waits;
+    assert!(waits <= 3, "{waits} waits for one timer");
+}
