@@ -27,7 +27,10 @@ impl State {
         if failed.is_some() {
             // The write has reported it.
         } else if flags.any(flag::DESTROYED) && !flags.any(flag::FINISHED) {
-            // Node forgets the callback here; ours are called exactly once.
+            // Node takes note of the call, but forgets the callback; ours are called exactly once.
+            if !flags.any(flag::ERRORED) {
+                stream.common.flags.set(flag::ENDING);
+            }
             failed = Some(destroyed_before("end"));
         } else if !flags.any(flag::ENDING | flag::ERRORED) {
             stream.common.flags.set(flag::ENDING);
