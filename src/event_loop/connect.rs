@@ -157,7 +157,7 @@ impl State {
             // `connect` was called again before the first call had ended (N109).
             let error = io::Error::from_raw_os_error(backend.already_connecting());
             let local = backend.local_address(io).ok();
-            let error = Error::with_address("connect", error, address, local);
+            let error = Error::refused_at_once(error, address, local);
             return self.destroy(id, Some(error));
         }
         let mut attempt = Attempt {
@@ -170,7 +170,7 @@ impl State {
         let (io, refused) = match connected {
             Ok(io) => (Some(io), None),
             Err((error, local)) if error.kind() != io::ErrorKind::ConnectionRefused => {
-                let error = Error::with_address("connect", error, address, local);
+                let error = Error::refused_at_once(error, address, local);
                 return self.destroy(id, Some(error));
             }
             // Never told at once (C4, N116).
@@ -214,10 +214,8 @@ impl State {
         stream.common.flags.clear(flag::CONNECT_PENDING);
         live.requests -= 1;
         if let Some(error) = failed {
-            // Node tells the local end only where both its parts were asked for (N101).
-            let local = attempt
-                .local
-                .filter(|local| local.port() > 0 && !local.ip().is_unspecified());
+            // Node tells the local end only where its port was asked for (N101).
+            let local = attempt.local.filter(|local| local.port() > 0);
             let error = Error::with_address("connect", error, attempt.address, local);
             steps.push_back(Task::EmitAttemptFailed(id, attempt.address, error.clone()));
             steps.push_back(Task::Destroy(id, error));

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod calls;
+pub mod traced;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
