@@ -15,7 +15,7 @@ use super::server::with_scope;
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::backend::{Unconnected, ready};
+use crate::backend::{Backend, Stream, Unconnected, ready};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
 
@@ -194,12 +194,21 @@ impl State {
             backend,
             live,
             steps,
+            settings,
             ..
         } = self;
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
         if !stream.common.flags.any(flag::CONNECT_PENDING) {
+            return;
+        }
+        // Where events are less than edges this one may be no more than a guess.
+        if (settings.spurious_events || !backend.has_edges())
+            && let Some(io) = &stream.io
+            && is_undecided(backend, io, stream.ready)
+        {
+            stream.ready &= !ready::WRITABLE;
             return;
         }
         let Some(mut attempt) = stream.extra().attempt.take() else {
@@ -373,6 +382,11 @@ impl State {
             stream.common.flags.any(flag::CONNECTING) && stream.extra().life == life
         })
     }
+}
+
+/// Whether the kernel has neither made the connection nor given it up.
+fn is_undecided(backend: &mut Backend, io: &Stream, bits: u8) -> bool {
+    bits & (ready::ERROR | ready::HANG_UP) == 0 && backend.remote_address(io).is_err()
 }
 
 /// Emits 'connect' to the listeners that were added before the first write, or to the others.
