@@ -220,7 +220,10 @@ impl State {
             let io = stream.io.as_ref()?;
             (stream.ready & signs != 0).then(|| backend.take_error(io))?
         });
-        stream.common.flags.clear(flag::CONNECT_PENDING);
+        stream
+            .common
+            .flags
+            .clear(flag::CONNECT_PENDING | flag::CONNECTING);
         live.requests -= 1;
         if let Some(error) = failed {
             // Node tells the local end only where its port was asked for (N101).
@@ -230,7 +233,6 @@ impl State {
             steps.push_back(Task::Destroy(id, error));
             return;
         }
-        stream.common.flags.clear(flag::CONNECTING);
         stream.ready |= ready::WRITABLE;
         let mut remote = attempt.address;
         if let Some(io) = &stream.io {
