@@ -175,6 +175,8 @@ impl State {
                 stream.extra().writes.push_in_flight(rest, length, done);
             }
             Attempt::Failed(error) => {
+                // It was never handed down.
+                stream.bytes_dispatched -= chunk.as_slice().len() as u64;
                 let error = Error::system("write", error);
                 stream.fail(&error);
                 ticks.push(Task::WriteError(id, error, done));
