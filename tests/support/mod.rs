@@ -86,6 +86,11 @@ impl Recorder {
             .count()
     }
 
+    /// What was noted last.
+    pub fn last(&self) -> Option<String> {
+        self.0.borrow().last().cloned()
+    }
+
     /// What was noted so far, which is forgotten.
     pub fn take(&self) -> Vec<String> {
         self.0.take()
