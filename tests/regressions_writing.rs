@@ -1,4 +1,5 @@
-//! What users of event loops have suffered from, each with a test of its own: writing and timers.
+//! What users of event loops have suffered from, each with a test of its own: writing, connecting
+//! and timers.
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::io::Read;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nodeloop::net::{ServerOptions, Socket};
+use nodeloop::net::{self, ServerOptions, Socket};
 use nodeloop::{Loop, LoopHandle};
 use support::*;
 
@@ -173,6 +174,23 @@ fn no_drain_is_missed_by_a_write_in_the_completion_that_emptied_the_queue() {
     lp.run().unwrap();
     assert_eq!(join(reader), 3 * (8 << 20));
     log.expect(&["drain", "empty", "drain", "empty", "drain"]);
+}
+
+#[test]
+fn a_write_and_an_end_before_the_connection_stands_let_the_loop_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = net::connect(&lp, listener.local_addr().unwrap());
+    let log = Recorder::new();
+    log.follow(socket);
+    socket.write_then("one", log.done("one"));
+    socket.end_with_then("two", log.done("end"));
+    let peer = std::thread::spawn(move || read_to_end(&listener.accept().unwrap().0));
+    // The half-close was counted twice, so this went on for ever.
+    lp.run().unwrap();
+    log.expect(&["one ok", "end ok", "finish", "end", "close false"]);
+    assert_eq!(join(peer), b"onetwo");
 }
 
 #[test]

@@ -81,10 +81,14 @@ impl State {
         }
     }
 
+    /// Asked for twice where what was written before the connection stood goes out in 'connect'.
     pub(crate) fn ask_for_shutdown(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
+        if stream.common.flags.any(flag::SHUTDOWN_PENDING) {
+            return;
+        }
         stream.common.flags.set(flag::SHUTDOWN_PENDING);
         self.live.requests += 1;
         self.pending.push_back(id);

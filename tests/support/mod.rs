@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod calls;
+pub mod traced;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
@@ -84,6 +85,11 @@ impl Recorder {
             .iter()
             .filter(|noted| *noted == event)
             .count()
+    }
+
+    /// What was noted last.
+    pub fn last(&self) -> Option<String> {
+        self.0.borrow().last().cloned()
     }
 
     /// What was noted so far, which is forgotten.
