@@ -10,7 +10,7 @@ pub enum Kind {
     Loop,
     /// A TCP server.
     Server,
-    /// A socket that a server accepted: `s1` is the first of server `s`.
+    /// A socket: one that was made, or one that a server accepted (`s1` is the first of `s`).
     Socket,
     /// A timeout or interval.
     Timer,
@@ -50,6 +50,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Loop,
         &[
             "server NAME half_open pause_on_connect mark=NUMBER data=OFF errors=OFF",
+            "socket NAME half_open mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -83,6 +84,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
+            "destroy_soon",
+            "reset",
+            "connect SERVER host=HOST then=CALLBACK",
             "pause",
             "resume",
             "ref",
@@ -120,7 +124,8 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
-            "data", "end", "drain", "finish", "pause", "resume", "error", "close",
+            "connect", "ready", "data", "end", "drain", "finish", "pause", "resume", "error",
+            "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -137,7 +142,10 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
         Kind::Socket,
         &[
             "ready_state",
+            "connecting",
+            "pending",
             "destroyed",
+            "closed",
             "bytes_read",
             "bytes_written",
             "readable",
