@@ -76,6 +76,28 @@ pub(crate) struct Forced {
     pub(crate) write_limit: usize,
 }
 
+/// How to listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenOptions {
+    /// How many connections may wait to be accepted.
+    pub(crate) backlog: u32,
+    /// Whether an IPv6 address leaves IPv4 alone.
+    pub(crate) ipv6_only: bool,
+    /// Whether several sockets may listen at one address, connections spread over them.
+    pub(crate) reuse_port: bool,
+}
+
+/// How keep-alive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Seconds without traffic before the first probe; 0 leaves the system's.
+    pub(crate) delay_s: u32,
+    /// Seconds between probes; none is libuv's 1 where a delay is given.
+    pub(crate) interval_s: Option<u32>,
+    /// Unanswered probes until the connection is given up; none is libuv's 10 where a delay is given.
+    pub(crate) count: Option<u32>,
+}
+
 /// Where events, connections and bytes come from.
 pub(crate) enum Backend {
     /// The operating system.
@@ -187,11 +209,11 @@ impl Backend {
     pub(crate) fn listen(
         &mut self,
         address: SocketAddr,
-        backlog: u32,
+        options: ListenOptions,
         token: u64,
     ) -> io::Result<Listener> {
         match self {
-            Backend::Os(os) => os.listen(address, backlog, token).map(Listener::Os),
+            Backend::Os(os) => os.listen(address, options, token).map(Listener::Os),
             Backend::Null(null) => {
                 null.listen(token);
                 Ok(Listener::Null)
@@ -281,12 +303,11 @@ impl Backend {
         }
     }
 
-    /// Switches keep-alive on, with a delay in seconds (0 leaves the system's), or off. As in Node
-    /// nobody is told of a failure (N199).
-    pub(crate) fn set_keep_alive(&mut self, stream: &Stream, delay_s: Option<u32>) {
+    /// Switches keep-alive on or off. As in Node nobody is told of a failure (N199).
+    pub(crate) fn set_keep_alive(&mut self, stream: &Stream, keep_alive: Option<KeepAlive>) {
         self.counts_mut().options += 1;
         if let Stream::Os(stream) = stream {
-            os::set_keep_alive(stream, delay_s);
+            os::set_keep_alive(stream, keep_alive);
         }
     }
 

@@ -9,13 +9,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::core::Core;
-use super::entry::{KeepAlive, Peer, flag, stream_of};
+use super::entry::{Peer, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::server::with_scope;
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::backend::{Unconnected, ready};
+use crate::backend::{KeepAlive, Unconnected, ready};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
 
@@ -233,8 +233,9 @@ impl State {
             if stream.common.flags.any(flag::NO_DELAY) {
                 backend.set_no_delay(io, true);
             }
-            if let Some(KeepAlive { delay_s }) = stream.extra.as_ref().and_then(|x| x.keep_alive) {
-                backend.set_keep_alive(io, Some(delay_s));
+            let keep_alive = stream.extra.as_ref().and_then(|extra| extra.keep_alive);
+            if keep_alive.is_some() {
+                backend.set_keep_alive(io, keep_alive);
             }
         }
         stream.remote = Some(Peer::new(remote));
@@ -366,7 +367,7 @@ impl State {
         if let Some(io) = &stream.io
             && !stream.common.flags.any(flag::CONNECTING)
         {
-            backend.set_keep_alive(io, keep_alive.map(|keep_alive| keep_alive.delay_s));
+            backend.set_keep_alive(io, keep_alive);
         }
     }
 

@@ -8,7 +8,7 @@ use slab::Slab;
 use super::connect::Attempt;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
-use crate::backend;
+use crate::backend::{self, KeepAlive};
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
 use crate::ground::read_queue::ReadQueue;
@@ -109,13 +109,6 @@ pub(crate) struct StreamExtra {
     pub(crate) keep_alive: Option<KeepAlive>,
 }
 
-/// How keep-alive was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeepAlive {
-    /// Seconds without traffic before the first probe; 0 leaves the system's.
-    pub(crate) delay_s: u32,
-}
-
 /// A server.
 pub(crate) struct ServerState {
     /// What sockets have too.
@@ -132,11 +125,25 @@ pub(crate) struct ServerState {
     pub(crate) connections: usize,
     /// What accepted sockets begin with.
     pub(crate) options: AcceptOptions,
+    /// How many connections it may have at a time.
+    pub(crate) max_connections: Option<usize>,
     /// Listeners.
+    pub(crate) drop: Slot<dyn FnMut(Server, &DropInfo)>,
     pub(crate) connection: Slot<dyn FnMut(Server, Socket)>,
     pub(crate) listening: Slot<dyn FnMut(Server)>,
     pub(crate) close: Slot<dyn FnMut(Server)>,
     pub(crate) error: Slot<dyn FnMut(Server, &Error)>,
+}
+
+/// A connection that a server has dropped, since it had as many as it may have: what Node's 'drop'
+/// tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DropInfo {
+    /// The address at this end, if it could be asked for.
+    pub local_address: Option<SocketAddr>,
+    /// The peer.
+    pub remote_address: SocketAddr,
 }
 
 /// What a server gives to the sockets it accepts.
@@ -390,7 +397,14 @@ impl Stream {
 
 impl ServerState {
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
-        remove_from!(id, self.connection, self.listening, self.close, self.error);
+        remove_from!(
+            id,
+            self.connection,
+            self.listening,
+            self.close,
+            self.error,
+            self.drop
+        );
         None
     }
 }

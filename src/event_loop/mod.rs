@@ -5,6 +5,7 @@
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end.
 
+pub(crate) mod accept;
 pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod core;

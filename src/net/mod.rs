@@ -48,6 +48,7 @@ mod options;
 mod server;
 mod socket;
 
+pub use crate::event_loop::entry::DropInfo;
 pub use crate::event_loop::handle::{Server, Socket};
 pub use crate::ground::chunk::Chunk;
 pub use connect::{connect, connect_then};

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::backend::{self, KeepAlive};
 use crate::event_loop::connect::{ConnectHost, ConnectRequest};
-use crate::event_loop::entry::{AcceptOptions, KeepAlive};
+use crate::event_loop::entry::AcceptOptions;
 use crate::event_loop::server::{ListenHost, ListenRequest};
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
@@ -97,6 +98,8 @@ impl ServerOptions {
 pub(super) fn keep_alive(yes: bool, initial_delay_ms: u32) -> Option<KeepAlive> {
     yes.then_some(KeepAlive {
         delay_s: initial_delay_ms / 1000,
+        interval_s: None,
+        count: None,
     })
 }
 
@@ -315,7 +318,11 @@ impl Default for ListenOptions {
             request: ListenRequest {
                 host: ListenHost::Any,
                 port: 0,
-                backlog: DEFAULT_BACKLOG,
+                options: backend::ListenOptions {
+                    backlog: DEFAULT_BACKLOG,
+                    ipv6_only: false,
+                    reuse_port: false,
+                },
             },
         }
     }
@@ -345,10 +352,25 @@ impl ListenOptions {
 
     /// How many connections may wait to be accepted; 0 is [`DEFAULT_BACKLOG`].
     pub fn backlog(mut self, connections: u32) -> ListenOptions {
-        self.request.backlog = match connections {
+        self.request.options.backlog = match connections {
             0 => DEFAULT_BACKLOG,
             connections => connections,
         };
+        self
+    }
+
+    /// Whether an IPv6 address, `::` too, leaves IPv4 alone (N245). False: `::` takes both. With an
+    /// IPv4 address it is `EINVAL`. Node's `ipv6Only`.
+    pub fn ipv6_only(mut self, yes: bool) -> ListenOptions {
+        self.request.options.ipv6_only = yes;
+        self
+    }
+
+    /// Whether several sockets, in other loops, threads or processes too, may listen at one address,
+    /// and the system spreads the connections over them (N283). All of them must say so. `ENOTSUP`
+    /// where the system does not have it. Node's `reusePort`.
+    pub fn reuse_port(mut self, yes: bool) -> ListenOptions {
+        self.request.options.reuse_port = yes;
         self
     }
 
