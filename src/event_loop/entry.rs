@@ -99,6 +99,8 @@ pub(crate) struct StreamExtra {
     pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
+    /// How often `cork` was called without `uncork`.
+    pub(crate) corked: u32,
     /// Which life this is: a socket that closed can be connected again.
     pub(crate) life: u32,
     /// The listener that was added last before the first write, while connecting.

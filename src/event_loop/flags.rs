@@ -71,6 +71,8 @@ pub(crate) mod flag {
 
     /// The write in flight waits for the connection.
     pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// `cork` was called more often than `uncork`.
+    pub(crate) const CORKED: u64 = 1 << 35;
     /// To be destroyed after 'finish' (N133).
     pub(crate) const DESTROY_ON_FINISH: u64 = 1 << 34;
 

@@ -29,6 +29,18 @@ enum Attempt {
     Failed(io::Error),
 }
 
+/// How far writing from the queue went.
+enum Written {
+    /// Nothing is in flight any more: the queue is empty, or corked.
+    All,
+    /// The kernel is full.
+    Part,
+    /// The budget is spent, yet the kernel has not refused.
+    Budget,
+    /// The kernel refused with an error.
+    Failed(Error),
+}
+
 impl State {
     /// `write`. Returns false if the caller had better wait for 'drain', or if it failed.
     #[inline]
@@ -45,7 +57,8 @@ impl State {
             | flag::ERRORED
             | flag::NEED_DRAIN
             | flag::UNCONNECTED
-            | flag::CONNECTING;
+            | flag::CONNECTING
+            | flag::CORKED;
         if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(special)
         {
@@ -90,7 +103,6 @@ impl State {
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> Result<bool, Error> {
-        let last_listener = self.last_listener_id();
         let State {
             entries, backend, ..
         } = self;
@@ -108,7 +120,7 @@ impl State {
             return Err(error);
         }
         let length = chunk.as_slice().len();
-        if flags.any(flag::WRITING | flag::ERRORED) {
+        if flags.any(flag::WRITING | flag::ERRORED | flag::CORKED) {
             let rest = chunk.take_rest(0);
             stream.extra().writes.push_buffered(rest, length, done);
             return Ok(stream.is_below_mark());
@@ -123,13 +135,10 @@ impl State {
         if flags.any(flag::CONNECTING) {
             stream.common.flags.set(flag::WRITING | flag::WRITE_PENDING);
             let rest = chunk.take_rest(0);
-            let extra = stream.extra();
-            extra.writes.push_in_flight(rest, length, done);
-            extra.written_behind = Some(last_listener);
-            if let Some(attempt) = &mut extra.attempt {
-                attempt.written_behind = Some(last_listener);
-            }
-            return Ok(stream.is_below_mark());
+            stream.extra().writes.push_in_flight(rest, length, done);
+            let below_mark = stream.is_below_mark();
+            self.remember_write(id);
+            return Ok(below_mark);
         }
         let attempt = attempt(backend, stream, chunk.as_slice());
         Ok(self.after_attempt(id, attempt, chunk, done))
@@ -196,70 +205,185 @@ impl State {
         let mut told_now = self
             .stream(id)
             .map_or(0, |stream| stream.extra().writes.in_flight());
+        let mut told = Vec::new();
+        let result = self.write_queue(id, |done| match told_now.checked_sub(1) {
+            Some(left) => {
+                told_now = left;
+                told.extend(done);
+                None
+            }
+            None => done,
+        });
+        let emptied = matches!(result, Written::All);
+        if emptied
+            && let Some(stream) = self.stream(id)
+            && stream.owes_drain()
+        {
+            stream.common.flags.clear(flag::NEED_DRAIN);
+            // Before the callbacks of the writes that it drained (N182).
+            self.steps.push_back(Task::Emit(id, SocketEvent::Drain));
+        }
+        self.steps
+            .extend(told.into_iter().map(|done| Task::Complete(done, Ok(()))));
+        match result {
+            Written::All => self.steps.push_back(Task::AfterWrites(id)),
+            Written::Part => {}
+            // No event will come: the next turn goes on.
+            Written::Budget => self.make_ready(id),
+            Written::Failed(error) => self.fail_in_flight(id, error, true),
+        }
+    }
+
+    /// Writes from the queue until it is empty, the kernel refuses, or the budget is spent. Each
+    /// completion goes to `tell`, oldest first; what that gives back is called on a tick.
+    fn write_queue(
+        &mut self,
+        id: Id,
+        mut tell: impl FnMut(Option<Completion>) -> Option<Completion>,
+    ) -> Written {
         for _ in 0..WRITE_BUDGET {
             let State {
                 entries,
                 backend,
                 live,
-                steps,
                 ticks,
                 graveyard,
                 ..
             } = self;
             let Some(stream) = stream_of(entries, id) else {
-                return;
+                return Written::Part;
             };
             let (Some(io), Some(extra)) = (&stream.io, &mut stream.extra) else {
-                return;
+                return Written::Part;
             };
+            let corked = stream.common.flags.any(flag::CORKED);
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let filled = extra.writes.slices(&mut slices);
+            let filled = extra.writes.slices(corked, &mut slices);
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             let taken = match backend.write_vectored(io, &slices[..filled]) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stream.ready &= !ready::WRITABLE;
-                    return;
+                    return Written::Part;
                 }
-                Err(error) => {
-                    let error = Error::system("write", error);
-                    self.fail_in_flight(id, error, true);
-                    return;
-                }
+                Err(error) => return Written::Failed(Error::system("write", error)),
             };
-            let mut completed = Vec::new();
-            let handed_down = extra.writes.advance(taken, |written| {
+            let handed_down = extra.writes.advance(taken, corked, |written| {
                 graveyard.push(Dead::Chunk(written.buffer));
-                let done = written.done.map(|done| Task::Complete(done, Ok(())));
-                match told_now {
-                    0 => done.into_iter().for_each(|done| ticks.push(done)),
-                    _ => completed.extend(done),
+                if let Some(later) = tell(written.done) {
+                    ticks.push(Task::Complete(later, Ok(())));
                 }
-                told_now = told_now.saturating_sub(1);
             });
             stream.bytes_dispatched += handed_down as u64;
-            let emptied = extra.writes.is_empty();
-            if emptied {
+            if extra.writes.in_flight() == 0 {
                 stream.common.flags.clear(flag::WRITING);
                 live.requests -= 1;
-                if stream.owes_drain() {
-                    stream.common.flags.clear(flag::NEED_DRAIN);
-                    // Before the callbacks of the writes that it drained (N182).
-                    steps.push_back(Task::Emit(id, SocketEvent::Drain));
-                }
-            }
-            steps.extend(completed);
-            if emptied {
-                steps.push_back(Task::AfterWrites(id));
-                return;
+                return Written::All;
             }
             if taken < offered && backend.short_write_is_full() {
                 stream.ready &= !ready::WRITABLE;
-                return;
+                return Written::Part;
             }
         }
-        // The budget is spent, yet the kernel has not refused, so no event will come.
-        self.make_ready(id);
+        Written::Budget
+    }
+
+    /// `cork`: what is written waits for `uncork` (N187).
+    pub(crate) fn cork(&mut self, id: Id) {
+        if let Some(stream) = self.stream(id) {
+            stream.common.flags.set(flag::CORKED);
+            let extra = stream.extra();
+            extra.corked = extra.corked.saturating_add(1);
+        }
+    }
+
+    /// `uncork`: called as often as `cork`, it sends what has waited, in one go (clearBuffer).
+    pub(crate) fn uncork(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        let extra = stream.extra();
+        if extra.corked == 0 {
+            return;
+        }
+        extra.corked -= 1;
+        if extra.corked > 0 {
+            return;
+        }
+        stream.common.flags.clear(flag::CORKED);
+        let flags = stream.common.flags;
+        if !flags.any(flag::WRITING | flag::DESTROYED | flag::ERRORED) {
+            self.hand_down(id);
+        }
+    }
+
+    /// Hands down everything that waits while nothing is in flight. What the kernel takes at once
+    /// is told on a tick, behind the 'drain' that it may bring.
+    fn hand_down(&mut self, id: Id) {
+        let State {
+            entries,
+            live,
+            ticks,
+            ..
+        } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            return;
+        };
+        if stream.write_length() == 0 && !stream.extra().writes.has_buffered() {
+            return;
+        }
+        if stream.common.flags.any(flag::UNCONNECTED) {
+            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            stream.fail(&error);
+            ticks.push(Task::WriteError(id, error, None));
+            return;
+        }
+        let length = stream.extra().writes.hand_down();
+        stream.bytes_dispatched += length as u64;
+        stream.common.flags.set(flag::WRITING);
+        if stream.common.flags.any(flag::CONNECTING) {
+            stream.common.flags.set(flag::WRITE_PENDING);
+            return self.remember_write(id);
+        }
+        live.requests += 1;
+        let mut told = Vec::new();
+        let result = self.write_queue(id, |done| {
+            told.extend(done);
+            None
+        });
+        let mut told = told.into_iter();
+        let drains = self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::NEED_DRAIN));
+        let first = told.next();
+        if first.is_some() || drains {
+            self.ticks.push(Task::AfterWrite(id, first));
+        }
+        for done in told {
+            self.ticks.push(Task::Complete(done, Ok(())));
+        }
+        match result {
+            Written::All | Written::Part => {}
+            Written::Budget => self.make_ready(id),
+            Written::Failed(error) => {
+                if let Some(stream) = self.stream(id) {
+                    stream.fail(&error);
+                }
+                self.ticks.push(Task::FailInFlight(id, error));
+            }
+        }
+    }
+
+    /// Notes which 'connect' listeners were there before the first write (N99).
+    fn remember_write(&mut self, id: Id) {
+        let last_listener = self.last_listener_id();
+        if let Some(stream) = self.stream(id) {
+            let extra = stream.extra();
+            match &mut extra.attempt {
+                Some(attempt) => attempt.written_behind = Some(last_listener),
+                None => extra.written_behind = Some(last_listener),
+            }
+        }
     }
 
     /// The tick behind a write that the kernel took at once (afterWrite).
@@ -319,7 +443,7 @@ impl State {
     }
 
     /// Fails everything in flight, then what waits behind it. The socket is destroyed if it is not.
-    fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
+    pub(crate) fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
         let State {
             entries,
             live,
