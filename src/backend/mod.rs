@@ -14,6 +14,7 @@ use std::time::Duration;
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
+use socket2::SockRef;
 
 /// What an event says about a descriptor. A hint, never the truth.
 pub(crate) mod ready {
@@ -315,7 +316,7 @@ impl Backend {
     pub(crate) fn reset_at_close(&mut self, stream: &Stream) {
         self.counts_mut().options += 1;
         if let Stream::Os(stream) = stream {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -325,6 +326,27 @@ impl Backend {
         match stream {
             Stream::Os(stream) => stream.peer_addr(),
             Stream::Null(_) => Ok(null::ADDRESS),
+        }
+    }
+
+    /// Ends a registration. Only needed where others hold the descriptor too: it would outlive our
+    /// close.
+    pub(crate) fn deregister(&mut self, stream: &mut Stream) {
+        if let (Backend::Os(os), Stream::Os(stream)) = (self, stream) {
+            os.deregister(stream);
+        }
+    }
+
+    /// Sets or reads an option of a socket.
+    pub(crate) fn option<R>(
+        &mut self,
+        stream: &Stream,
+        act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.counts_mut().options += 1;
+        match stream {
+            Stream::Os(stream) => act(SockRef::from(stream)),
+            Stream::Null(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -192,6 +192,11 @@ impl Os {
             .register(stream, Token(token as usize), interest)
     }
 
+    pub(crate) fn deregister(&mut self, stream: &mut TcpStream) {
+        // Fails only if it is not registered.
+        let _ = self.poll.registry().deregister(stream);
+    }
+
     #[inline]
     pub(crate) fn read_room(&self, wanted: usize) -> usize {
         limited(wanted, self.forced.read_limit)

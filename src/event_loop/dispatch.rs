@@ -264,12 +264,16 @@ impl Service<'_> {
             state.read_end(self.id);
             return Read::Noted;
         }
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
         let size = match backend.read(io, &mut self.buffer) {
             Ok(size) => size,
             Err(error) => return self.read_failed(state, error),
         };
         if size == 0 {
             self.reads = 0;
+            if timeout {
+                state.touch(self.id);
+            }
             state.read_end(self.id);
             return Read::Noted;
         }
@@ -285,9 +289,15 @@ impl Service<'_> {
         {
             self.lent = true;
             self.size = size;
+            if timeout {
+                state.touch(self.id);
+            }
             return Read::Lent;
         }
         let chunk = Bytes::copy_from_slice(&self.buffer[..size]);
+        if timeout {
+            state.touch(self.id);
+        }
         state.buffer_chunk(self.id, chunk);
         Read::Noted
     }

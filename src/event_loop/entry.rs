@@ -6,6 +6,7 @@ use std::panic::Location;
 use slab::Slab;
 
 use super::connect::Attempt;
+use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use crate::backend::{self, KeepAlive};
@@ -81,6 +82,7 @@ pub(crate) struct SocketListeners {
     pub(crate) ready: Slot<dyn FnMut(Socket)>,
     pub(crate) attempt: Slot<dyn FnMut(Socket, SocketAddr)>,
     pub(crate) attempt_failed: Slot<dyn FnMut(Socket, SocketAddr, &Error)>,
+    pub(crate) timeout: Slot<dyn FnMut(Socket)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
@@ -101,6 +103,12 @@ pub(crate) struct StreamExtra {
     pub(crate) local: Option<SocketAddr>,
     /// How often `cork` was called without `uncork`.
     pub(crate) corked: u32,
+    /// The inactivity timeout as it was set last; 0 is none (N201).
+    pub(crate) timeout_ms: Option<u64>,
+    /// The inactivity timeout that is running.
+    pub(crate) idle: Option<Idle>,
+    /// The type of service, if it was set.
+    pub(crate) type_of_service: Option<u8>,
     /// Which life this is: a socket that closed can be connected again.
     pub(crate) life: u32,
     /// The listener that was added last before the first write, while connecting.
@@ -379,6 +387,7 @@ impl Stream {
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,
+            more.timeout,
             more.connect,
             more.ready,
             more.attempt,

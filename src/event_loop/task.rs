@@ -98,6 +98,7 @@ pub(crate) enum SocketEvent {
     Pause,
     Ready,
     Resume,
+    Timeout,
 }
 
 impl Core {

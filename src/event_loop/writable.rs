@@ -64,7 +64,12 @@ impl State {
         {
             let length = chunk.as_slice().len();
             stream.bytes_dispatched += length as u64;
-            return match attempt(&mut self.backend, stream, chunk.as_slice()) {
+            let timeout = stream.common.flags.any(flag::TIMEOUT);
+            let attempt = attempt(&mut self.backend, stream, chunk.as_slice());
+            if timeout {
+                self.touch(id);
+            }
+            return match attempt {
                 Attempt::Whole if done.is_none() => true,
                 attempt => self.after_attempt(id, attempt, chunk, done),
             };
@@ -140,7 +145,11 @@ impl State {
             self.remember_write(id);
             return Ok(below_mark);
         }
+        let timeout = flags.any(flag::TIMEOUT);
         let attempt = attempt(backend, stream, chunk.as_slice());
+        if timeout {
+            self.touch(id);
+        }
         Ok(self.after_attempt(id, attempt, chunk, done))
     }
 
@@ -181,7 +190,11 @@ impl State {
                 live.requests += 1;
                 let length = chunk.as_slice().len();
                 let rest = chunk.take_rest(taken);
-                stream.extra().writes.push_in_flight(rest, length, done);
+                let extra = stream.extra();
+                extra.writes.push_in_flight(rest, length, done);
+                if let Some(idle) = &mut extra.idle {
+                    idle.writing = length;
+                }
             }
             Attempt::Failed(error) => {
                 let error = Error::system("write", error);
@@ -215,6 +228,9 @@ impl State {
             None => done,
         });
         let emptied = matches!(result, Written::All);
+        if !told.is_empty() || emptied {
+            self.write_completed(id);
+        }
         if emptied
             && let Some(stream) = self.stream(id)
             && stream.owes_drain()
@@ -232,6 +248,22 @@ impl State {
             Written::Budget => self.make_ready(id),
             Written::Failed(error) => self.fail_in_flight(id, error, true),
         }
+    }
+
+    /// A write that was in flight is complete: activity (N204).
+    fn write_completed(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        if !stream.common.flags.any(flag::TIMEOUT) {
+            return;
+        }
+        let extra = stream.extra();
+        let in_flight = extra.writes.unwritten_in_flight();
+        if let Some(idle) = &mut extra.idle {
+            idle.writing = in_flight;
+        }
+        self.touch(id);
     }
 
     /// Writes from the queue until it is empty, the kernel refuses, or the budget is spent. Each

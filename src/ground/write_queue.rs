@@ -62,6 +62,12 @@ impl WriteQueue {
         self.in_flight
     }
 
+    /// Bytes in flight that the kernel has not taken.
+    pub(crate) fn unwritten_in_flight(&self) -> usize {
+        let in_flight = self.writes.iter().take(self.in_flight);
+        in_flight.map(|write| write.rest.len()).sum()
+    }
+
     /// Bytes of the writes that are not in flight.
     pub(crate) fn buffered_length(&self) -> usize {
         self.buffered

@@ -47,6 +47,7 @@ mod events;
 mod options;
 mod server;
 mod socket;
+mod sockopt;
 
 pub use crate::event_loop::entry::DropInfo;
 pub use crate::event_loop::handle::{Server, Socket};

@@ -205,6 +205,7 @@ impl SocketOptions {
 pub struct ConnectOptions {
     pub(super) request: ConnectRequest,
     pub(super) socket: SocketOptions,
+    pub(super) timeout_ms: Option<u64>,
 }
 
 impl ConnectOptions {
@@ -220,8 +221,10 @@ impl ConnectOptions {
                 port,
                 local_address: None,
                 local_port: 0,
+                deadline_ms: None,
             },
             socket: SocketOptions::new(),
+            timeout_ms: None,
         }
     }
 
@@ -234,6 +237,20 @@ impl ConnectOptions {
     /// The port at this end; 0 has the system choose. Node's `localPort`.
     pub fn local_port(mut self, port: u16) -> ConnectOptions {
         self.request.local_port = port;
+        self
+    }
+
+    /// How many milliseconds the connection may take to be made; then it fails with `ETIMEDOUT`, as
+    /// when the system gives up, which takes it minutes. Node has no such limit.
+    pub fn deadline(mut self, ms: u64) -> ConnectOptions {
+        self.request.deadline_ms = Some(ms);
+        self
+    }
+
+    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout) in milliseconds, from
+    /// before it connects. Node's `timeout`.
+    pub fn timeout(mut self, ms: u64) -> ConnectOptions {
+        self.timeout_ms = Some(ms);
         self
     }
 

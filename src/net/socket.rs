@@ -177,7 +177,7 @@ impl Socket {
     }
 }
 
-/// Ending in other ways, and options.
+/// Ending in other ways.
 impl Socket {
     /// Ends this side if it is not ended, and destroys the socket after 'finish', without waiting
     /// for the peer to end: Node's `socket.destroySoon`.
@@ -190,21 +190,6 @@ impl Socket {
     /// connected it is `destroy_with` the error `ERR_SOCKET_CLOSED`.
     pub fn reset_and_destroy(self) {
         table::with(self.0, |state, id| state.reset_and_destroy(id));
-    }
-
-    /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
-    /// connection stands it is remembered. A value that is set already costs no system call, and a
-    /// failure is not reported.
-    pub fn set_no_delay(self, no_delay: bool) {
-        table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
-    }
-
-    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
-    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
-    /// connection stands it is remembered. A failure is not reported.
-    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
-        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
-        table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
     }
 }
 
