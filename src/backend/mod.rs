@@ -14,7 +14,11 @@ use std::time::Duration;
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
+/// A socket lent for its options.
+pub use socket2::SockRef;
 use socket2::SockRef;
+/// A second descriptor of a socket.
+pub(crate) use socket2::Socket as Duplicate;
 
 /// What an event says about a descriptor. A hint, never the truth.
 pub(crate) mod ready {

@@ -3,12 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::SockRef;
-
 use super::entry::{flag, stream_of};
 use super::handle::Id;
 use super::state::State;
-use crate::backend::{self, Backend, KeepAlive};
+use crate::backend::{self, Backend, Duplicate, KeepAlive, SockRef};
 use crate::ground::error::{Error, Result};
 
 impl State {
@@ -111,7 +109,7 @@ impl State {
     }
 
     /// A second descriptor of the socket, to be looked at and closed.
-    pub(crate) fn duplicate(&mut self, id: Id) -> Result<socket2::Socket> {
+    pub(crate) fn duplicate(&mut self, id: Id) -> Result<Duplicate> {
         let duplicate = self.socket_option(id, "dup", |socket| socket.try_clone())?;
         if let Some(stream) = self.stream(id) {
             // Whoever sees it may make a third that outlives ours, and the registration with it.

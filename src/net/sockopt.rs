@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use socket2::SockRef;
-
-use crate::backend::KeepAlive;
+use crate::backend::{KeepAlive, SockRef};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
 use crate::ground::error::{Error, Result};
