@@ -16,7 +16,6 @@ pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
 /// A socket lent for its options.
 pub use socket2::SockRef;
-use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
 
