@@ -14,6 +14,7 @@ pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
 pub(crate) mod flags;
+pub(crate) mod flush;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
