@@ -1,4 +1,5 @@
-//! What users of event loops have suffered from, each with a test of its own: writing and timers.
+//! What users of event loops have suffered from, each with a test of its own: writing, connecting
+//! and timers.
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::io::Read;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nodeloop::net::{ServerOptions, Socket};
+use nodeloop::net::{self, ServerOptions, Socket};
 use nodeloop::{Loop, LoopHandle};
 use support::*;
 
@@ -40,6 +41,29 @@ fn n181_n182_drain_comes_once_before_the_completions_and_when_nothing_waits() {
     lp.run().unwrap();
     log.expect(&["true ok"]);
     assert!(join(reader) == [&sent[..], b"behind it", b"true"].concat());
+}
+
+#[test]
+fn n181_no_drain_while_bytes_wait() {
+    // The tick of a write that was taken whole finds another that was not.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let log = Recorder::new();
+    socket.on_drain(log.noting("drain"));
+    assert!(socket.write_then("small", log.done("small")));
+    assert!(!socket.write_then(pattern(8 << 20), log.done("large")));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&["small ok"]);
+    assert!(socket.writable_need_drain());
+    let reader = std::thread::spawn(move || read_to_end(&peer).len());
+    turn_until(&lp, || log.has("large ok"));
+    log.expect(&["drain", "large ok"]);
+    socket.end();
+    lp.run().unwrap();
+    assert_eq!(join(reader), 5 + (8 << 20));
 }
 
 #[test]
@@ -153,6 +177,23 @@ fn no_drain_is_missed_by_a_write_in_the_completion_that_emptied_the_queue() {
 }
 
 #[test]
+fn a_write_and_an_end_before_the_connection_stands_let_the_loop_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = net::connect(&lp, listener.local_addr().unwrap());
+    let log = Recorder::new();
+    log.follow(socket);
+    socket.write_then("one", log.done("one"));
+    socket.end_with_then("two", log.done("end"));
+    let peer = std::thread::spawn(move || read_to_end(&listener.accept().unwrap().0));
+    // The half-close was counted twice, so this went on for ever.
+    lp.run().unwrap();
+    log.expect(&["one ok", "end ok", "finish", "end", "close false"]);
+    assert_eq!(join(peer), b"onetwo");
+}
+
+#[test]
 fn a_zero_timer_started_inside_a_timer_does_not_starve_the_io() {
     // N23, L11
     fn again(lp: LoopHandle, fired: Rc<Cell<u32>>, over: Rc<Cell<bool>>) {
@@ -261,11 +302,12 @@ fn n20_a_timer_set_after_long_work_does_not_fire_early() {
     let log = Recorder::new();
     let inner = log.clone();
     lp.set_immediate(move |immediate| {
+        // Asked for, it stands still for the rest of the turn.
+        immediate.event_loop().now();
         let until = Instant::now() + Duration::from_millis(30);
         while Instant::now() < until {
             std::hint::spin_loop();
         }
-        // The turn's clock still shows the time before the work.
         let started = Instant::now();
         immediate.event_loop().set_timeout_once(20, move |_| {
             inner.note("fired");

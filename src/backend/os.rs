@@ -115,6 +115,11 @@ impl Os {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(local) = local {
+            if local.is_ipv4() != address.is_ipv4() {
+                // Linux has another name for it in one of the two cases; libuv has not.
+                const EINVAL: i32 = if cfg!(windows) { 10022 } else { 22 };
+                return Err(io::Error::from_raw_os_error(EINVAL));
+            }
             #[cfg(not(windows))]
             socket.set_reuse_address(true)?;
             socket.bind(&local.into())?;

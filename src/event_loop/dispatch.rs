@@ -332,14 +332,10 @@ fn note_short_read(stream: &mut Stream, has_edges: bool) -> bool {
         // A read stops at the urgent mark whatever lies behind it: read until it would block.
         return false;
     }
-    if stream.ready & ready::ERROR != 0 {
-        // Read on until the error shows: data, then ECONNRESET.
-        return false;
-    }
-    if stream.ready & ready::HANG_UP != 0 && has_edges {
+    if stream.ready & (ready::HANG_UP | ready::ERROR) == ready::HANG_UP && has_edges {
         // Both sides are shut down and all data was taken: the end needs no further read (R11).
         stream.common.flags.set(flag::END_CERTAIN);
     }
-    // The end is still to be read, in another turn than the data (N13).
+    // The end, or the error, is still to be read, in another turn than the data (N13, N135).
     true
 }

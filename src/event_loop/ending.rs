@@ -34,7 +34,10 @@ impl State {
         if failed.is_some() {
             // The write has reported it.
         } else if flags.any(flag::DESTROYED) && !flags.any(flag::FINISHED) {
-            // Node forgets the callback here; ours are called exactly once.
+            // Node takes note of the call, but forgets the callback; ours are called exactly once.
+            if !flags.any(flag::ERRORED) {
+                stream.common.flags.set(flag::ENDING);
+            }
             failed = Some(destroyed_before("end"));
         } else if !flags.any(flag::ENDING | flag::ERRORED) {
             stream.common.flags.set(flag::ENDING);
@@ -85,10 +88,14 @@ impl State {
         }
     }
 
+    /// Asked for twice where what was written before the connection stood goes out in 'connect'.
     pub(crate) fn ask_for_shutdown(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
+        if stream.common.flags.any(flag::SHUTDOWN_PENDING) {
+            return;
+        }
         stream.common.flags.set(flag::SHUTDOWN_PENDING);
         self.live.requests += 1;
         self.pending.push_back(id);

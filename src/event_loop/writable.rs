@@ -180,6 +180,8 @@ impl State {
                 }
             }
             Attempt::Failed(error) => {
+                // It was never handed down.
+                stream.bytes_dispatched -= chunk.as_slice().len() as u64;
                 let error = Error::system("write", error);
                 stream.fail(&error);
                 ticks.push(Task::WriteError(id, error, done));
@@ -386,7 +388,8 @@ impl Stream {
 #[inline]
 fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8]) -> Attempt {
     let Some(io) = &stream.io else {
-        unreachable!("a socket that is not destroyed is open");
+        // A connection that was refused at once, while 'connectionAttemptFailed' is emitted.
+        return Attempt::Failed(io::ErrorKind::BrokenPipe.into());
     };
     // An empty write is no system call (N180).
     if bytes.is_empty() {

@@ -207,24 +207,19 @@ impl Error {
         address: SocketAddr,
         local: Option<SocketAddr>,
     ) -> Error {
-        let (code, _) = error_codes::name(&error);
-        let (ip, port) = (address.ip().to_string(), address.port());
-        let mut message = match port {
-            0 => format!("{syscall} {code} {ip}"),
-            port => format!("{syscall} {code} {ip}:{port}"),
-        };
-        if let Some(local) = local {
-            message += &format!(" - Local ({}:{})", local.ip(), local.port());
-        }
+        Error(Arc::new(Inner::addressed(syscall, error, address, local)))
+    }
+
+    /// A `connect` that the system would not even begin: Node tells the local end in the message,
+    /// but not as a field.
+    pub(crate) fn refused_at_once(
+        error: io::Error,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Error {
         Error(Arc::new(Inner {
-            code: Some(code),
-            message: message.into(),
-            syscall: Some(syscall),
-            address: Some(ip.into()),
-            port: (port > 0).then_some(port),
-            local: local.map(Box::new),
-            source: Some(Source::Io(error)),
-            ..Inner::empty()
+            local: None,
+            ..Inner::addressed("connect", error, address, local)
         }))
     }
 
@@ -249,6 +244,34 @@ impl Error {
 }
 
 impl Inner {
+    /// What an error about an address holds.
+    fn addressed(
+        syscall: &'static str,
+        error: io::Error,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Inner {
+        let (code, _) = error_codes::name(&error);
+        let (ip, port) = (address.ip().to_string(), address.port());
+        let mut message = match port {
+            0 => format!("{syscall} {code} {ip}"),
+            port => format!("{syscall} {code} {ip}:{port}"),
+        };
+        if let Some(local) = local {
+            message += &format!(" - Local ({}:{})", local.ip(), local.port());
+        }
+        Inner {
+            code: Some(code),
+            message: message.into(),
+            syscall: Some(syscall),
+            address: Some(ip.into()),
+            port: (port > 0).then_some(port),
+            local: local.map(Box::new),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }
+    }
+
     fn empty() -> Inner {
         Inner {
             code: None,
