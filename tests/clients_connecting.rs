@@ -343,10 +343,20 @@ fn n114_the_fields_of_a_failed_bind() {
     expect_error(&error, "EADDRNOTAVAIL", "bind", message, ("192.0.2.1", 0));
     let error = error_of(foreign.local_port(4242));
     let message = "bind EADDRNOTAVAIL 192.0.2.1:4242";
-    expect_error(&error, "EADDRNOTAVAIL", "bind", message, ("192.0.2.1", 4242));
+    expect_error(
+        &error,
+        "EADDRNOTAVAIL",
+        "bind",
+        message,
+        ("192.0.2.1", 4242),
+    );
 
     let (_listener, taken) = raw_listener();
-    let error = error_of(to.clone().local_address(taken.ip()).local_port(taken.port()));
+    let error = error_of(
+        to.clone()
+            .local_address(taken.ip())
+            .local_port(taken.port()),
+    );
     let message = format!("bind EADDRINUSE {taken}");
     let about = ("127.0.0.1", taken.port());
     expect_error(&error, "EADDRINUSE", "bind", &message, about);
@@ -581,7 +591,9 @@ fn c1_c12_without_a_word_of_the_peer_ipv6_is_the_same() {
         socket.end();
         socket.server().unwrap().close();
     });
-    server.listen(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0))).unwrap();
+    server
+        .listen(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)))
+        .unwrap();
     let socket = net::connect(&lp, server.address().unwrap());
     let log = Recorder::new();
     log.follow(socket);

@@ -20,6 +20,13 @@ impl State {
         if let Some(chunk) = chunk {
             failed = self.write_or_fail(id, chunk, None).err();
         }
+        if let Some(stream) = self.stream(id)
+            && stream.common.flags.any(flag::CORKED)
+        {
+            // `end` opens every cork (N187).
+            stream.extra().corked = 1;
+            self.uncork(id);
+        }
         let Some(stream) = self.stream(id) else {
             return;
         };

@@ -49,6 +49,10 @@ pub(crate) mod flag {
     pub(crate) const READ_WANTED: u64 = 1 << 19;
     /// To be reset as soon as it is connected (N107).
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// It has an inactivity timeout.
+    pub(crate) const TIMEOUT: u64 = 1 << 22;
+    /// Its descriptor was handed out, so others may hold it too.
+    pub(crate) const HANDED_OUT: u64 = 1 << 23;
     /// TCP_NODELAY is set, or will be.
     pub(crate) const NO_DELAY: u64 = 1 << 21;
 
@@ -71,6 +75,8 @@ pub(crate) mod flag {
 
     /// The write in flight waits for the connection.
     pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// `cork` was called more often than `uncork`.
+    pub(crate) const CORKED: u64 = 1 << 35;
     /// To be destroyed after 'finish' (N133).
     pub(crate) const DESTROY_ON_FINISH: u64 = 1 << 34;
 

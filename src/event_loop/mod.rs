@@ -5,19 +5,23 @@
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end.
 
+pub(crate) mod accept;
 pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod core;
+pub(crate) mod deadlines;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
 pub(crate) mod flags;
+pub(crate) mod flush;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
 pub(crate) mod readable;
 pub(crate) mod server;
 pub(crate) mod socket;
+pub(crate) mod sockopt;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;
