@@ -321,7 +321,7 @@ impl State {
     }
 
     /// Fails everything in flight, then what waits behind it. The socket is destroyed if it is not.
-    fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
+    pub(crate) fn fail_in_flight(&mut self, id: Id, error: Error, destroy: bool) {
         let State {
             entries,
             live,
