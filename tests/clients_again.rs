@@ -112,6 +112,35 @@ fn n110_connected_again_later_if_it_was_kept() {
 }
 
 #[test]
+fn n80_an_accepted_socket_that_is_connected_again_counts_once() {
+    // In Node the server's count falls twice, and its 'close' never comes.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (other, to) = greeter(&lp);
+    let log = Recorder::new();
+    let (server, address) = listening(&lp, move |socket| {
+        socket.once_close(move |socket, _| {
+            socket.connect(to).unwrap();
+            assert!(socket.server().is_some());
+            socket.resume();
+        });
+        socket.destroy();
+    });
+    let peers = [connect(address), connect(address)];
+    turn_until(&lp, || other.connections() == 2);
+    assert_eq!(server.connections(), 0);
+    turn_until(&lp, || other.connections() == 0);
+    assert_eq!(server.connections(), 0);
+    server.on_close(log.noting("server closed"));
+    server.close_all();
+    other.close();
+    lp.run().unwrap();
+    log.expect(&["server closed"]);
+    assert_eq!(lp.handles().len(), 1);
+    drop(peers);
+}
+
+#[test]
 fn a_socket_that_is_gone_is_not_connected_again() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);

@@ -406,7 +406,7 @@ fn make_socket(
         unreachable!("looked up by the caller");
     };
     let options = server.options;
-    let flags = flag::REFERENCED | server.half_open_flag();
+    let flags = flag::REFERENCED | flag::COUNTED | server.half_open_flag();
     let origin = server.common.origin;
     let common = Common {
         serial: table::next_serial(),

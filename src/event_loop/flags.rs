@@ -24,6 +24,9 @@ pub(crate) mod flag {
     /// Between `connect` and 'connect'.
     pub(crate) const CONNECTING: u64 = 1 << 7;
 
+    /// One of its server's connections (N80). A later life as a client is not.
+    pub(crate) const COUNTED: u64 = 1 << 23;
+
     /// Data goes to the listeners as it comes.
     pub(crate) const FLOWING: u64 = 1 << 8;
     /// Flowing was decided, one way or the other.

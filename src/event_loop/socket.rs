@@ -38,7 +38,7 @@ impl State {
             }
             stream.fail(error);
         }
-        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::READ_WANTED;
+        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::READ_WANTED | flag::COUNTED;
         stream.common.flags.clear(gone);
         stream.common.flags.set(flag::UNCONNECTED);
         let io = stream.io.take();
@@ -63,7 +63,9 @@ impl State {
             // Nothing is closed, so 'close' needs no phase (N111).
             self.ticks.push(Task::EmitClose(id));
         }
-        self.connection_ended(server);
+        if flags.any(flag::COUNTED) {
+            self.connection_ended(server);
+        }
     }
 
     /// The local address, remembered once it was asked for; none after `destroy` (N142).
