@@ -14,6 +14,7 @@ use support::*;
 /// A server that greets and ends.
 fn greeter(lp: &Loop) -> (net::Server, SocketAddr) {
     listening(lp, |socket| {
+        socket.on_error(|_, _| {});
         socket.resume();
         socket.end_with("hello");
     })
@@ -108,6 +109,67 @@ fn n110_connected_again_later_if_it_was_kept() {
     socket.release();
     assert_eq!(code(socket.connect(address)), "ERR_HANDLE_GONE");
     lp.run().unwrap();
+    assert_eq!(lp.handles().len(), 1);
+}
+
+#[test]
+fn n110_a_second_life_that_fails_at_once_has_its_close_too() {
+    // On the ticks of the first 'close', at whose end the slot is freed.
+    let bad: [(net::ConnectOptions, &str); 3] = [
+        (("no.such.host.invalid", 9).into(), "ENOTFOUND"),
+        (("255.255.255.255", 9).into(), "ENETUNREACH"),
+        (
+            net::ConnectOptions::new("127.0.0.1", 9).local_address([192, 0, 2, 1].into()),
+            "EADDRNOTAVAIL",
+        ),
+    ];
+    for (to, code) in bad {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let (_held, refused) = refusing("127.0.0.1");
+        let socket = net::connect(&lp, refused);
+        let log = Recorder::new();
+        log.follow(socket);
+        let inner = log.clone();
+        socket.once_close(move |socket, _| {
+            socket.connect(to.clone()).unwrap();
+            socket.write_then("lost", inner.done("lost"));
+        });
+        lp.run().unwrap();
+        let error = format!("error {code}");
+        let lost = "lost ERR_SOCKET_CLOSED_BEFORE_CONNECTION";
+        log.expect(&[
+            "error ECONNREFUSED",
+            "close true",
+            &error,
+            lost,
+            "close true",
+        ]);
+        assert_eq!(lp.handles().len(), 1);
+    }
+}
+
+#[test]
+fn n110_connected_again_before_its_close() {
+    // Every life has its 'close', in Node too. (Neither there nor here has one that begins before
+    // the last one's 'close' an 'end': N110 is about what comes after.)
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (server, address) = greeter(&lp);
+    let socket = net::connect(&lp, address);
+    let log = Recorder::new();
+    log.follow(socket);
+    turn_until(&lp, || !socket.connecting());
+    for _ in 0..3 {
+        socket.destroy();
+        socket.connect(address).unwrap();
+    }
+    turn_until(&lp, || log.has("data hello"));
+    socket.destroy();
+    server.close();
+    lp.run().unwrap();
+    let closed = "close false";
+    log.expect(&[closed, closed, closed, "data hello", closed]);
     assert_eq!(lp.handles().len(), 1);
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct StreamExtra {
     pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
+    /// 'close' events that are still to come, but for the first.
+    pub(crate) more_closes_due: u32,
     /// Which life this is: a socket that closed can be connected again.
     pub(crate) life: u32,
     /// The listener that was added last before the first write, while connecting.

@@ -85,6 +85,8 @@ pub(crate) mod flag {
     pub(crate) const ERRORED: u64 = 1 << 42;
     /// 'error' was emitted.
     pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
+    /// Its 'close' is still to be emitted.
+    pub(crate) const CLOSE_DUE: u64 = 1 << 45;
     /// The tick behind `destroy` has run.
     pub(crate) const CLOSE_EMITTED: u64 = 1 << 44;
 }
