@@ -260,6 +260,49 @@ fn rule_6_a_panic_anywhere_leaves_a_loop_that_goes_on() {
 }
 
 #[test]
+fn rule_6_the_listener_that_panics_is_put_back() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let mut connections = 0;
+    let (server, address) = listening(&lp, move |socket| {
+        connections += 1;
+        if connections == 3 {
+            socket.server().unwrap().close();
+        }
+        socket.destroy();
+        panic!("connection {connections}");
+    });
+    let _peers = [connect(address), connect(address), connect(address)];
+    for number in 1..=3 {
+        assert_eq!(caught(|| lp.run()), format!("connection {number}"));
+    }
+    lp.run().unwrap();
+    assert!(!server.listening());
+}
+
+#[test]
+fn rule_6_a_panic_in_the_middle_of_what_was_buffered_loses_nothing() {
+    // Every byte is a chunk of its own, and all of them wait when the flow begins.
+    let lp = Loop::builder().limit_reads(1).build().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let log = Recorder::new();
+    send_and_end(&peer, b"abcd");
+    turn_until(&lp, || socket.readable_length() == 4);
+    let inner = log.clone();
+    socket.on_data(move |_, chunk| {
+        inner.note(String::from_utf8_lossy(chunk));
+        panic!("thrown");
+    });
+    log.follow_but_data(socket);
+    for _ in 0..4 {
+        assert_eq!(caught(|| lp.run()), "thrown");
+    }
+    lp.run().unwrap();
+    log.expect(&["a", "b", "c", "d", "end", "finish", "close false"]);
+}
+
+#[test]
 fn rule_6_n27_an_interval_whose_callback_panics_goes_on() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

@@ -1,15 +1,15 @@
 //! The re-entrancy contract, rules 3 and 4: events of objects that are over, the two steps of
-//! destroying, when slots are freed, and what a handle does that outlives its object or its loop.
+//! destroying, when slots are freed, and handles that outlive their object.
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 
-use nodeloop::net::{self, ReadyState, Server, Socket};
-use nodeloop::{AsLoop, HandleKind, Loop, LoopHandle, Timer};
+use nodeloop::net::{ReadyState, Socket};
+use nodeloop::{AsLoop, HandleKind, Loop, Timer};
 use support::calls;
 use support::*;
 
@@ -17,25 +17,6 @@ use support::*;
 fn living(lp: &impl AsLoop, kind: HandleKind) -> usize {
     let handles = lp.event_loop().handles();
     handles.iter().filter(|handle| handle.kind == kind).count()
-}
-
-/// What every query of a socket answers once it is gone.
-#[track_caller]
-fn expect_gone(socket: Socket) {
-    assert!(socket.destroyed());
-    assert_eq!((socket.bytes_read(), socket.bytes_written()), (0, 0));
-    assert_eq!((socket.readable_length(), socket.writable_length()), (0, 0));
-    assert_eq!((socket.readable(), socket.writable()), (false, false));
-    assert_eq!(socket.ready_state(), ReadyState::Closed);
-    assert_eq!(
-        (socket.remote_address(), socket.local_address()),
-        (None, None)
-    );
-    assert_eq!(socket.address(), None);
-    assert_eq!(socket.server(), None);
-    assert!(socket.errored().is_none());
-    assert!(!socket.has_ref() && !socket.is_paused() && !socket.writable_need_drain());
-    assert!(!socket.write("text"));
 }
 
 #[test]
@@ -312,34 +293,74 @@ fn rule_4_n30_refresh_of_a_cleared_timer_does_nothing() {
     log.expect(&["fired"]);
 }
 
+/// Whether two handles name the same slot, as far as their `Debug` tells: `Socket(loop.slot#serial)`.
+fn share_a_slot(one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug) -> bool {
+    let slot = |handle: &dyn std::fmt::Debug| {
+        let text = format!("{handle:?}");
+        let (slot, _) = text.split_once('#').expect("a serial");
+        slot.to_string()
+    };
+    slot(one) == slot(other)
+}
+
 #[test]
-fn a_stale_handle_after_its_slot_was_reused_reaches_nobody() {
+fn a_stale_socket_after_its_slot_was_reused_reaches_nobody() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let (old, _) = pair(&lp);
+    let accepted = Rc::new(RefCell::new(Vec::<Socket>::new()));
+    let sockets = accepted.clone();
+    let (server, address) = listening(&lp, move |socket| sockets.borrow_mut().push(socket));
+    let accept = || {
+        let peer = connect(address);
+        turn_until(&lp, || !accepted.borrow().is_empty());
+        (accepted.borrow_mut().remove(0), peer)
+    };
+    let (old, _) = accept();
     old.destroy();
-    lp.run().unwrap();
-    // The slab hands its last free slot out first, so one of these has the old one's.
-    let log = Recorder::new();
-    let news: Vec<_> = (0..3).map(|_| pair(&lp)).collect();
+    lp.run_nowait().unwrap();
+    expect_gone(old);
+    let (new, peer) = accept();
+    assert!(share_a_slot(&old, &new), "{old:?} {new:?}");
+    assert_ne!(old, new);
     let touch: calls::Touch = Rc::new(|| {});
     for &(name, call) in calls::SOCKET {
         call(old, &touch);
-        for (new, _) in &news {
-            assert!(!new.destroyed(), "{name} reached another socket");
-            assert!(new.writable() && new.has_ref(), "{name}");
-            assert_eq!(new.bytes_written(), 0, "{name}");
-            assert_eq!(new.readable_flowing(), None, "{name}");
-        }
+        assert!(!new.destroyed(), "{name} reached another socket");
+        assert!(new.writable() && new.has_ref(), "{name}");
+        assert_eq!(new.bytes_written(), 0, "{name}");
+        assert_eq!(new.readable_flowing(), None, "{name}");
     }
-    for (new, peer) in &news {
-        log.follow(*new);
-        send_and_end(peer, b"x");
-    }
+    expect_gone(old);
+    server.close();
+    let log = Recorder::new();
+    log.follow(new);
+    send_and_end(&peer, b"x");
     lp.run().unwrap();
-    for event in ["data x", "end", "finish", "close false"] {
-        assert_eq!(log.count(event), 3, "{event}");
+    log.expect(&["data x", "end", "finish", "close false"]);
+}
+
+#[test]
+fn a_stale_server_after_its_slot_was_reused_reaches_nobody() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (old, _) = listening(&lp, |_| {});
+    old.close();
+    lp.run().unwrap();
+    let (new, address) = listening(&lp, |socket| socket.destroy());
+    assert!(share_a_slot(&old, &new), "{old:?} {new:?}");
+    let touch: calls::Touch = Rc::new(|| {});
+    for &(name, call) in calls::SERVER {
+        call(old, &touch);
+        assert!(
+            new.listening() && new.has_ref(),
+            "{name} reached another server"
+        );
+        assert!(!old.listening() && !old.has_ref(), "{name}");
     }
+    new.on_connection(|server, _| server.close());
+    let peer = connect(address);
+    lp.run().unwrap();
+    assert_eq!(ending(&peer), "end");
 }
 
 #[test]
@@ -383,173 +404,4 @@ fn the_closing_phase_of_a_server_leaves_the_socket_in_its_slot_alone() {
     drop(first);
     assert_eq!(join(reader), 8 << 20);
     log.expect(&["written ok"]);
-}
-
-#[test]
-fn handles_of_a_loop_that_is_gone_do_nothing() {
-    let lp = Loop::new().unwrap();
-    let handle = lp.handle();
-    let (socket, peer) = pair(&lp);
-    let (server, address) = listening(&lp, |_| {});
-    let timer = lp.set_interval(1, |_| {});
-    let immediate = lp.set_immediate(|_| {});
-    let watcher = lp.idle(|_| {});
-    drop(lp);
-    assert_eq!(ending(&peer), "end");
-    TcpStream::connect(address).unwrap_err();
-
-    expect_gone(socket);
-    let called = Rc::new(Cell::new(0));
-    let counting = called.clone();
-    let touch: calls::Touch = Rc::new(move || counting.set(counting.get() + 1));
-    for &(_, call) in calls::SOCKET {
-        call(socket, &touch);
-    }
-    for &(_, call) in calls::SERVER {
-        call(server, &touch);
-    }
-    assert_eq!(code(server.listen(0)), "ERR_HANDLE_GONE");
-    assert_eq!((server.listening(), server.address()), (false, None));
-    timer.refresh();
-    timer.clear();
-    timer.keep();
-    assert!(!timer.has_ref() && !immediate.has_ref() && !watcher.has_ref());
-    immediate.clear();
-    watcher.start();
-    watcher.close();
-    expect_dead(handle);
-    expect_dead(socket.event_loop());
-    // Another loop may have the index by now, not the serial.
-    let successor = Loop::new().unwrap();
-    expect_dead(handle);
-    expect_gone(socket);
-    assert!(!successor.is_alive());
-    assert_eq!(
-        called.get(),
-        0,
-        "completions are called while their loop lives"
-    );
-}
-
-#[track_caller]
-fn expect_dead(handle: LoopHandle) {
-    handle.next_tick(|_| {});
-    handle.stop();
-    handle.update_time();
-    handle.on_uncaught_error(|_, _| {});
-    let timer = handle.set_timeout(1, |_| {});
-    let server = net::create_server(&handle, |_| {});
-    assert_eq!(code(server.listen(0)), "ERR_HANDLE_GONE");
-    assert!(!timer.has_ref() && !handle.is_alive());
-    assert_eq!((handle.now(), handle.turns()), (0, 0));
-    assert_eq!(handle.counts(), nodeloop::Counts::default());
-    assert!(handle.handles().is_empty());
-    assert_eq!(handle.poll_timeout(), None);
-}
-
-/// Uses its handles when the thread that has it dies.
-#[derive(Default)]
-struct Survivor {
-    server: Cell<Option<Server>>,
-    socket: Cell<Option<Socket>>,
-    timer: Cell<Option<Timer>>,
-    lp: RefCell<Option<Loop>>,
-}
-
-impl Drop for Survivor {
-    fn drop(&mut self) {
-        let touch: calls::Touch = Rc::new(|| {});
-        if let Some(socket) = self.socket.get() {
-            for &(_, call) in calls::SOCKET {
-                call(socket, &touch);
-            }
-            socket.event_loop().next_tick(|_| {});
-        }
-        if let Some(server) = self.server.get() {
-            for &(_, call) in calls::SERVER {
-                call(server, &touch);
-            }
-        }
-        if let Some(timer) = self.timer.get() {
-            timer.refresh();
-            timer.event_loop().set_timeout(1, |_| {});
-        }
-    }
-}
-
-thread_local! {
-    static SURVIVOR: Survivor = Survivor::default();
-}
-
-/// Fills this thread's survivor with handles of a loop; gives the loop and a peer.
-fn survive() -> (Loop, TcpStream) {
-    let lp = Loop::new().unwrap();
-    let (socket, peer) = pair(&lp);
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = net::create_server(&lp, |_| {});
-    server.listen(any_port).unwrap();
-    SURVIVOR.with(|survivor| {
-        survivor.socket.set(Some(socket));
-        survivor.server.set(Some(server));
-        survivor.timer.set(Some(lp.set_interval(1, |_| {})));
-    });
-    (lp, peer)
-}
-
-#[test]
-fn handles_in_a_thread_locals_destructor() {
-    // The survivor is made before the crate's own thread-locals, or after: they die in the
-    // opposite order, or in the same.
-    for first in [false, true] {
-        let thread = std::thread::spawn(move || {
-            if first {
-                SURVIVOR.with(|_| {});
-            }
-            let (lp, peer) = survive();
-            lp.run_nowait().unwrap();
-            drop(lp);
-            peer
-        });
-        let peer = join(thread);
-        assert_eq!(ending(&peer), "end");
-    }
-}
-
-#[test]
-fn a_whole_loop_in_a_thread_local() {
-    for first in [false, true] {
-        let thread = std::thread::spawn(move || {
-            if first {
-                SURVIVOR.with(|_| {});
-            }
-            let (lp, peer) = survive();
-            lp.run_nowait().unwrap();
-            SURVIVOR.with(|survivor| survivor.lp.replace(Some(lp)));
-            peer
-        });
-        let peer = join(thread);
-        // Its descriptors were closed with the thread.
-        assert_eq!(ending(&peer), "end");
-    }
-}
-
-#[test]
-fn dropping_a_loop_inside_a_listener_of_another() {
-    let lp = Loop::new().unwrap();
-    let _deadline = deadline(&lp, 10);
-    let other = Loop::new().unwrap();
-    let (socket, peer) = pair(&other);
-    let log = Recorder::new();
-    let held = on_drop({
-        let log = log.clone();
-        move || {
-            log.note("dropped");
-            socket.write("too late");
-        }
-    });
-    socket.on_data(move |_, _| held.hold());
-    lp.set_immediate(move |_| drop(other));
-    lp.run().unwrap();
-    log.expect(&["dropped"]);
-    assert_eq!(read_to_end(&peer), b"");
 }

@@ -116,50 +116,90 @@ fn stale_end_after_a_descriptor_number_was_reused_outside_of_run() {
     log.expect(&["data !", "end", "finish", "close false"]);
 }
 
-/// Sends "abc", the urgent byte X and `rest`, and ends.
+/// Sends "abc", the urgent byte X, and "def".
 #[cfg(target_os = "linux")]
-fn send_urgently(mut peer: &TcpStream, rest: &[u8]) {
+fn send_urgently(mut peer: &TcpStream) {
     peer.write_all(b"abc").unwrap();
     let socket = socket2::SockRef::from(peer);
     assert_eq!(socket.send_out_of_band(b"X").unwrap(), 1);
-    send_and_end(peer, rest);
+    peer.write_all(b"def").unwrap();
+}
+
+/// A read stops at the urgent mark: it is short, and yet more lies behind it, of which no event
+/// tells.
+#[test]
+#[cfg(target_os = "linux")]
+fn urgent_data_behind_a_short_read() {
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        let (socket, peer) = pair(lp);
+        let received = collect(socket);
+        lp.run_nowait().unwrap();
+        for round in 1..=3 {
+            send_urgently(&peer);
+            turn_until(lp, || received.borrow().len() == 6 * round);
+        }
+        assert_eq!(received.take(), b"abcdef".repeat(3));
+    });
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn urgent_data_behind_a_short_read() {
-    // A read stops at the urgent mark: it is short, and yet more lies behind it. No event tells.
-    for rest in ["def", ""] {
-        on_every_loop(|lp| {
-            let _deadline = deadline(lp, 10);
-            let log = Recorder::new();
-            // All of it is there when the socket is accepted,
-            let inner = log.clone();
-            let early = Rc::new(RefCell::new(None));
-            let received = early.clone();
-            let (server, address) = listening(lp, move |socket| {
-                inner.follow_but_data(socket);
-                received.replace(Some(collect(socket)));
-                socket.server().unwrap().close();
-            });
-            let peer = connect(address);
-            send_urgently(&peer, rest.as_bytes());
-            lp.run().unwrap();
-            let received = early.take().unwrap().take();
-            assert_eq!(received, format!("abc{rest}").as_bytes());
-            log.expect(&["end", "finish", "close false"]);
-            assert!(!server.listening());
-            // or comes later.
-            let (socket, peer) = pair(lp);
-            let received = collect(socket);
-            log.follow_but_data(socket);
-            lp.run_nowait().unwrap();
-            send_urgently(&peer, rest.as_bytes());
-            lp.run().unwrap();
-            assert_eq!(received.take(), format!("abc{rest}").as_bytes());
-            log.expect(&["end", "finish", "close false"]);
+fn urgent_data_behind_a_short_read_of_a_peer_that_has_ended() {
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        let log = Recorder::new();
+        let (socket, peer) = pair(lp);
+        let received = collect(socket);
+        log.follow_but_data(socket);
+        lp.run_nowait().unwrap();
+        send_urgently(&peer);
+        peer.shutdown(Shutdown::Write).unwrap();
+        lp.run().unwrap();
+        assert_eq!(received.take(), b"abcdef");
+        log.expect(&["end", "finish", "close false"]);
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn urgent_data_behind_a_short_read_when_both_sides_have_ended() {
+    // The end is certain, and nothing may be inferred from that.
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        let log = Recorder::new();
+        let (socket, peer) = pair(lp);
+        let received = collect(socket);
+        log.follow_but_data(socket);
+        socket.end();
+        turn_until(lp, || log.has("finish"));
+        send_urgently(&peer);
+        peer.shutdown(Shutdown::Write).unwrap();
+        lp.run().unwrap();
+        assert_eq!(received.take(), b"abcdef");
+        log.expect(&["finish", "end", "close false"]);
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn urgent_data_that_came_before_the_socket_was_accepted() {
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let bytes = received.clone();
+        let (server, address) = listening(lp, move |socket| {
+            let bytes = bytes.clone();
+            socket.on_data(move |_, chunk| bytes.borrow_mut().extend_from_slice(chunk));
         });
-    }
+        let peer = connect(address);
+        send_urgently(&peer);
+        turn_until(lp, || received.borrow().len() == 6);
+        server.close();
+        drop(peer);
+        lp.run().unwrap();
+        assert_eq!(received.take(), b"abcdef");
+    });
 }
 
 #[test]

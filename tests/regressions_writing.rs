@@ -44,6 +44,29 @@ fn n181_n182_drain_comes_once_before_the_completions_and_when_nothing_waits() {
 }
 
 #[test]
+fn n181_no_drain_while_bytes_wait() {
+    // The tick of a write that was taken whole finds another that was not.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let log = Recorder::new();
+    socket.on_drain(log.noting("drain"));
+    assert!(socket.write_then("small", log.done("small")));
+    assert!(!socket.write_then(pattern(8 << 20), log.done("large")));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&["small ok"]);
+    assert!(socket.writable_need_drain());
+    let reader = std::thread::spawn(move || read_to_end(&peer).len());
+    turn_until(&lp, || log.has("large ok"));
+    log.expect(&["drain", "large ok"]);
+    socket.end();
+    lp.run().unwrap();
+    assert_eq!(join(reader), 5 + (8 << 20));
+}
+
+#[test]
 fn n183_no_drain_after_end() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
@@ -279,11 +302,12 @@ fn n20_a_timer_set_after_long_work_does_not_fire_early() {
     let log = Recorder::new();
     let inner = log.clone();
     lp.set_immediate(move |immediate| {
+        // Asked for, it stands still for the rest of the turn.
+        immediate.event_loop().now();
         let until = Instant::now() + Duration::from_millis(30);
         while Instant::now() < until {
             std::hint::spin_loop();
         }
-        // The turn's clock still shows the time before the work.
         let started = Instant::now();
         immediate.event_loop().set_timeout_once(20, move |_| {
             inner.note("fired");

@@ -12,9 +12,6 @@ use super::scenario::Scenario;
 use super::trace::{difference, objects_that_differ};
 use super::{ours, pinned};
 
-/// How many scenarios run at a time: they mostly wait, but their timers want a processor.
-const AT_A_TIME: usize = 4;
-
 /// Makes the command that has this executable call [`inner`] with a file.
 pub type Inner<'a> = &'a (dyn Fn(&Path) -> Command + Sync);
 
@@ -110,8 +107,10 @@ fn read_lines(file: &Path) -> Result<Vec<String>, String> {
 pub fn each<R: Send>(scenarios: &[Scenario], work: impl Fn(&Scenario) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
+    // They mostly wait, but their timers want a processor.
+    let at_a_time = std::thread::available_parallelism().map_or(2, |it| it.get().max(2));
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME.min(scenarios.len()) {
+        for _ in 0..at_a_time.min(scenarios.len()) {
             scope.spawn(|| {
                 while let Some((index, scenario)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);

@@ -14,6 +14,10 @@ use std::time::Duration;
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
+/// A socket lent for its options.
+pub use socket2::SockRef;
+/// A second descriptor of a socket.
+pub(crate) use socket2::Socket as Duplicate;
 
 /// What an event says about a descriptor. A hint, never the truth.
 pub(crate) mod ready {
@@ -74,6 +78,28 @@ pub(crate) struct Forced {
     pub(crate) read_limit: usize,
     /// At most so many bytes in one write; 0 is no limit.
     pub(crate) write_limit: usize,
+}
+
+/// How to listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenOptions {
+    /// How many connections may wait to be accepted.
+    pub(crate) backlog: u32,
+    /// Whether an IPv6 address leaves IPv4 alone.
+    pub(crate) ipv6_only: bool,
+    /// Whether several sockets may listen at one address, connections spread over them.
+    pub(crate) reuse_port: bool,
+}
+
+/// How keep-alive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// Seconds without traffic before the first probe; 0 leaves the system's.
+    pub(crate) delay_s: u32,
+    /// Seconds between probes; none is libuv's 1 where a delay is given.
+    pub(crate) interval_s: Option<u32>,
+    /// Unanswered probes until the connection is given up; none is libuv's 10 where a delay is given.
+    pub(crate) count: Option<u32>,
 }
 
 /// Where events, connections and bytes come from.
@@ -187,11 +213,11 @@ impl Backend {
     pub(crate) fn listen(
         &mut self,
         address: SocketAddr,
-        backlog: u32,
+        options: ListenOptions,
         token: u64,
     ) -> io::Result<Listener> {
         match self {
-            Backend::Os(os) => os.listen(address, backlog, token).map(Listener::Os),
+            Backend::Os(os) => os.listen(address, options, token).map(Listener::Os),
             Backend::Null(null) => {
                 null.listen(token);
                 Ok(Listener::Null)
@@ -281,12 +307,11 @@ impl Backend {
         }
     }
 
-    /// Switches keep-alive on, with a delay in seconds (0 leaves the system's), or off. As in Node
-    /// nobody is told of a failure (N199).
-    pub(crate) fn set_keep_alive(&mut self, stream: &Stream, delay_s: Option<u32>) {
+    /// Switches keep-alive on or off. As in Node nobody is told of a failure (N199).
+    pub(crate) fn set_keep_alive(&mut self, stream: &Stream, keep_alive: Option<KeepAlive>) {
         self.counts_mut().options += 1;
         if let Stream::Os(stream) = stream {
-            os::set_keep_alive(stream, delay_s);
+            os::set_keep_alive(stream, keep_alive);
         }
     }
 
@@ -294,7 +319,7 @@ impl Backend {
     pub(crate) fn reset_at_close(&mut self, stream: &Stream) {
         self.counts_mut().options += 1;
         if let Stream::Os(stream) = stream {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -304,6 +329,27 @@ impl Backend {
         match stream {
             Stream::Os(stream) => stream.peer_addr(),
             Stream::Null(_) => Ok(null::ADDRESS),
+        }
+    }
+
+    /// Ends a registration. Only needed where others hold the descriptor too: it would outlive our
+    /// close.
+    pub(crate) fn deregister(&mut self, stream: &mut Stream) {
+        if let (Backend::Os(os), Stream::Os(stream)) = (self, stream) {
+            os.deregister(stream);
+        }
+    }
+
+    /// Sets or reads an option of a socket.
+    pub(crate) fn option<R>(
+        &mut self,
+        stream: &Stream,
+        act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.counts_mut().options += 1;
+        match stream {
+            Stream::Os(stream) => act(SockRef::from(stream)),
+            Stream::Null(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{Accepted, Counts, Forced, Stream, ready};
+use super::{Accepted, Counts, Forced, KeepAlive, ListenOptions, Stream, ready};
 
 /// Events per wait, as libuv (L19). A full batch is followed by another wait that does not block.
 pub(crate) const EVENTS_PER_WAIT: usize = 1024;
@@ -79,7 +79,7 @@ impl Os {
     pub(crate) fn listen(
         &mut self,
         address: SocketAddr,
-        backlog: u32,
+        options: ListenOptions,
         token: u64,
     ) -> io::Result<TcpListener> {
         self.counts.listens += 1;
@@ -87,13 +87,18 @@ impl Os {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if address.is_ipv6() {
-            socket.set_only_v6(false)?;
+            socket.set_only_v6(options.ipv6_only)?;
+        } else if options.ipv6_only {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         // On Windows this option lets two programs listen on one port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
+        if options.reuse_port {
+            set_reuse_port(&socket)?;
+        }
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         let mut listener = TcpListener::from_std(socket.into());
         self.counts.registrations += 1;
         self.poll
@@ -192,6 +197,11 @@ impl Os {
             .register(stream, Token(token as usize), interest)
     }
 
+    pub(crate) fn deregister(&mut self, stream: &mut TcpStream) {
+        // Fails only if it is not registered.
+        let _ = self.poll.registry().deregister(stream);
+    }
+
     #[inline]
     pub(crate) fn read_room(&self, wanted: usize) -> usize {
         limited(wanted, self.forced.read_limit)
@@ -266,24 +276,34 @@ pub(crate) const ALREADY_CONNECTING: i32 = if cfg!(windows) {
     37
 };
 
-pub(crate) fn set_keep_alive(stream: &TcpStream, delay_s: Option<u32>) {
+pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) {
     let socket = SockRef::from(stream);
-    let Some(delay_s) = delay_s else {
+    let Some(wanted) = keep_alive else {
         let _ = socket.set_keepalive(false);
         return;
     };
     let mut keep_alive = TcpKeepalive::new();
-    if delay_s > 0 {
-        keep_alive = keep_alive.with_time(Duration::from_secs(delay_s.into()));
-        // The interval and count that libuv gives them (N199).
+    if wanted.delay_s > 0 {
+        keep_alive = keep_alive.with_time(Duration::from_secs(wanted.delay_s.into()));
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
+            let interval_s = wanted.interval_s.unwrap_or(1);
             keep_alive = keep_alive
-                .with_interval(Duration::from_secs(1))
-                .with_retries(10);
+                .with_interval(Duration::from_secs(interval_s.into()))
+                .with_retries(wanted.count.unwrap_or(10));
         }
     }
     let _ = socket.set_tcp_keepalive(&keep_alive);
+}
+
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether `connect` has begun and will be told of later.

@@ -9,13 +9,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::core::Core;
-use super::entry::{KeepAlive, Peer, flag, stream_of};
+use super::entry::{Peer, Stream, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::server::with_scope;
 use super::socket;
+use super::sockopt::set_type_of_service;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::backend::{Backend, Stream, Unconnected, ready};
+use crate::backend::{self, Backend, Unconnected, ready};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
 
@@ -30,6 +31,8 @@ pub(crate) struct ConnectRequest {
     pub(crate) local_address: Option<IpAddr>,
     /// The port at this end; 0 has the system choose.
     pub(crate) local_port: u16,
+    /// How long it may take.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// The address part of where to connect to.
@@ -91,8 +94,15 @@ impl State {
         }
         stream.common.flags.set(flag::CONNECTING);
         let life = stream.extra().life;
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
         if let Some(error) = errored {
             self.bury(error);
+        }
+        if timeout {
+            self.touch(id);
+        }
+        if let Some(deadline_ms) = request.deadline_ms {
+            self.set_connect_deadline(id, deadline_ms);
         }
         self.ticks.push(Task::Connect(id, life, request));
         Ok(())
@@ -242,11 +252,18 @@ impl State {
             if stream.common.flags.any(flag::NO_DELAY) {
                 backend.set_no_delay(io, true);
             }
-            if let Some(KeepAlive { delay_s }) = stream.extra.as_ref().and_then(|x| x.keep_alive) {
-                backend.set_keep_alive(io, Some(delay_s));
+            if let Some(extra) = &stream.extra {
+                if extra.keep_alive.is_some() {
+                    backend.set_keep_alive(io, extra.keep_alive);
+                }
+                if let Some(tos) = extra.type_of_service {
+                    // As the other options set before: nobody is told of a failure.
+                    let _ = set_type_of_service(backend, io, remote, tos);
+                }
             }
         }
         stream.remote = Some(Peer::new(remote));
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
         // What was written before goes out between the listeners that were there by then and the
         // others (N99).
         let behind = attempt.written_behind;
@@ -258,6 +275,9 @@ impl State {
         steps.push_back(Task::AfterConnect(id));
         steps.push_back(Task::Emit(id, SocketEvent::Ready));
         steps.push_back(Task::AfterReady(id));
+        if timeout {
+            self.touch(id);
+        }
     }
 
     /// What was written before the connection stood is handed down.
@@ -343,47 +363,6 @@ impl State {
         self.destroy(id, None);
     }
 
-    /// TCP_NODELAY: now, or when the connection stands (N199).
-    pub(crate) fn set_no_delay(&mut self, id: Id, no_delay: bool) {
-        let State {
-            entries, backend, ..
-        } = self;
-        let Some(stream) = stream_of(entries, id) else {
-            return;
-        };
-        if stream.common.flags.any(flag::NO_DELAY) == no_delay {
-            return;
-        }
-        match no_delay {
-            true => stream.common.flags.set(flag::NO_DELAY),
-            false => stream.common.flags.clear(flag::NO_DELAY),
-        }
-        if let Some(io) = &stream.io
-            && !stream.common.flags.any(flag::CONNECTING)
-        {
-            backend.set_no_delay(io, no_delay);
-        }
-    }
-
-    /// SO_KEEPALIVE: now, or when the connection stands (N199).
-    pub(crate) fn set_keep_alive(&mut self, id: Id, keep_alive: Option<KeepAlive>) {
-        let State {
-            entries, backend, ..
-        } = self;
-        let Some(stream) = stream_of(entries, id) else {
-            return;
-        };
-        if stream.extra.as_ref().and_then(|extra| extra.keep_alive) == keep_alive {
-            return;
-        }
-        stream.extra().keep_alive = keep_alive;
-        if let Some(io) = &stream.io
-            && !stream.common.flags.any(flag::CONNECTING)
-        {
-            backend.set_keep_alive(io, keep_alive.map(|keep_alive| keep_alive.delay_s));
-        }
-    }
-
     fn is_connecting(&mut self, id: Id, life: u32) -> bool {
         self.stream(id).is_some_and(|stream| {
             stream.common.flags.any(flag::CONNECTING) && stream.extra().life == life
@@ -391,8 +370,15 @@ impl State {
     }
 }
 
+impl Stream {
+    /// The address that the attempt under way goes to.
+    pub(crate) fn attempted_address(&self) -> Option<SocketAddr> {
+        Some(self.extra.as_ref()?.attempt.as_ref()?.address)
+    }
+}
+
 /// Whether the kernel has neither made the connection nor given it up.
-fn is_undecided(backend: &mut Backend, io: &Stream, bits: u8) -> bool {
+fn is_undecided(backend: &mut Backend, io: &backend::Stream, bits: u8) -> bool {
     bits & (ready::ERROR | ready::HANG_UP) == 0 && backend.remote_address(io).is_err()
 }
 

@@ -9,19 +9,14 @@ use std::io;
 
 use bytes::Bytes;
 
+use super::accept;
 use super::core::Core;
-use super::entry::{Common, Entry, Flags, Stream, entry_of, flag, server_of, stream_of};
-use super::handle::{Id, Server, Socket};
-use super::server;
+use super::entry::{Entry, Stream, entry_of, flag, stream_of};
+use super::handle::{Id, Socket};
 use super::state::State;
-use super::table;
-use crate::backend::{self, Accepted, ready};
+use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Taken;
-
-/// How long a server that ran out of descriptors waits before it tries again, unless one becomes
-/// free before: short against a client's patience, long against a loop that has other work.
-pub(crate) const STALLED_FOR_MS: u64 = 100;
 
 /// Turns the events of the last wait into bits in the slab, and appends who is to be served to
 /// the batch. Returns how many events there were.
@@ -132,7 +127,7 @@ pub(crate) fn serve_batch(core: &Core) -> Result<()> {
             Next::Deliver => service.deliver(),
             Next::Finish => core.finish_callback()?,
             Next::Accept(id) => {
-                accept_one(core, id)?;
+                accept::accept_one(core, id)?;
                 core.inside(|state| leave_batch(state, id));
             }
             Next::Done => return Ok(()),
@@ -269,12 +264,16 @@ impl Service<'_> {
             state.read_end(self.id);
             return Read::Noted;
         }
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
         let size = match backend.read(io, &mut self.buffer) {
             Ok(size) => size,
             Err(error) => return self.read_failed(state, error),
         };
         if size == 0 {
             self.reads = 0;
+            if timeout {
+                state.touch(self.id);
+            }
             state.read_end(self.id);
             return Read::Noted;
         }
@@ -290,9 +289,15 @@ impl Service<'_> {
         {
             self.lent = true;
             self.size = size;
+            if timeout {
+                state.touch(self.id);
+            }
             return Read::Lent;
         }
         let chunk = Bytes::copy_from_slice(&self.buffer[..size]);
+        if timeout {
+            state.touch(self.id);
+        }
         state.buffer_chunk(self.id, chunk);
         Read::Noted
     }
@@ -327,164 +332,10 @@ fn note_short_read(stream: &mut Stream, has_edges: bool) -> bool {
         // A read stops at the urgent mark whatever lies behind it: read until it would block.
         return false;
     }
-    if stream.ready & ready::ERROR != 0 {
-        // Read on until the error shows: data, then ECONNRESET.
-        return false;
-    }
-    if stream.ready & ready::HANG_UP != 0 && has_edges {
+    if stream.ready & (ready::HANG_UP | ready::ERROR) == ready::HANG_UP && has_edges {
         // Both sides are shut down and all data was taken: the end needs no further read (R11).
         stream.common.flags.set(flag::END_CERTAIN);
     }
-    // The end is still to be read, in another turn than the data (N13).
+    // The end, or the error, is still to be read, in another turn than the data (N13, N135).
     true
-}
-
-/// One connection per listener and turn, never one attempt more: the listener is re-armed instead
-/// (N10).
-fn accept_one(core: &Core, id: Id) -> Result<()> {
-    let accepted = core.inside(|state| try_accept(state, id));
-    let (socket, warning) = match accepted {
-        Ok(socket) => (socket, None),
-        Err(warning) => (None, Some(warning)),
-    };
-    if let Some(warning) = warning {
-        log::warn!(target: "nodeloop::net", "{:?}: {warning}", Server(core.raw(id)));
-    }
-    let Some(socket) = socket else { return Ok(()) };
-    let server = Server(core.raw(id));
-    let socket = Socket(core.raw(socket));
-    log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
-    core.callback(|core| {
-        core.emit(id, server::connection_slot, |listener| {
-            listener(server, socket);
-        });
-    })
-}
-
-/// Accepts a connection and makes its socket, which reads at once (N90). An error is a warning
-/// for the log.
-fn try_accept(state: &mut State, id: Id) -> std::result::Result<Option<Id>, String> {
-    let State {
-        entries, backend, ..
-    } = state;
-    let Some(server) = server_of(entries, id) else {
-        return Ok(None);
-    };
-    if !server.wants_accept() {
-        return Ok(None);
-    }
-    server.ready &= !ready::READABLE;
-    let Some(listener) = &mut server.listener else {
-        return Ok(None);
-    };
-    let accepted = backend.accept(listener);
-    if matches!(accepted, Accepted::Exhausted) {
-        state.stall(id);
-        return Err(state.shed_warning());
-    }
-    if let Err(error) = backend.rearm(listener, State::token(id)) {
-        state.stall(id);
-        return Err(format!("can't be told of further connections: {error}"));
-    }
-    match accepted {
-        Accepted::Connection(stream, peer) => make_socket(state, id, stream, peer),
-        Accepted::Shed => match state.shed_warned {
-            true => Ok(None),
-            false => Err(state.shed_warning()),
-        },
-        Accepted::Nothing | Accepted::Exhausted => Ok(None),
-    }
-}
-
-fn make_socket(
-    state: &mut State,
-    server_id: Id,
-    stream: backend::Stream,
-    peer: std::net::SocketAddr,
-) -> std::result::Result<Option<Id>, String> {
-    let Some(server) = state.server(server_id) else {
-        unreachable!("looked up by the caller");
-    };
-    let options = server.options;
-    let flags = flag::REFERENCED | flag::COUNTED | server.half_open_flag();
-    let origin = server.common.origin;
-    let common = Common {
-        serial: table::next_serial(),
-        flags: Flags::of(flags),
-        origin,
-    };
-    let serial = common.serial;
-    let mut stream = Stream::accepted(common, stream, peer);
-    stream.server = server_id;
-    stream.read_mark = options.high_water_mark;
-    stream.write_mark = options.high_water_mark;
-    if options.pause_on_connect {
-        stream.common.flags.set(flag::HAS_FLOWING);
-    }
-    if let Some(io) = &stream.io {
-        // Set before 'connection' (N95).
-        if options.no_delay {
-            stream.common.flags.set(flag::NO_DELAY);
-            state.backend.set_no_delay(io, true);
-        }
-        if let Some(keep_alive) = options.keep_alive {
-            state.backend.set_keep_alive(io, Some(keep_alive.delay_s));
-            stream.extra().keep_alive = Some(keep_alive);
-        }
-    }
-    let key = state.entries.vacant_key() as u32;
-    let id = Id { key, serial };
-    let registered = match &mut stream.io {
-        Some(io) => state.backend.register(io, State::token(id)),
-        None => Ok(()),
-    };
-    if let Err(error) = registered {
-        if let Some(io) = stream.io.take() {
-            state.backend.close(io);
-        }
-        return Err(format!(
-            "closed a connection that can't be watched: {error}"
-        ));
-    }
-    state.entries.insert(Entry::Stream(stream));
-    if let Some(server) = state.server(server_id) {
-        server.connections += 1;
-    }
-    if !options.pause_on_connect {
-        state.set_reading(id, true);
-    }
-    Ok(Some(id))
-}
-
-impl State {
-    /// A server can't accept: it waits until a descriptor is free, or for a while.
-    fn stall(&mut self, id: Id) {
-        self.stalled_until_ms = self.now_ms().saturating_add(STALLED_FOR_MS);
-        self.stalled.push(id);
-    }
-
-    fn shed_warning(&mut self) -> String {
-        self.shed_warned = true;
-        "out of file descriptors: connections are closed or kept waiting".to_string()
-    }
-
-    /// Re-arms the servers that wait for descriptors, if it is time.
-    pub(crate) fn rearm_stalled(&mut self) {
-        if self.stalled.is_empty() || self.now_ms() < self.stalled_until_ms {
-            return;
-        }
-        for id in std::mem::take(&mut self.stalled) {
-            let State {
-                entries, backend, ..
-            } = self;
-            let Some(server) = server_of(entries, id) else {
-                continue;
-            };
-            if let Some(listener) = &mut server.listener
-                && backend.rearm(listener, State::token(id)).is_err()
-            {
-                self.stall(id);
-            }
-        }
-    }
 }

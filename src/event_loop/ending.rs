@@ -20,6 +20,13 @@ impl State {
         if let Some(chunk) = chunk {
             failed = self.write_or_fail(id, chunk, None).err();
         }
+        if let Some(stream) = self.stream(id)
+            && stream.common.flags.any(flag::CORKED)
+        {
+            // `end` opens every cork (N187).
+            stream.extra().corked = 1;
+            self.uncork(id);
+        }
         let Some(stream) = self.stream(id) else {
             return;
         };
@@ -27,7 +34,10 @@ impl State {
         if failed.is_some() {
             // The write has reported it.
         } else if flags.any(flag::DESTROYED) && !flags.any(flag::FINISHED) {
-            // Node forgets the callback here; ours are called exactly once.
+            // Node takes note of the call, but forgets the callback; ours are called exactly once.
+            if !flags.any(flag::ERRORED) {
+                stream.common.flags.set(flag::ENDING);
+            }
             failed = Some(destroyed_before("end"));
         } else if !flags.any(flag::ENDING | flag::ERRORED) {
             stream.common.flags.set(flag::ENDING);

@@ -6,9 +6,10 @@ use std::panic::Location;
 use slab::Slab;
 
 use super::connect::Attempt;
+use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
-use crate::backend;
+use crate::backend::{self, KeepAlive};
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
 use crate::ground::read_queue::ReadQueue;
@@ -81,6 +82,7 @@ pub(crate) struct SocketListeners {
     pub(crate) ready: Slot<dyn FnMut(Socket)>,
     pub(crate) attempt: Slot<dyn FnMut(Socket, SocketAddr)>,
     pub(crate) attempt_failed: Slot<dyn FnMut(Socket, SocketAddr, &Error)>,
+    pub(crate) timeout: Slot<dyn FnMut(Socket)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
@@ -101,6 +103,14 @@ pub(crate) struct StreamExtra {
     pub(crate) local: Option<SocketAddr>,
     /// 'close' events that are still to come, but for the first.
     pub(crate) more_closes_due: u32,
+    /// How often `cork` was called without `uncork`.
+    pub(crate) corked: u32,
+    /// The inactivity timeout as it was set last; 0 is none (N201).
+    pub(crate) timeout_ms: Option<u64>,
+    /// The inactivity timeout that is running.
+    pub(crate) idle: Option<Idle>,
+    /// The type of service, if it was set.
+    pub(crate) type_of_service: Option<u8>,
     /// Which life this is: a socket that closed can be connected again.
     pub(crate) life: u32,
     /// The listener that was added last before the first write, while connecting.
@@ -109,13 +119,6 @@ pub(crate) struct StreamExtra {
     pub(crate) attempt: Option<Box<Attempt>>,
     /// Keep-alive, if it is on, or will be.
     pub(crate) keep_alive: Option<KeepAlive>,
-}
-
-/// How keep-alive was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeepAlive {
-    /// Seconds without traffic before the first probe; 0 leaves the system's.
-    pub(crate) delay_s: u32,
 }
 
 /// A server.
@@ -134,11 +137,25 @@ pub(crate) struct ServerState {
     pub(crate) connections: usize,
     /// What accepted sockets begin with.
     pub(crate) options: AcceptOptions,
+    /// How many connections it may have at a time.
+    pub(crate) max_connections: Option<usize>,
     /// Listeners.
+    pub(crate) drop: Slot<dyn FnMut(Server, &DropInfo)>,
     pub(crate) connection: Slot<dyn FnMut(Server, Socket)>,
     pub(crate) listening: Slot<dyn FnMut(Server)>,
     pub(crate) close: Slot<dyn FnMut(Server)>,
     pub(crate) error: Slot<dyn FnMut(Server, &Error)>,
+}
+
+/// A connection that a server has dropped, since it had as many as it may have: what Node's 'drop'
+/// tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DropInfo {
+    /// The address at this end, if it could be asked for.
+    pub local_address: Option<SocketAddr>,
+    /// The peer.
+    pub remote_address: SocketAddr,
 }
 
 /// What a server gives to the sockets it accepts.
@@ -372,6 +389,7 @@ impl Stream {
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,
+            more.timeout,
             more.connect,
             more.ready,
             more.attempt,
@@ -392,7 +410,14 @@ impl Stream {
 
 impl ServerState {
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
-        remove_from!(id, self.connection, self.listening, self.close, self.error);
+        remove_from!(
+            id,
+            self.connection,
+            self.listening,
+            self.close,
+            self.error,
+            self.drop
+        );
         None
     }
 }

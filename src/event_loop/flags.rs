@@ -25,7 +25,7 @@ pub(crate) mod flag {
     pub(crate) const CONNECTING: u64 = 1 << 7;
 
     /// One of its server's connections (N80). A later life as a client is not.
-    pub(crate) const COUNTED: u64 = 1 << 23;
+    pub(crate) const COUNTED: u64 = 1 << 46;
 
     /// Data goes to the listeners as it comes.
     pub(crate) const FLOWING: u64 = 1 << 8;
@@ -52,6 +52,10 @@ pub(crate) mod flag {
     pub(crate) const READ_WANTED: u64 = 1 << 19;
     /// To be reset as soon as it is connected (N107).
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// It has an inactivity timeout.
+    pub(crate) const TIMEOUT: u64 = 1 << 22;
+    /// Its descriptor was handed out, so others may hold it too.
+    pub(crate) const HANDED_OUT: u64 = 1 << 23;
     /// TCP_NODELAY is set, or will be.
     pub(crate) const NO_DELAY: u64 = 1 << 21;
 
@@ -74,6 +78,8 @@ pub(crate) mod flag {
 
     /// The write in flight waits for the connection.
     pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// `cork` was called more often than `uncork`.
+    pub(crate) const CORKED: u64 = 1 << 35;
     /// To be destroyed after 'finish' (N133).
     pub(crate) const DESTROY_ON_FINISH: u64 = 1 << 34;
 

@@ -1,23 +1,27 @@
 //! The loop: its turn, its phases, the slab and dispatch.
 //!
 //! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
-//! listeners; then [`core`](self::core), the only place from which user code is called, and
+//! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end.
 
+pub(crate) mod accept;
 pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod core;
+pub(crate) mod deadlines;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
 pub(crate) mod flags;
+pub(crate) mod flush;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
 pub(crate) mod readable;
 pub(crate) mod server;
 pub(crate) mod socket;
+pub(crate) mod sockopt;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;

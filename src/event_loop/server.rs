@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::entry::{Entry, ServerState, flag, server_of};
+use super::entry::{DropInfo, Entry, ServerState, flag, server_of};
 use super::handle::{Id, Server, Socket};
 use super::state::{Reap, State};
 use super::task::Task;
-use crate::backend::ready;
+use crate::backend::{self, ready};
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::listeners::Slot;
 
@@ -18,8 +18,8 @@ pub(crate) struct ListenRequest {
     pub(crate) host: ListenHost,
     /// What port; 0 lets the system choose.
     pub(crate) port: u16,
-    /// How many connections may wait to be accepted.
-    pub(crate) backlog: u32,
+    /// The rest of it.
+    pub(crate) options: backend::ListenOptions,
 }
 
 /// The address part of where to listen.
@@ -100,12 +100,12 @@ impl State {
         };
         let token = State::token(id);
         let mut address = first;
-        let mut listener = self.backend.listen(address, request.backlog, token);
+        let mut listener = self.backend.listen(address, request.options, token);
         if let (Err(error), Some(second)) = (&listener, second)
             && falls_back(error)
         {
             address = second;
-            listener = self.backend.listen(address, request.backlog, token);
+            listener = self.backend.listen(address, request.options, token);
         }
         match listener {
             Ok(listener) => {
@@ -276,6 +276,14 @@ pub(crate) fn connection_slot(
     _create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Server, Socket)>> {
     Some(&mut as_server(entry)?.connection)
+}
+
+/// The slot of 'drop'.
+pub(crate) fn drop_slot(
+    entry: &mut Entry,
+    _create: bool,
+) -> Option<&mut Slot<dyn FnMut(Server, &DropInfo)>> {
+    Some(&mut as_server(entry)?.drop)
 }
 
 /// The slot of 'listening'.

@@ -38,8 +38,16 @@ impl State {
             }
             stream.fail(error);
         }
-        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::READ_WANTED | flag::COUNTED;
+        let gone = flag::CONNECTING
+            | flag::CONNECT_PENDING
+            | flag::READ_WANTED
+            | flag::TIMEOUT
+            | flag::COUNTED;
         stream.common.flags.clear(gone);
+        if let Some(extra) = &mut stream.extra {
+            // N209: no timeout outlives its connection.
+            extra.idle = None;
+        }
         stream.common.flags.set(flag::UNCONNECTED);
         let io = stream.io.take();
         let server = stream.server;
@@ -50,7 +58,10 @@ impl State {
             self.ticks.push(Task::ErrorBuffer(id));
         }
         self.set_reading(id, false);
-        if let Some(io) = io {
+        if let Some(mut io) = io {
+            if flags.any(flag::HANDED_OUT) {
+                self.backend.deregister(&mut io);
+            }
             self.backend.close(io);
             // A descriptor is free: servers that lack one may try again.
             self.stalled_until_ms = 0;
@@ -217,6 +228,7 @@ pub(crate) fn slot_of(event: SocketEvent) -> SlotOf<dyn FnMut(Socket)> {
         SocketEvent::Connect => |entry, create| Some(&mut listeners(entry, create)?.connect),
         SocketEvent::Ready => |entry, create| Some(&mut listeners(entry, create)?.ready),
         SocketEvent::Pause => |entry, create| Some(&mut listeners(entry, create)?.pause),
+        SocketEvent::Timeout => |entry, create| Some(&mut listeners(entry, create)?.timeout),
         SocketEvent::Resume => |entry, create| Some(&mut listeners(entry, create)?.resume),
     }
 }

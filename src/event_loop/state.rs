@@ -7,6 +7,7 @@ use std::panic::Location;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
@@ -65,6 +66,8 @@ pub(crate) struct State {
     pub(crate) on_uncaught: Slot<dyn FnMut(LoopHandle, &Error)>,
     /// Timers.
     pub(crate) timers: TimerLists<TimerValue>,
+    /// Deadlines of sockets.
+    pub(crate) deadlines: Deadlines,
     /// Immediates.
     pub(crate) immediates: Immediates,
     /// Idle, prepare and check watchers.
@@ -168,6 +171,7 @@ impl State {
             uncaught: VecDeque::new(),
             on_uncaught: Slot::Empty,
             timers: TimerLists::new(),
+            deadlines: Deadlines::default(),
             immediates: Immediates::new(),
             watchers: Watchers::new(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),

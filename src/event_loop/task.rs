@@ -74,6 +74,8 @@ pub(crate) enum Task {
     AfterWrites(Id),
     /// A write failed at once (onwriteError).
     WriteError(Id, Error, Option<Completion>),
+    /// What was handed down in one go failed at once.
+    FailInFlight(Id, Error),
     /// Fails what still waits in a destroyed socket (errorBuffer).
     ErrorBuffer(Id),
     /// Destroys a socket with an error.
@@ -96,6 +98,7 @@ pub(crate) enum SocketEvent {
     Pause,
     Ready,
     Resume,
+    Timeout,
 }
 
 impl Core {
@@ -177,6 +180,9 @@ impl Core {
             Task::AfterWrites(id) => self.with(|state| state.after_writes(id)),
             Task::WriteError(id, error, done) => {
                 self.with(|state| writable::fail_write(state, id, error, done));
+            }
+            Task::FailInFlight(id, error) => {
+                self.with(|state| state.fail_in_flight(id, error, true));
             }
             Task::ErrorBuffer(id) => self.with(|state| state.error_buffer(id)),
             Task::Destroy(id, error) => self.with(|state| state.destroy(id, Some(error))),

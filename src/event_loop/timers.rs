@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use super::core::Core;
+use super::deadlines;
 use super::handle::{Id, Timer};
 use super::state::{Dead, Reap, State};
 use super::table;
@@ -138,10 +139,11 @@ impl State {
 /// The timer phase: every due timer is a loop callback. The clock of its start decides for all of
 /// them (N22, N23).
 pub(crate) fn run_timers(core: &Core) -> Result<()> {
-    if core.inside(|state| state.timers.is_idle()) {
+    if core.inside(|state| state.timers.is_idle() && state.deadlines.is_empty()) {
         return Ok(());
     }
     let now_ms = core.inside(|state| state.update_time());
+    deadlines::run_deadlines(core, now_ms)?;
     while let Some((id, call, started_ms)) = core.inside(|state| state.take_due(now_ms)) {
         let timer = Timer(core.raw(id));
         core.callback(|core| {

@@ -106,6 +106,7 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
             || !state.closing.is_empty()
             || !state.closing_now.is_empty()
             || !state.timers.is_idle()
+            || !state.deadlines.is_empty()
     });
     if !has_work && !trace {
         return Ok(());
@@ -231,6 +232,9 @@ fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
         return WaitLimit::Now;
     }
     let mut until_ms = state.timers.next_expiry_ms();
+    if let Some(at_ms) = state.deadlines.next_ms() {
+        until_ms = Some(until_ms.map_or(at_ms, |until_ms| until_ms.min(at_ms)));
+    }
     if !state.stalled.is_empty() {
         until_ms =
             Some(until_ms.map_or(state.stalled_until_ms, |at| at.min(state.stalled_until_ms)));

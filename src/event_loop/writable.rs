@@ -1,10 +1,10 @@
 //! The writable side of a socket: Node's Writable, as far as a socket uses it.
 //!
 //! A write on an idle socket goes to the kernel at once. What the kernel refuses is **in flight**
-//! until it takes it, and what is written meanwhile waits behind. How this side ends is in
-//! [`ending`](super::ending). The names of Node's functions stand beside what mirrors them.
+//! until it takes it, and what is written meanwhile waits behind. What waits is
+//! sent in [`flush`](super::flush); how this side ends is in [`ending`](super::ending). The names of Node's functions stand beside what mirrors them.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
@@ -13,11 +13,6 @@ use super::task::{SocketEvent, Task};
 use crate::backend::ready;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
-use crate::ground::write_queue::MAX_SLICES;
-
-/// Vectored writes of one socket in one turn. As the 32 reads (N11) it keeps a fast peer with a
-/// long queue from holding up the others; 32 calls of 64 buffers are more than any socket buffer.
-const WRITE_BUDGET: u32 = 32;
 
 /// What the kernel did with a write on an idle socket.
 enum Attempt {
@@ -45,13 +40,19 @@ impl State {
             | flag::ERRORED
             | flag::NEED_DRAIN
             | flag::UNCONNECTED
-            | flag::CONNECTING;
+            | flag::CONNECTING
+            | flag::CORKED;
         if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(special)
         {
             let length = chunk.as_slice().len();
             stream.bytes_dispatched += length as u64;
-            return match attempt(&mut self.backend, stream, chunk.as_slice()) {
+            let timeout = stream.common.flags.any(flag::TIMEOUT);
+            let attempt = attempt(&mut self.backend, stream, chunk.as_slice());
+            if timeout {
+                self.touch(id);
+            }
+            return match attempt {
                 Attempt::Whole if done.is_none() => true,
                 attempt => self.after_attempt(id, attempt, chunk, done),
             };
@@ -90,7 +91,6 @@ impl State {
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> Result<bool, Error> {
-        let last_listener = self.last_listener_id();
         let State {
             entries, backend, ..
         } = self;
@@ -108,7 +108,7 @@ impl State {
             return Err(error);
         }
         let length = chunk.as_slice().len();
-        if flags.any(flag::WRITING | flag::ERRORED) {
+        if flags.any(flag::WRITING | flag::ERRORED | flag::CORKED) {
             let rest = chunk.take_rest(0);
             stream.extra().writes.push_buffered(rest, length, done);
             return Ok(stream.is_below_mark());
@@ -123,15 +123,16 @@ impl State {
         if flags.any(flag::CONNECTING) {
             stream.common.flags.set(flag::WRITING | flag::WRITE_PENDING);
             let rest = chunk.take_rest(0);
-            let extra = stream.extra();
-            extra.writes.push_in_flight(rest, length, done);
-            extra.written_behind = Some(last_listener);
-            if let Some(attempt) = &mut extra.attempt {
-                attempt.written_behind = Some(last_listener);
-            }
-            return Ok(stream.is_below_mark());
+            stream.extra().writes.push_in_flight(rest, length, done);
+            let below_mark = stream.is_below_mark();
+            self.remember_write(id);
+            return Ok(below_mark);
         }
+        let timeout = flags.any(flag::TIMEOUT);
         let attempt = attempt(backend, stream, chunk.as_slice());
+        if timeout {
+            self.touch(id);
+        }
         Ok(self.after_attempt(id, attempt, chunk, done))
     }
 
@@ -172,7 +173,11 @@ impl State {
                 live.requests += 1;
                 let length = chunk.as_slice().len();
                 let rest = chunk.take_rest(taken);
-                stream.extra().writes.push_in_flight(rest, length, done);
+                let extra = stream.extra();
+                extra.writes.push_in_flight(rest, length, done);
+                if let Some(idle) = &mut extra.idle {
+                    idle.writing = length;
+                }
             }
             Attempt::Failed(error) => {
                 // It was never handed down.
@@ -190,78 +195,16 @@ impl State {
         below_mark
     }
 
-    /// The kernel takes data again: writes what waits, as far as it goes. Returns without calling
-    /// anybody; the callbacks become steps of the present loop callback.
-    pub(crate) fn flush_queue(&mut self, id: Id) {
-        // What was in flight is told now. What waited behind it was, in Node, handed down just now
-        // and taken at once, so it is told on a tick, like any write that the kernel takes at once.
-        let mut told_now = self
-            .stream(id)
-            .map_or(0, |stream| stream.extra().writes.in_flight());
-        for _ in 0..WRITE_BUDGET {
-            let State {
-                entries,
-                backend,
-                live,
-                steps,
-                ticks,
-                graveyard,
-                ..
-            } = self;
-            let Some(stream) = stream_of(entries, id) else {
-                return;
-            };
-            let (Some(io), Some(extra)) = (&stream.io, &mut stream.extra) else {
-                return;
-            };
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let filled = extra.writes.slices(&mut slices);
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            let taken = match backend.write_vectored(io, &slices[..filled]) {
-                Ok(taken) => taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    stream.ready &= !ready::WRITABLE;
-                    return;
-                }
-                Err(error) => {
-                    let error = Error::system("write", error);
-                    self.fail_in_flight(id, error, true);
-                    return;
-                }
-            };
-            let mut completed = Vec::new();
-            let handed_down = extra.writes.advance(taken, |written| {
-                graveyard.push(Dead::Chunk(written.buffer));
-                let done = written.done.map(|done| Task::Complete(done, Ok(())));
-                match told_now {
-                    0 => done.into_iter().for_each(|done| ticks.push(done)),
-                    _ => completed.extend(done),
-                }
-                told_now = told_now.saturating_sub(1);
-            });
-            stream.bytes_dispatched += handed_down as u64;
-            let emptied = extra.writes.is_empty();
-            if emptied {
-                stream.common.flags.clear(flag::WRITING);
-                live.requests -= 1;
-                if stream.owes_drain() {
-                    stream.common.flags.clear(flag::NEED_DRAIN);
-                    // Before the callbacks of the writes that it drained (N182).
-                    steps.push_back(Task::Emit(id, SocketEvent::Drain));
-                }
-            }
-            steps.extend(completed);
-            if emptied {
-                steps.push_back(Task::AfterWrites(id));
-                return;
-            }
-            if taken < offered && backend.short_write_is_full() {
-                stream.ready &= !ready::WRITABLE;
-                return;
+    /// Notes which 'connect' listeners were there before the first write (N99).
+    pub(crate) fn remember_write(&mut self, id: Id) {
+        let last_listener = self.last_listener_id();
+        if let Some(stream) = self.stream(id) {
+            let extra = stream.extra();
+            match &mut extra.attempt {
+                Some(attempt) => attempt.written_behind = Some(last_listener),
+                None => extra.written_behind = Some(last_listener),
             }
         }
-        // The budget is spent, yet the kernel has not refused, so no event will come.
-        self.make_ready(id);
     }
 
     /// The tick behind a write that the kernel took at once (afterWrite).
@@ -428,7 +371,7 @@ impl Stream {
     }
 
     /// Whether 'drain' is due (N181, N183).
-    fn owes_drain(&self) -> bool {
+    pub(crate) fn owes_drain(&self) -> bool {
         let flags = self.common.flags;
         flags.any(flag::NEED_DRAIN)
             && !flags.any(flag::ENDING | flag::DESTROYED)

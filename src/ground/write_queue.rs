@@ -46,8 +46,8 @@ pub(crate) struct Written {
 }
 
 impl WriteQueue {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
@@ -60,6 +60,12 @@ impl WriteQueue {
     /// How many writes are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Bytes in flight that the kernel has not taken.
+    pub(crate) fn unwritten_in_flight(&self) -> usize {
+        let in_flight = self.writes.iter().take(self.in_flight);
+        in_flight.map(|write| write.rest.len()).sum()
     }
 
     /// Bytes of the writes that are not in flight.
@@ -88,10 +94,20 @@ impl WriteQueue {
         self.writes.push_back(Write { rest, length, done });
     }
 
-    /// Fills `slices` with what is to be written next, and says how many it filled.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+    /// Fills `slices` with what is to be written next, and says how many it filled. Under a cork
+    /// that is what is in flight already.
+    pub(crate) fn slices<'a>(
+        &'a self,
+        corked: bool,
+        slices: &mut [IoSlice<'a>; MAX_SLICES],
+    ) -> usize {
+        let wanted = if corked {
+            self.in_flight
+        } else {
+            self.writes.len()
+        };
         let mut filled = 0;
-        for (write, slice) in self.writes.iter().zip(slices.iter_mut()) {
+        for (write, slice) in self.writes.iter().take(wanted).zip(slices.iter_mut()) {
             *slice = IoSlice::new(&write.rest);
             filled += 1;
         }
@@ -102,12 +118,19 @@ impl WriteQueue {
     /// are handed to `gone`, oldest first; empty ones go with the bytes in front of them.
     ///
     /// When the writes in flight are gone, all that waited behind them is in flight, as Node hands
-    /// it down in one go (N185). Returns the bytes of what was so handed down.
-    pub(crate) fn advance(&mut self, mut taken: usize, mut gone: impl FnMut(Written)) -> usize {
+    /// it down in one go (N185), unless it is corked. Returns the bytes of what was so handed down.
+    pub(crate) fn advance(
+        &mut self,
+        mut taken: usize,
+        corked: bool,
+        mut gone: impl FnMut(Written),
+    ) -> usize {
         let mut handed_down = 0;
         while let Some(write) = self.writes.front_mut() {
-            if write.rest.len() > taken {
-                write.rest.advance(taken);
+            if write.rest.len() > taken || self.in_flight == 0 {
+                if taken > 0 {
+                    write.rest.advance(taken);
+                }
                 return handed_down;
             }
             taken -= write.rest.len();
@@ -116,13 +139,19 @@ impl WriteQueue {
                 gone(write.into());
             }
             self.in_flight -= 1;
-            if self.in_flight == 0 {
-                self.in_flight = self.writes.len();
-                handed_down += std::mem::take(&mut self.buffered);
+            if self.in_flight == 0 && !corked {
+                handed_down += self.hand_down();
             }
         }
         debug_assert_eq!(taken, 0, "the kernel took more than was there");
         handed_down
+    }
+
+    /// Puts everything in flight that waits, when nothing is. Returns its bytes.
+    pub(crate) fn hand_down(&mut self) -> usize {
+        debug_assert_eq!(self.in_flight, 0);
+        self.in_flight = self.writes.len();
+        std::mem::take(&mut self.buffered)
     }
 
     /// Takes the writes in flight out, oldest first.
@@ -170,7 +199,7 @@ mod tests {
 
     fn waiting(queue: &WriteQueue) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let filled = queue.slices(&mut slices);
+        let filled = queue.slices(false, &mut slices);
         slices[..filled]
             .iter()
             .flat_map(|slice| slice.to_vec())
@@ -182,12 +211,12 @@ mod tests {
         let mut queue = queue(&["hello", "you"]);
         assert_eq!(queue.length(), 8);
         let mut gone = 0;
-        queue.advance(4, |_| gone += 1);
+        queue.advance(4, false, |_| gone += 1);
         assert_eq!((gone, queue.length()), (0, 8));
         assert_eq!(waiting(&queue), b"oyou");
-        queue.advance(2, |_| gone += 1);
+        queue.advance(2, false, |_| gone += 1);
         assert_eq!((gone, queue.length()), (1, 3));
-        queue.advance(2, |_| gone += 1);
+        queue.advance(2, false, |_| gone += 1);
         assert_eq!((gone, queue.length()), (2, 0));
         assert!(queue.is_empty());
     }
@@ -203,7 +232,7 @@ mod tests {
     fn empty_writes_go_with_what_is_in_front_of_them() {
         let mut queue = queue(&["a", "", "", "b"]);
         let mut gone = 0;
-        queue.advance(1, |_| gone += 1);
+        queue.advance(1, false, |_| gone += 1);
         assert_eq!(gone, 3);
         assert_eq!(waiting(&queue), b"b");
     }
@@ -213,13 +242,35 @@ mod tests {
         let mut queue = queue(&["one", "two", "three"]);
         assert_eq!(queue.buffered_length(), 8);
         assert!(queue.has_buffered());
-        assert_eq!(queue.advance(3, |_| {}), 8);
+        assert_eq!(queue.advance(3, false, |_| {}), 8);
         assert_eq!(queue.buffered_length(), 0);
         assert!(!queue.has_buffered());
         queue.push_buffered(Bytes::from_static(b"four"), 4, None);
         assert_eq!(queue.take_buffered().len(), 1);
         assert_eq!(waiting(&queue), b"twothree");
         assert_eq!(queue.length(), 8);
+    }
+
+    #[test]
+    fn n187_corked_writes_are_handed_down_together() {
+        let mut queue = WriteQueue::default();
+        queue.push_buffered(Bytes::from_static(b"one"), 3, None);
+        queue.push_buffered(Bytes::from_static(b"two"), 3, None);
+        assert_eq!(queue.in_flight(), 0);
+        assert_eq!(queue.hand_down(), 6);
+        assert_eq!((queue.in_flight(), queue.buffered_length()), (2, 0));
+        assert_eq!(queue.take_in_flight().len(), 2);
+        assert_eq!(queue.length(), 0);
+    }
+
+    #[test]
+    fn n187_under_a_cork_only_what_is_in_flight_goes() {
+        let mut queue = queue(&["one", "two"]);
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        assert_eq!(queue.slices(true, &mut slices), 1);
+        let mut gone = 0;
+        assert_eq!(queue.advance(3, true, |_| gone += 1), 0);
+        assert_eq!((gone, queue.in_flight(), queue.length()), (1, 0, 3));
     }
 
     #[test]

@@ -97,7 +97,14 @@ impl Socket {
     /// # Errors
     /// `ERR_HANDLE_GONE` if the socket is gone.
     pub fn connect(self, to: impl Into<ConnectOptions>) -> Result<()> {
-        let request = to.into().request;
+        let ConnectOptions {
+            request,
+            timeout_ms,
+            ..
+        } = to.into();
+        if let Some(timeout_ms) = timeout_ms {
+            self.set_timeout(timeout_ms);
+        }
         log::debug!(target: "nodeloop::net", "{self:?} connects to {request:?}");
         table::with(self.0, |state, id| state.connect(id, request))
             .unwrap_or_else(|| Err(Error::handle_gone()))

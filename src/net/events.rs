@@ -91,6 +91,21 @@ impl Socket {
         self.add(state::slot_of(SocketEvent::Ready), once(listener), true)
     }
 
+    /// Adds a listener of 'timeout', which comes in the timer phase when the socket was inactive for
+    /// as long as [`set_timeout`](Socket::set_timeout) says. Nothing else happens to it.
+    pub fn on_timeout(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        self.add(
+            state::slot_of(SocketEvent::Timeout),
+            Box::new(listener),
+            false,
+        )
+    }
+
+    /// Adds a listener of the next 'timeout'.
+    pub fn once_timeout(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Timeout), once(listener), true)
+    }
+
     /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
     /// the kernel. It comes before the completions of the writes that it drained (N182).
     pub fn on_drain(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {

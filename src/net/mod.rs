@@ -47,7 +47,10 @@ mod events;
 mod options;
 mod server;
 mod socket;
+mod sockopt;
 
+pub use crate::backend::SockRef;
+pub use crate::event_loop::entry::DropInfo;
 pub use crate::event_loop::handle::{Server, Socket};
 pub use crate::ground::chunk::Chunk;
 pub use connect::{connect, connect_then};

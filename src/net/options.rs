@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::backend::{self, KeepAlive};
 use crate::event_loop::connect::{ConnectHost, ConnectRequest};
-use crate::event_loop::entry::{AcceptOptions, KeepAlive};
+use crate::event_loop::entry::AcceptOptions;
 use crate::event_loop::server::{ListenHost, ListenRequest};
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
@@ -97,6 +98,8 @@ impl ServerOptions {
 pub(super) fn keep_alive(yes: bool, initial_delay_ms: u32) -> Option<KeepAlive> {
     yes.then_some(KeepAlive {
         delay_s: initial_delay_ms / 1000,
+        interval_s: None,
+        count: None,
     })
 }
 
@@ -202,6 +205,7 @@ impl SocketOptions {
 pub struct ConnectOptions {
     pub(super) request: ConnectRequest,
     pub(super) socket: SocketOptions,
+    pub(super) timeout_ms: Option<u64>,
 }
 
 impl ConnectOptions {
@@ -217,8 +221,10 @@ impl ConnectOptions {
                 port,
                 local_address: None,
                 local_port: 0,
+                deadline_ms: None,
             },
             socket: SocketOptions::new(),
+            timeout_ms: None,
         }
     }
 
@@ -234,7 +240,21 @@ impl ConnectOptions {
         self
     }
 
-    /// What the socket is made with, by [`connect`](crate::net::connect): what exists already keeps
+    /// How many milliseconds the connection may take to be made; then it fails with `ETIMEDOUT`, as
+    /// when the system gives up, which takes it minutes. Node has no such limit.
+    pub fn deadline(mut self, ms: u64) -> ConnectOptions {
+        self.request.deadline_ms = Some(ms);
+        self
+    }
+
+    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout) in milliseconds, from
+    /// before it connects. Node's `timeout`.
+    pub fn timeout(mut self, ms: u64) -> ConnectOptions {
+        self.timeout_ms = Some(ms);
+        self
+    }
+
+    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
     /// what it has.
     pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
         self.socket = options;
@@ -315,7 +335,11 @@ impl Default for ListenOptions {
             request: ListenRequest {
                 host: ListenHost::Any,
                 port: 0,
-                backlog: DEFAULT_BACKLOG,
+                options: backend::ListenOptions {
+                    backlog: DEFAULT_BACKLOG,
+                    ipv6_only: false,
+                    reuse_port: false,
+                },
             },
         }
     }
@@ -345,10 +369,25 @@ impl ListenOptions {
 
     /// How many connections may wait to be accepted; 0 is [`DEFAULT_BACKLOG`].
     pub fn backlog(mut self, connections: u32) -> ListenOptions {
-        self.request.backlog = match connections {
+        self.request.options.backlog = match connections {
             0 => DEFAULT_BACKLOG,
             connections => connections,
         };
+        self
+    }
+
+    /// Whether an IPv6 address, `::` too, leaves IPv4 alone (N245). False: `::` takes both. With an
+    /// IPv4 address it is `EINVAL`. Node's `ipv6Only`.
+    pub fn ipv6_only(mut self, yes: bool) -> ListenOptions {
+        self.request.options.ipv6_only = yes;
+        self
+    }
+
+    /// Whether several sockets, in other loops, threads or processes too, may listen at one address,
+    /// and the system spreads the connections over them (N283). All of them must say so. `ENOTSUP`
+    /// where the system does not have it. Node's `reusePort`.
+    pub fn reuse_port(mut self, yes: bool) -> ListenOptions {
+        self.request.options.reuse_port = yes;
         self
     }
 

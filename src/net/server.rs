@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::options::{ListenOptions, ServerOptions};
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::core::SlotOf;
-use crate::event_loop::entry::{Entry, ServerState, flag};
+use crate::event_loop::entry::{DropInfo, Entry, ServerState, flag};
 use crate::event_loop::handle::{Server, Socket};
 use crate::event_loop::server::{self as state, ListenRequest};
 use crate::event_loop::table;
@@ -51,6 +51,8 @@ impl Server {
                     is_looking_up: false,
                     connections: 0,
                     options: options.accept,
+                    max_connections: None,
+                    drop: Slot::Empty,
                     connection: Slot::Empty,
                     listening: Slot::Empty,
                     close: Slot::Empty,
@@ -150,6 +152,23 @@ impl Server {
         .unwrap_or(0)
     }
 
+    /// How many connections it may have at a time: Node's `server.maxConnections`. None, as at the
+    /// beginning, is without limit; 0 drops all. One that comes beyond is accepted and closed at
+    /// once, and 'drop' is emitted instead of 'connection' (N85). Connections that exist are kept
+    /// when the limit falls below their number.
+    pub fn set_max_connections(self, limit: Option<usize>) {
+        table::with(self.0, |state, id| {
+            if let Some(server) = state.server(id) {
+                server.max_connections = limit;
+            }
+        });
+    }
+
+    /// What [`set_max_connections`](Server::set_max_connections) has set.
+    pub fn max_connections(self) -> Option<usize> {
+        table::with(self.0, |state, id| state.server(id)?.max_connections).flatten()
+    }
+
     /// Has it keep the loop alive while it listens, as it does from the beginning: Node's
     /// `server.ref`. Not counted.
     pub fn set_ref(self) {
@@ -214,6 +233,12 @@ impl Server {
             }
         };
         self.add(state::connection_slot, Box::new(call), true)
+    }
+
+    /// Adds a listener of 'drop': a connection was closed since there are as many as
+    /// [allowed](Server::set_max_connections).
+    pub fn on_drop(self, listener: impl FnMut(Server, &DropInfo) + 'static) -> ListenerId {
+        self.add(state::drop_slot, Box::new(listener), false)
     }
 
     /// Adds a listener of 'close', which comes on a tick once the server listens no more and its

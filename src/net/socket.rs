@@ -82,6 +82,37 @@ impl Socket {
         table::with(self.0, |state, id| state.write(id, &mut chunk, Some(done))).unwrap_or(false)
     }
 
+    /// Holds back what is written from now on until [`uncork`](Socket::uncork) has been called as
+    /// often, or `end`; then it goes out in one system call: Node's `socket.cork`.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.cork();
+    ///     socket.write("one ");
+    ///     socket.write("packet");
+    ///     socket.event_loop().next_tick(move |_| socket.uncork());
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn cork(self) {
+        table::with(self.0, |state, id| state.cork(id));
+    }
+
+    /// Ends one [`cork`](Socket::cork): Node's `socket.uncork`.
+    pub fn uncork(self) {
+        table::with(self.0, |state, id| state.uncork(id));
+    }
+
+    /// How many corks hold the writes back: Node's `socket.writableCorked`.
+    pub fn writable_corked(self) -> u32 {
+        self.ask(0, |stream| {
+            stream.extra.as_ref().map_or(0, |extra| extra.corked)
+        })
+    }
+
     /// Ends this side once everything is written: Node's `socket.end`. The half-close happens in
     /// the next pending phase, then comes 'finish'; 'close' follows when the peer has ended too.
     pub fn end(self) {
@@ -146,7 +177,7 @@ impl Socket {
     }
 }
 
-/// Ending in other ways, and options.
+/// Ending in other ways.
 impl Socket {
     /// Ends this side if it is not ended, and destroys the socket after 'finish', without waiting
     /// for the peer to end: Node's `socket.destroySoon`.
@@ -159,21 +190,6 @@ impl Socket {
     /// connected it is `destroy_with` the error `ERR_SOCKET_CLOSED`.
     pub fn reset_and_destroy(self) {
         table::with(self.0, |state, id| state.reset_and_destroy(id));
-    }
-
-    /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
-    /// connection stands it is remembered. A value that is set already costs no system call, and a
-    /// failure is not reported.
-    pub fn set_no_delay(self, no_delay: bool) {
-        table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
-    }
-
-    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
-    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
-    /// connection stands it is remembered. A failure is not reported.
-    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
-        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
-        table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
     }
 }
 
@@ -231,6 +247,17 @@ impl Socket {
     /// Bytes that were read and wait to be delivered: Node's `socket.readableLength`.
     pub fn readable_length(self) -> usize {
         self.ask(0, |stream| stream.read_length())
+    }
+
+    /// The mark in bytes at which `write` returns false: Node's `socket.writableHighWaterMark`.
+    pub fn writable_high_water_mark(self) -> u32 {
+        self.ask(0, |stream| stream.write_mark)
+    }
+
+    /// The mark in bytes at which a paused socket stops reading: Node's
+    /// `socket.readableHighWaterMark`.
+    pub fn readable_high_water_mark(self) -> u32 {
+        self.ask(0, |stream| stream.read_mark)
     }
 
     /// Whether a 'drain' is owed, since `write` has returned false: Node's

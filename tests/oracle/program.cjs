@@ -101,9 +101,10 @@ function showError(error) {
   return parts.join(' ');
 }
 
+// Always a Buffer: that is what the crate's writes are.
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
-  if (!count) return word;
+  if (!count) return Buffer.from(word);
   return Buffer.from(Uint8Array.from({ length: Number(count[1]) }, (_, index) => index % 251));
 }
 

@@ -12,15 +12,16 @@ pub mod traced;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::AssertUnwindSafe;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nodeloop::net::{self, Server, ServerOptions, Socket};
+use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
 use nodeloop::{AsLoop, Builder, Loop};
 
 /// How long a `std` socket waits for its peer: far longer than any test takes.
@@ -115,6 +116,25 @@ pub fn code_of(error: &nodeloop::Error) -> String {
 pub fn code<T: Debug>(result: nodeloop::Result<T>) -> &'static str {
     let error = result.expect_err("an error was expected");
     error.code().expect("the error has a code")
+}
+
+/// What every query of a socket answers once it is gone.
+#[track_caller]
+pub fn expect_gone(socket: Socket) {
+    assert!(socket.destroyed());
+    assert_eq!((socket.bytes_read(), socket.bytes_written()), (0, 0));
+    assert_eq!((socket.readable_length(), socket.writable_length()), (0, 0));
+    assert_eq!((socket.readable(), socket.writable()), (false, false));
+    assert_eq!(socket.ready_state(), ReadyState::Closed);
+    assert_eq!(
+        (socket.remote_address(), socket.local_address()),
+        (None, None)
+    );
+    assert_eq!(socket.address(), None);
+    assert_eq!(socket.server(), None);
+    assert!(socket.errored().is_none());
+    assert!(!socket.has_ref() && !socket.is_paused() && !socket.writable_need_drain());
+    assert!(!socket.write("text"));
 }
 
 /// Ends a test that hangs; disarmed when it is dropped.
@@ -334,4 +354,49 @@ pub fn open_descriptors() -> Option<usize> {
     let directory = std::fs::read_dir("/proc/self/fd").ok()?;
     // One of them is the directory itself.
     Some(directory.count() - 1)
+}
+
+/// Runs the test `name` in a process of its own, begun by `sh` with `limits`: for what concerns
+/// the whole process. `body` is what that process does, and `meanwhile` what this one does, with
+/// the other's output.
+pub fn in_own_process(
+    name: &str,
+    limits: &str,
+    body: impl FnOnce(),
+    meanwhile: impl FnOnce(&mut dyn BufRead),
+) {
+    const ROLE: &str = "NODELOOP_TEST_PROCESS";
+    if std::env::var_os(ROLE).is_some_and(|role| role == name) {
+        body();
+        return println!("{name} is over");
+    }
+    let _deadline = watched(60);
+    let mut process = Command::new("sh")
+        .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(ROLE, name)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    meanwhile(&mut output);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let succeeded = process.wait().unwrap().success();
+    // Without the line it was another test, or none, that succeeded.
+    let over = rest.contains(&format!("{name} is over"));
+    assert!(succeeded && over, "{name} in its own process: {rest}");
+}
+
+/// What the other process printed behind `label`, on the first line that has it.
+pub fn printed(output: &mut dyn BufRead, label: &str) -> String {
+    let mut line = String::new();
+    while output.read_line(&mut line).unwrap() > 0 {
+        if let Some((_, said)) = line.split_once(label) {
+            return said.trim().to_string();
+        }
+        line.clear();
+    }
+    panic!("the other process ended without saying {label}");
 }

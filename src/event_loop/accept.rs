@@ -1,0 +1,192 @@
+//! Accepting: from a listening socket that is ready to 'connection', or to 'drop'.
+
+use std::net::SocketAddr;
+
+use super::core::Core;
+use super::entry::{Common, DropInfo, Entry, Flags, Stream, flag, server_of};
+use super::handle::{Id, Server, Socket};
+use super::server;
+use super::state::State;
+use super::table;
+use crate::backend::{self, Accepted, ready};
+use crate::ground::error::Result;
+
+/// How long a server that ran out of descriptors waits before it tries again, unless one becomes
+/// free before: short against a client's patience, long against a loop that has other work.
+pub(crate) const STALLED_FOR_MS: u64 = 100;
+
+/// One connection per listener and turn, never one attempt more: the listener is re-armed instead
+/// (N10).
+pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
+    let socket = match core.inside(|state| try_accept(state, id)) {
+        Outcome::Socket(socket) => socket,
+        Outcome::Nothing => return Ok(()),
+        Outcome::Dropped(info) => return report_drop(core, id, &info),
+        Outcome::Trouble(warning) => {
+            log::warn!(target: "nodeloop::net", "{:?}: {warning}", Server(core.raw(id)));
+            return Ok(());
+        }
+    };
+    let server = Server(core.raw(id));
+    let socket = Socket(core.raw(socket));
+    log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
+    core.callback(|core| {
+        core.emit(id, server::connection_slot, |listener| {
+            listener(server, socket);
+        });
+    })
+}
+
+/// Tells who listens of a connection that was closed, since there are as many as are allowed (N85).
+fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
+    let server = Server(core.raw(id));
+    log::debug!(target: "nodeloop::net", "{server:?} dropped {}", info.remote_address);
+    core.callback(|core| {
+        core.emit(id, server::drop_slot, |listener| listener(server, info));
+    })
+}
+
+/// What became of an attempt to accept.
+enum Outcome {
+    /// A socket was made.
+    Socket(Id),
+    /// Nobody waited, or who waited was turned away and that was told of before.
+    Nothing,
+    /// A connection was closed, since there are as many as are allowed.
+    Dropped(DropInfo),
+    /// Something that the log should know.
+    Trouble(String),
+}
+
+/// Accepts a connection and makes its socket, which reads at once (N90).
+fn try_accept(state: &mut State, id: Id) -> Outcome {
+    let State {
+        entries, backend, ..
+    } = state;
+    let Some(server) = server_of(entries, id) else {
+        return Outcome::Nothing;
+    };
+    if !server.wants_accept() {
+        return Outcome::Nothing;
+    }
+    server.ready &= !ready::READABLE;
+    let full = server
+        .max_connections
+        .is_some_and(|max| server.connections >= max);
+    let Some(listener) = &mut server.listener else {
+        return Outcome::Nothing;
+    };
+    let accepted = backend.accept(listener);
+    if matches!(accepted, Accepted::Exhausted) {
+        state.stall(id);
+        return Outcome::Trouble(state.shed_warning());
+    }
+    if let Err(error) = backend.rearm(listener, State::token(id)) {
+        state.stall(id);
+        return Outcome::Trouble(format!("can't be told of further connections: {error}"));
+    }
+    match accepted {
+        Accepted::Connection(stream, remote_address) if full => {
+            let info = DropInfo {
+                local_address: backend.local_address(&stream).ok(),
+                remote_address,
+            };
+            backend.close(stream);
+            Outcome::Dropped(info)
+        }
+        Accepted::Connection(stream, peer) => make_socket(state, id, stream, peer),
+        Accepted::Shed if !state.shed_warned => Outcome::Trouble(state.shed_warning()),
+        Accepted::Shed | Accepted::Nothing | Accepted::Exhausted => Outcome::Nothing,
+    }
+}
+
+fn make_socket(
+    state: &mut State,
+    server_id: Id,
+    stream: backend::Stream,
+    peer: SocketAddr,
+) -> Outcome {
+    let Some(server) = state.server(server_id) else {
+        unreachable!("looked up by the caller");
+    };
+    let options = server.options;
+    let common = Common {
+        serial: table::next_serial(),
+        flags: Flags::of(flag::REFERENCED | flag::COUNTED | server.half_open_flag()),
+        origin: server.common.origin,
+    };
+    let id = Id {
+        key: state.entries.vacant_key() as u32,
+        serial: common.serial,
+    };
+    let mut stream = Stream::accepted(common, stream, peer);
+    stream.server = server_id;
+    stream.read_mark = options.high_water_mark;
+    stream.write_mark = options.high_water_mark;
+    if options.pause_on_connect {
+        stream.common.flags.set(flag::HAS_FLOWING);
+    }
+    let Some(io) = &mut stream.io else {
+        unreachable!("it was just accepted");
+    };
+    // Set before 'connection' (N95).
+    if options.no_delay {
+        stream.common.flags.set(flag::NO_DELAY);
+        state.backend.set_no_delay(io, true);
+    }
+    if let Some(keep_alive) = options.keep_alive {
+        state.backend.set_keep_alive(io, Some(keep_alive));
+    }
+    if let Err(error) = state.backend.register(io, State::token(id)) {
+        if let Some(io) = stream.io.take() {
+            state.backend.close(io);
+        }
+        return Outcome::Trouble(format!(
+            "closed a connection that can't be watched: {error}"
+        ));
+    }
+    if options.keep_alive.is_some() {
+        stream.extra().keep_alive = options.keep_alive;
+    }
+    state.entries.insert(Entry::Stream(stream));
+    if let Some(server) = state.server(server_id) {
+        server.connections += 1;
+    }
+    if !options.pause_on_connect {
+        state.set_reading(id, true);
+    }
+    Outcome::Socket(id)
+}
+
+impl State {
+    /// A server can't accept: it waits until a descriptor is free, or for a while.
+    fn stall(&mut self, id: Id) {
+        self.stalled_until_ms = self.now_ms().saturating_add(STALLED_FOR_MS);
+        self.stalled.push(id);
+    }
+
+    fn shed_warning(&mut self) -> String {
+        self.shed_warned = true;
+        "out of file descriptors: connections are closed or kept waiting".to_string()
+    }
+
+    /// Re-arms the servers that wait for descriptors, if it is time.
+    pub(crate) fn rearm_stalled(&mut self) {
+        if self.stalled.is_empty() || self.now_ms() < self.stalled_until_ms {
+            return;
+        }
+        for id in std::mem::take(&mut self.stalled) {
+            let State {
+                entries, backend, ..
+            } = self;
+            let Some(server) = server_of(entries, id) else {
+                continue;
+            };
+            if let Some(listener) = &mut server.listener
+                && backend.rearm(listener, State::token(id)).is_err()
+            {
+                self.stall(id);
+            }
+        }
+    }
+}

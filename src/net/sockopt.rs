@@ -1,0 +1,181 @@
+//! Options of sockets.
+
+use std::time::Duration;
+
+use crate::backend::{KeepAlive, SockRef};
+use crate::event_loop::handle::Socket;
+use crate::event_loop::table;
+use crate::ground::error::{Error, Result};
+
+/// Options.
+impl Socket {
+    /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
+    /// connection stands it is remembered. A value that is set already costs no system call, and a
+    /// failure is not reported.
+    pub fn set_no_delay(self, no_delay: bool) {
+        table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
+    }
+
+    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
+    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
+    /// connection stands it is remembered. A failure is not reported.
+    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
+        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
+        table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
+    }
+
+    /// As [`set_keep_alive`](Socket::set_keep_alive) when it is on, with the milliseconds between
+    /// probes and how many may stay unanswered: Node's `setKeepAlive(true, delay, interval, count)`.
+    pub fn set_keep_alive_probes(self, initial_delay_ms: u32, interval_ms: u32, count: u32) {
+        let keep_alive = KeepAlive {
+            delay_s: initial_delay_ms / 1000,
+            interval_s: Some((interval_ms / 1000).max(1)),
+            count: Some(count),
+        };
+        table::with(self.0, |state, id| {
+            state.set_keep_alive(id, Some(keep_alive))
+        });
+    }
+
+    /// Has 'timeout' emitted when the socket was inactive for so many milliseconds: Node's
+    /// `socket.setTimeout`. 0 ends it. Nothing else happens to the socket, and 'timeout' comes once
+    /// until it is active again (N202, N203).
+    ///
+    /// Activity is: `connect`, 'connect', every read from the kernel, every write that is handed to
+    /// it, and the completion of one that waited (N204). The timeout begins at once, also on a socket
+    /// that is not connected, does not keep the loop alive, and ends with `destroy`.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.set_timeout(30_000);
+    ///     socket.on_timeout(|socket| socket.end_with("too slow\n"));
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn set_timeout(self, ms: u64) {
+        table::with(self.0, |state, id| state.set_idle_timeout(id, ms));
+    }
+
+    /// What [`set_timeout`](Socket::set_timeout) has set last, in milliseconds; None before: Node's
+    /// `socket.timeout`.
+    pub fn timeout(self) -> Option<u64> {
+        table::with(self.0, |state, id| {
+            state.stream(id)?.extra.as_ref()?.timeout_ms
+        })
+        .flatten()
+    }
+
+    /// Sets the type of service (IPv4) or traffic class (IPv6): Node's `socket.setTypeOfService`.
+    /// Before the connection stands it is remembered.
+    ///
+    /// # Errors
+    /// What the system says, with the system call `setTypeOfService`; `ERR_HANDLE_GONE`.
+    pub fn set_type_of_service(self, tos: u8) -> Result<()> {
+        table::with(self.0, |state, id| state.set_type_of_service(id, tos))
+            .unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+
+    /// The type of service as the system has it (Linux masks the two ECN bits), or as it was set
+    /// while the socket is not connected: Node's `socket.getTypeOfService`.
+    ///
+    /// # Errors
+    /// What the system says, with the system call `getTypeOfService`; `ERR_HANDLE_GONE`.
+    pub fn type_of_service(self) -> Result<u8> {
+        table::with(self.0, |state, id| state.type_of_service(id))
+            .unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+
+    /// Sets the size in bytes of the kernel's receive buffer (SO_RCVBUF; Linux doubles it).
+    ///
+    /// # Errors
+    /// `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`, or what the system says.
+    pub fn set_recv_buffer_size(self, bytes: usize) -> Result<()> {
+        self.option(|socket| socket.set_recv_buffer_size(bytes))
+    }
+
+    /// The size in bytes of the kernel's receive buffer.
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    pub fn recv_buffer_size(self) -> Result<usize> {
+        self.option(|socket| socket.recv_buffer_size())
+    }
+
+    /// Sets the size in bytes of the kernel's send buffer (SO_SNDBUF; Linux doubles it).
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    pub fn set_send_buffer_size(self, bytes: usize) -> Result<()> {
+        self.option(|socket| socket.set_send_buffer_size(bytes))
+    }
+
+    /// The size in bytes of the kernel's send buffer.
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    pub fn send_buffer_size(self) -> Result<usize> {
+        self.option(|socket| socket.send_buffer_size())
+    }
+
+    /// How many milliseconds sent data may stay unacknowledged before the connection is given up
+    /// (TCP_USER_TIMEOUT); 0 leaves it to the system.
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn set_user_timeout(self, ms: u32) -> Result<()> {
+        let timeout = (ms > 0).then(|| Duration::from_millis(ms.into()));
+        self.option(|socket| socket.set_tcp_user_timeout(timeout))
+    }
+
+    /// Has received data acknowledged at once rather than together with what is sent
+    /// (TCP_QUICKACK). The system falls back by itself.
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn set_quick_ack(self, yes: bool) -> Result<()> {
+        self.option(|socket| socket.set_tcp_quickack(yes))
+    }
+
+    /// How many unsent bytes the kernel keeps before it counts as full (TCP_NOTSENT_LOWAT): a small
+    /// value leaves more for the program to decide late.
+    ///
+    /// # Errors
+    /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn set_notsent_lowat(self, bytes: u32) -> Result<()> {
+        self.option(|socket| socket.set_tcp_notsent_lowat(bytes))
+    }
+
+    /// Lends the socket to `act`, for every option that has no method here. It is a second
+    /// descriptor of the same socket, closed afterwards; don't read from it or write to it.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     let _ = socket.with_sock_ref(|socket| socket.set_linger(None));
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`, or that it can't be duplicated.
+    pub fn with_sock_ref<R>(self, act: impl FnOnce(SockRef<'_>) -> R) -> Result<R> {
+        let duplicate = table::with(self.0, |state, id| state.duplicate(id))
+            .unwrap_or_else(|| Err(Error::handle_gone()))?;
+        Ok(act(SockRef::from(&duplicate)))
+    }
+
+    fn option<R>(self, act: impl FnOnce(SockRef<'_>) -> std::io::Result<R>) -> Result<R> {
+        table::with(self.0, |state, id| {
+            state.socket_option(id, "setsockopt", act)
+        })
+        .unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+}
