@@ -307,6 +307,10 @@ fn n143_every_call_of_a_closed_socket() {
     // In its own 'close', kept after it, and gone.
     let touch: calls::Touch = Rc::new(|| {});
     for &(name, call) in calls::SOCKET {
+        if name.ends_with("in_vain") {
+            // Begins another life (N110).
+            continue;
+        }
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 10);
         let log = Recorder::new();

@@ -112,7 +112,7 @@ fn make_socket(
     let options = server.options;
     let common = Common {
         serial: table::next_serial(),
-        flags: Flags::of(flag::REFERENCED | server.half_open_flag()),
+        flags: Flags::of(flag::REFERENCED | flag::COUNTED | server.half_open_flag()),
         origin: server.common.origin,
     };
     let id = Id {

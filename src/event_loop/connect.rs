@@ -286,15 +286,20 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if stream.common.flags.any(flag::DESTROYED) || !stream.common.flags.any(flag::WRITE_PENDING)
-        {
+        if !stream.common.flags.any(flag::WRITE_PENDING) {
             return;
         }
-        stream.common.flags.clear(flag::WRITE_PENDING);
-        live.requests += 1;
-        // What the flush makes steps of comes before those that wait already.
+        // What this makes steps of comes before those that wait already.
         let later = std::mem::take(&mut self.steps);
-        self.flush_queue(id);
+        if stream.common.flags.any(flag::DESTROYED) {
+            // By a listener of 'connect'.
+            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            self.fail_in_flight(id, error, false);
+        } else {
+            stream.common.flags.clear(flag::WRITE_PENDING);
+            live.requests += 1;
+            self.flush_queue(id);
+        }
         self.steps.extend(later);
     }
 

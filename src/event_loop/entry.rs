@@ -101,6 +101,8 @@ pub(crate) struct StreamExtra {
     pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
+    /// 'close' events that are still to come, but for the first.
+    pub(crate) more_closes_due: u32,
     /// How often `cork` was called without `uncork`.
     pub(crate) corked: u32,
     /// The inactivity timeout as it was set last; 0 is none (N201).

@@ -24,6 +24,9 @@ pub(crate) mod flag {
     /// Between `connect` and 'connect'.
     pub(crate) const CONNECTING: u64 = 1 << 7;
 
+    /// One of its server's connections (N80). A later life as a client is not.
+    pub(crate) const COUNTED: u64 = 1 << 46;
+
     /// Data goes to the listeners as it comes.
     pub(crate) const FLOWING: u64 = 1 << 8;
     /// Flowing was decided, one way or the other.
@@ -88,6 +91,8 @@ pub(crate) mod flag {
     pub(crate) const ERRORED: u64 = 1 << 42;
     /// 'error' was emitted.
     pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
+    /// Its 'close' is still to be emitted.
+    pub(crate) const CLOSE_DUE: u64 = 1 << 45;
     /// The tick behind `destroy` has run.
     pub(crate) const CLOSE_EMITTED: u64 = 1 << 44;
 }

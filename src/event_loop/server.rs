@@ -174,10 +174,14 @@ impl State {
             .entries
             .iter()
             .filter_map(|(key, entry)| match entry {
-                Entry::Stream(stream) if stream.server == id => Some(Id {
-                    key: key as u32,
-                    serial: stream.common.serial,
-                }),
+                Entry::Stream(stream)
+                    if stream.server == id && stream.common.flags.any(flag::COUNTED) =>
+                {
+                    Some(Id {
+                        key: key as u32,
+                        serial: stream.common.serial,
+                    })
+                }
                 _ => None,
             })
             .collect();

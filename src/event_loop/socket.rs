@@ -38,7 +38,11 @@ impl State {
             }
             stream.fail(error);
         }
-        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::READ_WANTED | flag::TIMEOUT;
+        let gone = flag::CONNECTING
+            | flag::CONNECT_PENDING
+            | flag::READ_WANTED
+            | flag::TIMEOUT
+            | flag::COUNTED;
         stream.common.flags.clear(gone);
         if let Some(extra) = &mut stream.extra {
             // N209: no timeout outlives its connection.
@@ -62,6 +66,7 @@ impl State {
             // A descriptor is free: servers that lack one may try again.
             self.stalled_until_ms = 0;
         }
+        self.owe_close(id);
         if had_handle {
             self.closing.push(id);
         }
@@ -70,7 +75,21 @@ impl State {
             // Nothing is closed, so 'close' needs no phase (N111).
             self.ticks.push(Task::EmitClose(id));
         }
-        self.connection_ended(server);
+        if flags.any(flag::COUNTED) {
+            self.connection_ended(server);
+        }
+    }
+
+    /// Notes that a 'close' is to come: the socket stays in its slot until then, whatever comes
+    /// between. A socket that is connected again before its 'close' may owe several.
+    fn owe_close(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else {
+            return;
+        };
+        match stream.common.flags.any(flag::CLOSE_DUE) {
+            true => stream.extra().more_closes_due += 1,
+            false => stream.common.flags.set(flag::CLOSE_DUE),
+        }
     }
 
     /// The local address, remembered once it was asked for; none after `destroy` (N142).
@@ -144,9 +163,14 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
 /// What 'close' says, and the object is to be freed when its ticks have run.
 pub(crate) fn close_emission(state: &mut State, id: Id) -> bool {
     state.reap.push(Reap::Entry(id));
-    state
-        .stream(id)
-        .is_some_and(|stream| stream.common.flags.any(flag::HAD_ERROR))
+    let Some(stream) = state.stream(id) else {
+        return false;
+    };
+    match &mut stream.extra {
+        Some(extra) if extra.more_closes_due > 0 => extra.more_closes_due -= 1,
+        _ => stream.common.flags.clear(flag::CLOSE_DUE),
+    }
+    stream.common.flags.any(flag::HAD_ERROR)
 }
 
 /// The slot of 'data'.

@@ -330,7 +330,9 @@ impl State {
             Reap::Entry(id) => {
                 let over = match self.entry(id) {
                     Some(Entry::Stream(stream)) => {
-                        stream.io.is_none() && stream.common.flags.any(flag::DESTROYED)
+                        let flags = stream.common.flags;
+                        let closed = flags.any(flag::DESTROYED) && !flags.any(flag::CLOSE_DUE);
+                        stream.io.is_none() && closed
                     }
                     Some(Entry::Server(server)) => {
                         server.listener.is_none()

@@ -110,7 +110,7 @@ pub fn say_listening(server: net::Server) {
 }
 
 /// The Node to compare with, if there is one. Another than Node 26 proves nothing.
-fn pinned_node() -> Option<&'static PathBuf> {
+pub fn pinned_node() -> Option<&'static PathBuf> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {
         let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/node_modules");
