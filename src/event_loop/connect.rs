@@ -224,12 +224,12 @@ impl State {
         let Some(mut attempt) = stream.extra().attempt.take() else {
             unreachable!("a pending connect is remembered");
         };
-        let failed = attempt.refused.take().or_else(|| {
-            // Only an event with a sign of failure is worth the question.
-            let signs = ready::ERROR | ready::HANG_UP;
-            let io = stream.io.as_ref()?;
-            (stream.ready & signs != 0).then(|| backend.take_error(io))?
-        });
+        // Asked always, as Node does: the peer may have reset the connection since the event, and
+        // then it never stood (N134).
+        let failed = attempt
+            .refused
+            .take()
+            .or_else(|| backend.take_error(stream.io.as_ref()?));
         stream
             .common
             .flags
