@@ -173,6 +173,7 @@ impl State {
             entries,
             live,
             ticks,
+            graveyard,
             ..
         } = self;
         let Some(stream) = stream_of(entries, id) else {
@@ -184,7 +185,13 @@ impl State {
         if stream.common.flags.any(flag::UNCONNECTED) {
             let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
             stream.fail(&error);
-            ticks.push(Task::WriteError(id, error, None));
+            // It waits no more, though its completions come on the tick only.
+            let mut told = Vec::new();
+            for written in stream.extra().writes.take_buffered() {
+                graveyard.push(Dead::Chunk(written.buffer));
+                told.extend(written.done);
+            }
+            ticks.push(Task::WriteError(id, error, told));
             return;
         }
         let length = stream.extra().writes.hand_down();
