@@ -292,6 +292,7 @@ impl State {
         }
         stream.common.flags.clear(flag::WRITE_PENDING);
         live.requests += 1;
+        self.touch_writing(id);
         // What the flush makes steps of comes before those that wait already.
         let later = std::mem::take(&mut self.steps);
         self.flush_queue(id);

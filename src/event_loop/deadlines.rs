@@ -103,6 +103,7 @@ impl State {
         let extra = stream.extra();
         extra.timeout_ms = Some(timeout_ms);
         let was = extra.idle;
+        let in_flight = extra.writes.in_flight_length();
         let at_ms = now_ms.saturating_add(timeout_ms);
         // An entry that comes up earlier is good enough: it is put back then.
         let queued_ms = match was.and_then(|idle| idle.queued_ms) {
@@ -116,7 +117,7 @@ impl State {
             timeout_ms,
             since_ms: now_ms,
             queued_ms: Some(queued_ms),
-            writing: was.map_or(0, |idle| idle.writing),
+            writing: was.map_or(in_flight, |idle| idle.writing),
         });
         stream.common.flags.set(flag::TIMEOUT);
     }
