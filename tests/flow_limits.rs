@@ -40,7 +40,7 @@ impl Limited {
         let (inner, kept) = (log.clone(), drops.clone());
         server.on_drop(move |_, info| {
             inner.note("drop");
-            kept.borrow_mut().push(info.clone());
+            kept.borrow_mut().push(*info);
         });
         server.set_max_connections(max);
         server.listen(at).unwrap();
@@ -315,8 +315,7 @@ fn n93_two_hundred_clients_and_sixty_four_descriptors() {
         let control = connect(address);
         assert!(is_served(&control));
         let clients: Vec<_> = (0..CLIENTS).map(|_| connect(address)).collect();
-        let (mut served, shed): (Vec<_>, Vec<_>) =
-            clients.into_iter().partition(|client| is_served(client));
+        let (mut served, shed): (Vec<_>, Vec<_>) = clients.into_iter().partition(is_served);
         assert!((40..64).contains(&served.len()), "{}", served.len());
         assert!(shed.len() >= CLIENTS - 64);
         assert_eq!(ask(&control, b"n"), served.len() + 1);

@@ -62,6 +62,14 @@ impl Deadlines {
         self.0.peek().map(|Reverse(deadline)| deadline.at_ms)
     }
 
+    /// When each entry is to be looked at.
+    #[cfg(test)]
+    pub(crate) fn times(&self) -> Vec<u64> {
+        let mut times: Vec<_> = self.0.iter().map(|Reverse(entry)| entry.at_ms).collect();
+        times.sort_unstable();
+        times
+    }
+
     fn push(&mut self, at_ms: u64, id: Id, what: What) {
         self.0.push(Reverse(Deadline {
             at_ms,
@@ -230,59 +238,4 @@ pub(crate) fn run_deadlines(core: &Core, now_ms: u64) -> Result<()> {
         core.finish_callback()?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::{self, Socket};
-    use crate::null::NullOptions;
-    use crate::{Loop, LoopHandle};
-
-    fn entries(lp: LoopHandle) -> Vec<Reverse<Deadline>> {
-        let sorted = |state: &mut State| state.deadlines.0.clone().into_sorted_vec();
-        lp.with(sorted).expect("it lives")
-    }
-
-    #[test]
-    fn reads_and_writes_do_no_work_in_the_queue() {
-        const SOCKETS: u32 = 10;
-        let options = NullOptions {
-            connections: SOCKETS,
-            events_per_wait: SOCKETS,
-            waits: 1000,
-            ..NullOptions::default()
-        };
-        let lp = Loop::builder().null(options).build().expect("in memory");
-        let server = net::create_server(&lp, |socket: Socket| {
-            socket.on_data(|socket, chunk| {
-                socket.write_then(chunk, |_| {});
-            });
-            socket.set_timeout(60_000);
-        });
-        server.listen(1).expect("in memory");
-        for _ in 0..SOCKETS {
-            lp.run_nowait().expect("in memory");
-        }
-        let before = entries(lp.handle());
-        assert_eq!(before.len(), SOCKETS as usize);
-        let reads = lp.counts().reads;
-        for _ in 0..100 {
-            lp.run_nowait().expect("in memory");
-        }
-        assert!(lp.counts().reads - reads >= 100 * u64::from(SOCKETS));
-        assert_eq!(entries(lp.handle()), before);
-    }
-
-    #[test]
-    fn a_timeout_set_again_and_again_has_one_entry() {
-        let lp = Loop::builder().null(NullOptions::default()).build();
-        let lp = lp.expect("in memory");
-        let socket = Socket::new(&lp, net::SocketOptions::new());
-        for _ in 0..100 {
-            socket.set_timeout(60_000);
-            socket.set_timeout(0);
-        }
-        assert_eq!(entries(lp.handle()).len(), 1);
-    }
 }
