@@ -233,4 +233,29 @@ mod tests {
         }
         assert_eq!(entries(&lp).len(), 1);
     }
+
+    #[test]
+    fn sockets_that_are_gone_leave_few_entries() {
+        let lp = Loop::builder().null(NullOptions::default()).build();
+        let lp = lp.expect("in memory");
+        let stays = Socket::new(&lp, SocketOptions::new());
+        stays.set_timeout(60_000);
+        let at_ms = entries(&lp);
+        for _ in 0..10_000 {
+            let socket = Socket::new(&lp, SocketOptions::new());
+            socket.set_timeout(120_000);
+            socket.destroy();
+        }
+        let left = entries(&lp);
+        assert!(left.len() < 200, "{}", left.len());
+        assert_eq!(left[0], at_ms[0]);
+        // Those that are needed stay, however many.
+        let many: Vec<_> = (0..1000)
+            .map(|_| Socket::new(&lp, SocketOptions::new()))
+            .collect();
+        for socket in &many {
+            socket.set_timeout(60_000);
+        }
+        assert!(entries(&lp).len() > many.len());
+    }
 }
