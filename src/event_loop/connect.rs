@@ -90,6 +90,9 @@ impl State {
             let extra = stream.extra();
             extra.life = extra.life.wrapping_add(1);
             extra.local = None;
+            // Of an attempt that was given up: a write notes its place in what is there.
+            extra.attempt = None;
+            extra.written_behind = None;
             errored = extra.errored.take();
         }
         stream.common.flags.set(flag::CONNECTING);
@@ -298,6 +301,7 @@ impl State {
         } else {
             stream.common.flags.clear(flag::WRITE_PENDING);
             live.requests += 1;
+            self.touch_writing(id);
             self.flush_queue(id);
         }
         self.steps.extend(later);

@@ -15,9 +15,18 @@ use super::state::State;
 use super::task::{SocketEvent, Task};
 use crate::ground::error::{Error, Result};
 
-/// The deadlines of a loop, the next on top.
+/// Entries beyond those that were needed before, from which on it is looked for ones that mean
+/// nothing any more: few enough to be no burden, many enough to be worth the look.
+const CROWD: usize = 64;
+
+/// The deadlines of a loop.
 #[derive(Default)]
-pub(crate) struct Deadlines(BinaryHeap<Reverse<Deadline>>);
+pub(crate) struct Deadlines {
+    /// Each deadline, the next on top; among them some of sockets that are gone.
+    queue: BinaryHeap<Reverse<Deadline>>,
+    /// How many meant something when it was looked last.
+    needed: usize,
+}
 
 /// One deadline. Equal times are told in the order of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,16 +63,28 @@ pub(crate) struct Idle {
 impl Deadlines {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.queue.is_empty()
     }
 
     /// When the next deadline is to be looked at.
     pub(crate) fn next_ms(&self) -> Option<u64> {
-        self.0.peek().map(|Reverse(deadline)| deadline.at_ms)
+        self.queue.peek().map(|Reverse(deadline)| deadline.at_ms)
+    }
+
+    /// When each entry is to be looked at.
+    #[cfg(test)]
+    pub(crate) fn times(&self) -> Vec<u64> {
+        let mut times: Vec<_> = self
+            .queue
+            .iter()
+            .map(|Reverse(entry)| entry.at_ms)
+            .collect();
+        times.sort_unstable();
+        times
     }
 
     fn push(&mut self, at_ms: u64, id: Id, what: What) {
-        self.0.push(Reverse(Deadline {
+        self.queue.push(Reverse(Deadline {
             at_ms,
             serial: id.serial,
             key: id.key,
@@ -71,9 +92,15 @@ impl Deadlines {
         }));
     }
 
+    /// Whether as many were added as there were: then a look at all of them costs each no more than
+    /// its way into the queue did.
+    fn is_crowded(&self) -> bool {
+        self.queue.len() > 2 * self.needed + CROWD
+    }
+
     fn pop_due(&mut self, now_ms: u64) -> Option<Deadline> {
-        self.0.peek().filter(|due| due.0.at_ms <= now_ms)?;
-        self.0.pop().map(|Reverse(deadline)| deadline)
+        self.queue.peek().filter(|due| due.0.at_ms <= now_ms)?;
+        self.queue.pop().map(|Reverse(deadline)| deadline)
     }
 }
 
@@ -103,6 +130,7 @@ impl State {
         let extra = stream.extra();
         extra.timeout_ms = Some(timeout_ms);
         let was = extra.idle;
+        let in_flight = extra.writes.in_flight_length();
         let at_ms = now_ms.saturating_add(timeout_ms);
         // An entry that comes up earlier is good enough: it is put back then.
         let queued_ms = match was.and_then(|idle| idle.queued_ms) {
@@ -116,9 +144,10 @@ impl State {
             timeout_ms,
             since_ms: now_ms,
             queued_ms: Some(queued_ms),
-            writing: was.map_or(0, |idle| idle.writing),
+            writing: was.map_or(in_flight, |idle| idle.writing),
         });
         stream.common.flags.set(flag::TIMEOUT);
+        self.tidy_deadlines();
     }
 
     /// The socket is active (N204).
@@ -148,7 +177,38 @@ impl State {
         if let Some(stream) = self.stream(id) {
             let life = stream.extra().life;
             self.deadlines.push(at_ms, id, What::Connect(life));
+            self.tidy_deadlines();
         }
+    }
+
+    /// Takes out what means nothing any more, now and then: sockets come and go faster than their
+    /// timeouts.
+    fn tidy_deadlines(&mut self) {
+        if !self.deadlines.is_crowded() {
+            return;
+        }
+        let State {
+            entries, deadlines, ..
+        } = self;
+        deadlines.queue.retain(|Reverse(deadline)| {
+            let id = Id {
+                key: deadline.key,
+                serial: deadline.serial,
+            };
+            stream_of(entries, id).is_some_and(|stream| {
+                let connecting = stream.common.flags.any(flag::CONNECTING);
+                stream
+                    .extra
+                    .as_ref()
+                    .is_some_and(|extra| match deadline.what {
+                        What::Idle => extra
+                            .idle
+                            .is_some_and(|idle| idle.queued_ms == Some(deadline.at_ms)),
+                        What::Connect(life) => connecting && extra.life == life,
+                    })
+            })
+        });
+        deadlines.needed = deadlines.queue.len();
     }
 
     /// Takes the next deadline that has passed, and makes steps of what it means.

@@ -46,7 +46,7 @@ impl State {
         });
         let emptied = matches!(result, Written::All);
         if !told.is_empty() || emptied {
-            self.write_completed(id);
+            self.touch_writing(id);
         }
         if emptied
             && let Some(stream) = self.stream(id)
@@ -67,20 +67,21 @@ impl State {
         }
     }
 
-    /// A write that was in flight is complete: activity (N204).
-    fn write_completed(&mut self, id: Id) {
+    /// Writes were handed down, or are complete: activity (N204). What is in flight is remembered, to
+    /// see at the next expiry whether it makes progress (N206).
+    pub(crate) fn touch_writing(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        if !stream.common.flags.any(flag::TIMEOUT) {
-            return;
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
+        if let Some(extra) = &mut stream.extra
+            && let Some(idle) = &mut extra.idle
+        {
+            idle.writing = extra.writes.in_flight_length();
         }
-        let extra = stream.extra();
-        let in_flight = extra.writes.unwritten_in_flight();
-        if let Some(idle) = &mut extra.idle {
-            idle.writing = in_flight;
+        if timeout {
+            self.touch(id);
         }
-        self.touch(id);
     }
 
     /// Writes from the queue until it is empty, the kernel refuses, or the budget is spent. Each
@@ -173,6 +174,7 @@ impl State {
             entries,
             live,
             ticks,
+            graveyard,
             ..
         } = self;
         let Some(stream) = stream_of(entries, id) else {
@@ -184,7 +186,13 @@ impl State {
         if stream.common.flags.any(flag::UNCONNECTED) {
             let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
             stream.fail(&error);
-            ticks.push(Task::WriteError(id, error, None));
+            // It waits no more, though its completions come on the tick only.
+            let mut told = Vec::new();
+            for written in stream.extra().writes.take_buffered() {
+                graveyard.push(Dead::Chunk(written.buffer));
+                told.extend(written.done);
+            }
+            ticks.push(Task::WriteError(id, error, told));
             return;
         }
         let length = stream.extra().writes.hand_down();
@@ -200,6 +208,7 @@ impl State {
             told.extend(done);
             None
         });
+        self.touch_writing(id);
         let mut told = told.into_iter();
         let drains = self
             .stream(id)

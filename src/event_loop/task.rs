@@ -72,8 +72,8 @@ pub(crate) enum Task {
     AfterWrite(Id, Option<Completion>),
     /// After the callbacks of writes: goes on to end, or fails what is left.
     AfterWrites(Id),
-    /// A write failed at once (onwriteError).
-    WriteError(Id, Error, Option<Completion>),
+    /// A write failed at once, or several that were handed down in one go (onwriteError).
+    WriteError(Id, Error, Vec<Completion>),
     /// What was handed down in one go failed at once.
     FailInFlight(Id, Error),
     /// Fails what still waits in a destroyed socket (errorBuffer).
@@ -178,8 +178,8 @@ impl Core {
             Task::EndWritable(id) => self.with(|state| state.end_writable(id)),
             Task::AfterWrite(id, done) => self.with(|state| state.after_write(id, done)),
             Task::AfterWrites(id) => self.with(|state| state.after_writes(id)),
-            Task::WriteError(id, error, done) => {
-                self.with(|state| writable::fail_write(state, id, error, done));
+            Task::WriteError(id, error, told) => {
+                self.with(|state| writable::fail_writes(state, id, error, told));
             }
             Task::FailInFlight(id, error) => {
                 self.with(|state| state.fail_in_flight(id, error, true));

@@ -116,7 +116,8 @@ impl State {
         if flags.any(flag::UNCONNECTED) {
             let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
             stream.fail(&error);
-            self.ticks.push(Task::WriteError(id, error, done));
+            self.ticks
+                .push(Task::WriteError(id, error, done.into_iter().collect()));
             return Ok(false);
         }
         stream.bytes_dispatched += length as u64;
@@ -184,7 +185,7 @@ impl State {
                 stream.bytes_dispatched -= chunk.as_slice().len() as u64;
                 let error = Error::system("write", error);
                 stream.fail(&error);
-                ticks.push(Task::WriteError(id, error, done));
+                ticks.push(Task::WriteError(id, error, done.into_iter().collect()));
             }
         }
         let below_mark = stream.is_below_mark();
@@ -350,11 +351,10 @@ impl State {
     }
 }
 
-/// A write that failed at once: its callback, then what waits, then the socket (onwriteError).
-pub(crate) fn fail_write(state: &mut State, id: Id, error: Error, done: Option<Completion>) {
-    state
-        .steps
-        .extend(done.map(|done| Task::Complete(done, Err(error.clone()))));
+/// Writes that failed at once: their callbacks, then what waits, then the socket (onwriteError).
+pub(crate) fn fail_writes(state: &mut State, id: Id, error: Error, told: Vec<Completion>) {
+    let failed = |done| Task::Complete(done, Err(error.clone()));
+    state.steps.extend(told.into_iter().map(failed));
     state.steps.push_back(Task::ErrorBuffer(id));
     state.steps.push_back(Task::Destroy(id, error));
 }

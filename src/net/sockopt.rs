@@ -179,3 +179,83 @@ impl Socket {
         .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::null::NullOptions;
+    use crate::event_loop::api::Loop;
+    use crate::net::{self, SocketOptions};
+
+    fn entries(lp: &Loop) -> Vec<u64> {
+        let times = lp.handle().with(|state| state.deadlines.times());
+        times.expect("it lives")
+    }
+
+    #[test]
+    fn reads_and_writes_do_no_work_in_the_queue() {
+        const SOCKETS: u32 = 10;
+        let options = NullOptions {
+            connections: SOCKETS,
+            events_per_wait: SOCKETS,
+            waits: 1000,
+            ..NullOptions::default()
+        };
+        let lp = Loop::builder().null(options).build().expect("in memory");
+        let server = net::create_server(&lp, |socket: Socket| {
+            socket.on_data(|socket, chunk| {
+                socket.write_then(chunk, |_| {});
+            });
+            socket.set_timeout(60_000);
+        });
+        server.listen(1).expect("in memory");
+        for _ in 0..SOCKETS {
+            lp.run_nowait().expect("in memory");
+        }
+        let before = entries(&lp);
+        assert_eq!(before.len(), SOCKETS as usize);
+        let reads = lp.counts().reads;
+        for _ in 0..100 {
+            lp.run_nowait().expect("in memory");
+        }
+        assert!(lp.counts().reads - reads >= 100 * u64::from(SOCKETS));
+        assert_eq!(entries(&lp), before);
+    }
+
+    #[test]
+    fn a_timeout_set_again_and_again_has_one_entry() {
+        let lp = Loop::builder().null(NullOptions::default()).build();
+        let lp = lp.expect("in memory");
+        let socket = Socket::new(&lp, SocketOptions::new());
+        for _ in 0..100 {
+            socket.set_timeout(60_000);
+            socket.set_timeout(0);
+        }
+        assert_eq!(entries(&lp).len(), 1);
+    }
+
+    #[test]
+    fn sockets_that_are_gone_leave_few_entries() {
+        let lp = Loop::builder().null(NullOptions::default()).build();
+        let lp = lp.expect("in memory");
+        let stays = Socket::new(&lp, SocketOptions::new());
+        stays.set_timeout(60_000);
+        let at_ms = entries(&lp);
+        for _ in 0..10_000 {
+            let socket = Socket::new(&lp, SocketOptions::new());
+            socket.set_timeout(120_000);
+            socket.destroy();
+        }
+        let left = entries(&lp);
+        assert!(left.len() < 200, "{}", left.len());
+        assert_eq!(left[0], at_ms[0]);
+        // Those that are needed stay, however many.
+        let many: Vec<_> = (0..1000)
+            .map(|_| Socket::new(&lp, SocketOptions::new()))
+            .collect();
+        for socket in &many {
+            socket.set_timeout(60_000);
+        }
+        assert!(entries(&lp).len() > many.len());
+    }
+}

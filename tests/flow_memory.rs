@@ -1,0 +1,246 @@
+//! Memory is bounded by the mark and by what was accepted: through an echo server that pauses when
+//! its client reads slowly, and towards a peer that reads nothing; and a socket that does not read
+//! pushes back to its peer's kernel.
+//!
+//! The dev-dependency `allocation-counter` counts what the thread of the loop has on its heap.
+//! `NODELOOP_FLOW_BYTES` says how many bytes go through the echo server instead of a gigabyte.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use allocation_counter::measure;
+use nodeloop::net::{DEFAULT_HIGH_WATER_MARK, ServerOptions, Socket};
+use nodeloop::{Builder, Loop};
+use support::*;
+
+/// How much goes through the echo server, which takes a debug build a few seconds.
+const USUAL_BYTES: usize = 1 << 30;
+
+/// What everything but the data may take.
+const ALLOWANCE: usize = 1 << 20;
+
+/// What a socket that does not read may hold: up to its mark, and the chunk that goes beyond it
+/// (N153).
+const HELD_AT_MOST: u64 = DEFAULT_HIGH_WATER_MARK as u64 - 1 + 64 * 1024;
+
+#[test]
+fn an_echo_to_a_slow_reader_holds_no_more_than_the_mark_and_what_was_accepted() {
+    let bytes = std::env::var("NODELOOP_FLOW_BYTES").ok();
+    let bytes = bytes.map_or(USUAL_BYTES, |bytes| bytes.parse().expect("a number"));
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 120);
+    let accepted = Rc::new(Cell::new(0));
+    let drains = Rc::new(Cell::new(0));
+    let (most, counted) = (accepted.clone(), drains.clone());
+    let (_, address) = listening(&lp, move |socket| {
+        socket.server().unwrap().close();
+        // Little, so that it is full all the time.
+        socket.set_send_buffer_size(16 * 1024).unwrap();
+        let most = most.clone();
+        socket.on_data(move |socket, chunk| {
+            if !socket.write(chunk) {
+                socket.pause();
+            }
+            let held = socket.writable_length() + socket.readable_length();
+            most.set(held.max(most.get()));
+        });
+        let counted = counted.clone();
+        socket.on_drain(move |socket| {
+            counted.set(counted.get() + 1);
+            socket.resume();
+        });
+    });
+    let reader = std::thread::spawn(move || {
+        let peer = connect_narrow(address, 16 * 1024);
+        let writer = peer.try_clone().unwrap();
+        let writer = std::thread::spawn(move || send_pattern(&writer, bytes));
+        let sum = read_pattern(&peer);
+        join(writer);
+        sum
+    });
+    let measured = measure(|| lp.run().unwrap());
+    assert_eq!(join(reader), bytes);
+    println!(
+        "{bytes} bytes, {} drains: at most {} bytes accepted, {} bytes of heap",
+        drains.get(),
+        accepted.get(),
+        measured.bytes_max,
+    );
+    assert!(drains.get() > bytes / (1 << 20), "it was never slow");
+    assert!(accepted.get() as u64 <= 2 * HELD_AT_MOST);
+    let limit = DEFAULT_HIGH_WATER_MARK as usize + accepted.get() + ALLOWANCE;
+    assert!(measured.bytes_max <= limit as u64, "{measured:?}");
+}
+
+/// Sends bytes that tell where in the stream they are, and ends.
+fn send_pattern(mut peer: &TcpStream, bytes: usize) {
+    let pattern = pattern();
+    let mut sent = 0;
+    while sent < bytes {
+        let begin = sent % 251;
+        let size = (bytes - sent).min(pattern.len() - begin);
+        peer.write_all(&pattern[begin..begin + size]).unwrap();
+        sent += size;
+    }
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+}
+
+/// Reads in small pieces up to the end, and checks that every byte is at its place.
+fn read_pattern(mut peer: &TcpStream) -> usize {
+    let pattern = pattern();
+    let mut buffer = [0; 8 * 1024];
+    let mut received = 0;
+    loop {
+        let size = peer.read(&mut buffer).unwrap();
+        if size == 0 {
+            return received;
+        }
+        let begin = received % 251;
+        assert!(buffer[..size] == pattern[begin..begin + size], "{received}");
+        received += size;
+    }
+}
+
+fn pattern() -> Vec<u8> {
+    (0..251 * 300).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn a_peer_that_never_reads_costs_what_was_accepted_and_no_work() {
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 256;
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    let piece = vec![0; PIECE];
+    let log = Recorder::new();
+    socket.on_drain(log.noting("drain"));
+    socket.on_close(|_, _| {});
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let measured = measure(|| {
+        for number in 0..PIECES {
+            let told = told.clone();
+            socket.write_then(&piece, move |result| {
+                told.borrow_mut().push((number, result.is_ok()));
+            });
+            lp.run_nowait().unwrap();
+        }
+    });
+    let waiting = socket.writable_length();
+    assert!(waiting > PIECE * PIECES / 2, "the kernel took most of it");
+    assert!(
+        measured.bytes_max <= (waiting + ALLOWANCE) as u64,
+        "{waiting} bytes wait, {measured:?}"
+    );
+    assert!(socket.writable_need_drain());
+    // A write that can't go on is not tried again.
+    let writes = lp.counts().writes;
+    for _ in 0..100 {
+        lp.run_nowait().unwrap();
+    }
+    assert_eq!(lp.counts().writes, writes);
+    assert_eq!(socket.writable_length(), waiting);
+    let before = told.borrow().len();
+    socket.destroy();
+    lp.run().unwrap();
+    log.expect(&[]);
+    // Each was told once, in order: those that went out, then the others.
+    let told = told.take();
+    let expected: Vec<_> = (0..PIECES)
+        .map(|number| (number, number < before))
+        .collect();
+    assert_eq!(told, expected);
+    drop(peer);
+}
+
+/// Sends until the kernel takes no more, and the socket reads no more, while the loop turns for
+/// longer than the kernel holds an acknowledgement back; returns how much was sent.
+fn send_until_blocked(lp: &Loop, socket: Socket, mut peer: &TcpStream) -> u64 {
+    const QUIET: Duration = Duration::from_millis(150);
+    let piece = [b'x'; 64 * 1024];
+    let mut sent = 0;
+    let mut quiet_since = Instant::now();
+    // Has it turn now and then, though nothing happens.
+    let turning = lp.set_interval(5, |_| {});
+    peer.set_nonblocking(true).unwrap();
+    while quiet_since.elapsed() < QUIET {
+        let read = socket.bytes_read();
+        let blocked = match peer.write(&piece) {
+            Ok(size) => {
+                sent += size as u64;
+                false
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) => panic!("{error}"),
+        };
+        lp.run_once().unwrap();
+        if !blocked || socket.bytes_read() != read {
+            quiet_since = Instant::now();
+        }
+    }
+    peer.set_nonblocking(false).unwrap();
+    turning.clear();
+    sent
+}
+
+#[test]
+fn n152_to_n155_who_does_not_read_pushes_back() {
+    let cases: [(&str, bool, fn(Socket)); 4] = [
+        ("nobody listens", false, |_| {}),
+        ("paused", false, |socket| socket.pause()),
+        ("paused in 'data'", false, |socket| {
+            socket.on_data(|socket, _| socket.pause());
+        }),
+        ("paused from the beginning", true, |_| {}),
+    ];
+    let builders: [fn() -> Builder; 3] = [
+        Loop::builder,
+        || Loop::builder().limit_reads(1000).read_budget(1),
+        || Loop::builder().spurious_events(true),
+    ];
+    for (name, pause_on_connect, begin) in cases {
+        for (number, build) in builders.iter().enumerate() {
+            println!("{name}, loop {number}");
+            let lp = &build().build().unwrap();
+            let _deadline = deadline(lp, 30);
+            let options = ServerOptions::new().pause_on_connect(pause_on_connect);
+            let narrow = |address| {
+                let peer = connect(address);
+                let socket = socket2::SockRef::from(&peer);
+                socket.set_send_buffer_size(16 * 1024).unwrap();
+                peer
+            };
+            let (socket, peer) = pair_with(lp, options, narrow);
+            // More than the mark, and not too small: a peer may wait long for a small window.
+            socket.set_recv_buffer_size(128 * 1024).unwrap();
+            begin(socket);
+            let sent = send_until_blocked(lp, socket, &peer);
+            let read = socket.bytes_read();
+            let delivered = read - socket.readable_length() as u64;
+            match pause_on_connect {
+                true => assert_eq!(read, 0),
+                false => assert!(read - delivered >= u64::from(DEFAULT_HIGH_WATER_MARK)),
+            }
+            assert!(read - delivered <= HELD_AT_MOST, "{read} {delivered}");
+            assert!(delivered <= 64 * 1024, "it was to pause in the first");
+            assert!(sent > read, "the rest waits in the kernel");
+            // And lets go of it.
+            let received = Rc::new(Cell::new(0));
+            let counted = received.clone();
+            socket.on_data(move |socket, chunk| {
+                counted.set(counted.get() + chunk.len() as u64);
+                // The other listener may have paused it again.
+                socket.resume();
+            });
+            socket.resume();
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            lp.run().unwrap();
+            assert_eq!(received.get() + delivered, sent);
+        }
+    }
+}
