@@ -291,6 +291,7 @@ impl State {
             return;
         }
         stream.common.flags.clear(flag::WRITE_PENDING);
+        stream.note_in_flight();
         live.requests += 1;
         // What the flush makes steps of comes before those that wait already.
         let later = std::mem::take(&mut self.steps);

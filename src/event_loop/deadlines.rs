@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::core::Core;
-use super::entry::{flag, stream_of};
+use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::State;
 use super::task::{SocketEvent, Task};
@@ -47,8 +47,8 @@ pub(crate) struct Idle {
     /// For when its entry in the queue is; none once 'timeout' was emitted, until it is active
     /// again (N203).
     queued_ms: Option<u64>,
-    /// Bytes of the write in flight when somebody last looked (N206).
-    pub(crate) writing: usize,
+    /// Bytes of the write in flight when somebody last looked (N206); all of them at first.
+    writing: usize,
 }
 
 impl Deadlines {
@@ -74,6 +74,18 @@ impl Deadlines {
     fn pop_due(&mut self, now_ms: u64) -> Option<Deadline> {
         self.0.peek().filter(|due| due.0.at_ms <= now_ms)?;
         self.0.pop().map(|Reverse(deadline)| deadline)
+    }
+}
+
+impl Stream {
+    /// Notes what is in flight, for the next look at the inactivity timeout (N206). As Node: all
+    /// bytes of it, also those that the kernel took, so the first look finds a difference.
+    pub(crate) fn note_in_flight(&mut self) {
+        if let Some(extra) = &mut self.extra
+            && let Some(idle) = &mut extra.idle
+        {
+            idle.writing = extra.writes.in_flight_length();
+        }
     }
 }
 
@@ -116,7 +128,7 @@ impl State {
             timeout_ms,
             since_ms: now_ms,
             queued_ms: Some(queued_ms),
-            writing: was.map_or(0, |idle| idle.writing),
+            writing: was.map_or(extra.writes.in_flight_length(), |idle| idle.writing),
         });
         stream.common.flags.set(flag::TIMEOUT);
     }

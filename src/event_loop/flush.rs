@@ -69,18 +69,12 @@ impl State {
 
     /// A write that was in flight is complete: activity (N204).
     fn write_completed(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        if !stream.common.flags.any(flag::TIMEOUT) {
-            return;
+        if let Some(stream) = self.stream(id) {
+            stream.note_in_flight();
+            if stream.common.flags.any(flag::TIMEOUT) {
+                self.touch(id);
+            }
         }
-        let extra = stream.extra();
-        let in_flight = extra.writes.unwritten_in_flight();
-        if let Some(idle) = &mut extra.idle {
-            idle.writing = in_flight;
-        }
-        self.touch(id);
     }
 
     /// Writes from the queue until it is empty, the kernel refuses, or the budget is spent. Each
@@ -194,7 +188,13 @@ impl State {
             stream.common.flags.set(flag::WRITE_PENDING);
             return self.remember_write(id);
         }
+        stream.note_in_flight();
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
         live.requests += 1;
+        if timeout {
+            // Handed down: activity, as every write (N204).
+            self.touch(id);
+        }
         let mut told = Vec::new();
         let result = self.write_queue(id, |done| {
             told.extend(done);

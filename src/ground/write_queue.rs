@@ -68,6 +68,11 @@ impl WriteQueue {
         in_flight.map(|write| write.rest.len()).sum()
     }
 
+    /// Bytes of the writes in flight, whole writes.
+    pub(crate) fn in_flight_length(&self) -> usize {
+        self.length - self.buffered
+    }
+
     /// Bytes of the writes that are not in flight.
     pub(crate) fn buffered_length(&self) -> usize {
         self.buffered

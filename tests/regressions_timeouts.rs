@@ -1,0 +1,75 @@
+//! What was wrong once with timeouts of sockets.
+
+mod support;
+
+use std::net::TcpListener;
+
+use nodeloop::Loop;
+use nodeloop::net::{self, ServerOptions};
+use support::*;
+
+#[test]
+fn n204_what_uncork_hands_down_puts_the_timeout_off() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(300);
+    socket.cork();
+    socket.write("held");
+    lp.set_timeout_once(150, move |_| socket.uncork());
+    lp.set_timeout_once(375, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+}
+
+#[test]
+fn n206_a_write_that_was_stuck_before_set_timeout_passes_the_first_expiry_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, _peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    assert!(!socket.write(vec![0; 8 << 20]));
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(200);
+    lp.set_timeout_once(300, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+}
+
+#[test]
+fn n206_a_write_from_before_the_connection_passes_the_first_expiry_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = net::connect(&lp, listener.local_addr().unwrap());
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(200);
+    assert!(!socket.write(vec![0; 16 << 20]));
+    lp.set_timeout_once(300, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+}
+
+#[test]
+fn n206_a_write_that_completes_while_the_timeout_is_off_is_forgotten() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 65536));
+    socket.set_timeout(10_000);
+    assert!(!socket.write_then(vec![0; 8 << 20], log.done("write")));
+    socket.set_timeout(0);
+    socket.on_timeout(log.noting("timeout"));
+    let reader = std::thread::spawn(move || read_to_end(&peer).len());
+    turn_until(&lp, || log.has("write ok"));
+    socket.set_timeout(150);
+    lp.set_timeout_once(225, log.noting("behind"));
+    turn_until(&lp, || log.has("timeout"));
+    assert!(!log.has("behind"), "the first expiry was passed over");
+    socket.end();
+    turn_until(&lp, || log.has("behind"));
+    assert_eq!(join(reader), 8 << 20);
+}
