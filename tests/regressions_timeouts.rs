@@ -3,10 +3,19 @@
 mod support;
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use nodeloop::Loop;
 use nodeloop::net::{self, ServerOptions};
 use support::*;
+
+/// Keeps the program busy.
+fn block(ms: u64) {
+    let until = Instant::now() + Duration::from_millis(ms);
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}
 
 #[test]
 fn n204_what_uncork_hands_down_puts_the_timeout_off() {
@@ -72,4 +81,28 @@ fn n206_a_write_that_completes_while_the_timeout_is_off_is_forgotten() {
     socket.end();
     turn_until(&lp, || log.has("behind"));
     assert_eq!(join(reader), 8 << 20);
+}
+
+#[test]
+fn late_timers_and_timeouts_come_in_the_order_in_which_they_were_due() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    let (written, _other_peer) = pair(&lp);
+    for socket in [socket, written] {
+        socket.on_timeout(log.noting("timeout"));
+        socket.set_timeout(50);
+    }
+    let inner = log.clone();
+    lp.set_timeout_once(20, move |_| {
+        inner.note("first");
+        // In time, since its timeout has not come yet, late as the loop is.
+        written.write("activity");
+        written.set_timeout(0);
+    });
+    lp.set_timeout_once(80, log.noting("last"));
+    block(120);
+    turn_until(&lp, || log.has("last"));
+    log.expect(&["first", "timeout", "last"]);
 }

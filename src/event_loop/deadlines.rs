@@ -3,17 +3,16 @@
 //! An inactivity timeout costs no queue work per read or write: a socket only remembers when it was
 //! active last, by the turn's clock, and its entry in the queue is looked at when it comes up. Then
 //! it is due, or it goes back for the rest of the time. Deadlines keep nothing alive (N56) and run
-//! in the timer phase, before the timers.
+//! in the timer phase, in front of the timers that are not due before them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::core::Core;
 use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::ground::error::{Error, Result};
+use crate::ground::error::Error;
 
 /// The deadlines of a loop, the next on top.
 #[derive(Default)]
@@ -164,7 +163,7 @@ impl State {
     }
 
     /// Takes the next deadline that has passed, and makes steps of what it means.
-    fn take_deadline(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn take_deadline(&mut self, now_ms: u64) -> bool {
         let Some(deadline) = self.deadlines.pop_due(now_ms) else {
             return false;
         };
@@ -233,12 +232,4 @@ impl State {
             .push_back(Task::EmitAttemptFailed(id, address, error.clone()));
         self.steps.push_back(Task::Destroy(id, error));
     }
-}
-
-/// The deadlines' part of the timer phase: each that means something is a loop callback.
-pub(crate) fn run_deadlines(core: &Core, now_ms: u64) -> Result<()> {
-    while core.inside(|state| state.take_deadline(now_ms)) {
-        core.finish_callback()?;
-    }
-    Ok(())
 }
