@@ -1,4 +1,4 @@
-//! What was wrong once with timeouts of sockets.
+//! What was wrong once with timeouts of sockets and with options of `listen`.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nodeloop::Loop;
-use nodeloop::net::{self, ServerOptions};
+use nodeloop::net::{self, ListenOptions, Server, ServerOptions};
 use support::*;
 
 /// Keeps the program busy.
@@ -105,4 +105,18 @@ fn late_timers_and_timeouts_come_in_the_order_in_which_they_were_due() {
     block(120);
     turn_until(&lp, || log.has("last"));
     log.expect(&["first", "timeout", "last"]);
+}
+
+#[test]
+fn n245_ipv6_only_says_nothing_about_an_ipv4_address() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let server = Server::new(&lp, ServerOptions::new());
+    server.on_listening(log.noting("listening"));
+    let at = ListenOptions::new().host("127.0.0.1").ipv6_only(true);
+    server.listen(at).unwrap();
+    turn_until(&lp, || log.has("listening"));
+    server.close();
+    lp.run().unwrap();
 }
