@@ -49,7 +49,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Loop,
         &[
-            "server NAME half_open pause_on_connect mark=NUMBER data=OFF errors=OFF",
+            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -66,8 +66,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=PORT host=HOST backlog=NUMBER then=CALLBACK",
+            "listen port=PORT host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
+            "max_connections LIMIT",
             "ref",
             "unref",
             "keep",
@@ -80,6 +81,12 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "cork",
+            "uncork",
+            "set_timeout NUMBER",
+            "set_no_delay off",
+            "set_keep_alive NUMBER? off",
+            "set_type_of_service NUMBER",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
@@ -108,7 +115,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "end",
             "close",
             "reset",
-            "read NUMBER",
+            "read NUMBER NUMBER?",
             "read_all",
         ],
     ),
@@ -116,11 +123,14 @@ pub const VERBS: &[(Kind, &[&str])] = &[
 
 /// The events of each kind.
 pub const EVENTS: &[(Kind, &[&str])] = &[
-    (Kind::Server, &["listening", "connection", "close", "error"]),
+    (
+        Kind::Server,
+        &["listening", "connection", "drop", "close", "error"],
+    ),
     (
         Kind::Socket,
         &[
-            "data", "end", "drain", "finish", "pause", "resume", "error", "close",
+            "data", "end", "drain", "finish", "timeout", "pause", "resume", "error", "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -132,10 +142,18 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
 
 /// The properties of each kind that `probe` reads.
 pub const PROPERTIES: &[(Kind, &[&str])] = &[
-    (Kind::Server, &["listening", "address", "connections"]),
+    (
+        Kind::Server,
+        &["listening", "address", "max_connections", "connections"],
+    ),
     (
         Kind::Socket,
         &[
+            "timeout",
+            "corked",
+            "writable_mark",
+            "readable_mark",
+            "type_of_service",
             "ready_state",
             "destroyed",
             "bytes_read",
