@@ -1,7 +1,7 @@
 //! The vocabulary of scenarios: which verbs, events and properties each kind of object has.
 //!
 //! The parser knows nothing else, so a new module adds its lines here, its verbs to the two
-//! interpreters (`ours.rs` and `tests/oracle/oracle.mjs`), and is done.
+//! interpreters (`ours` and `tests/oracle/program.cjs`), and is done.
 
 /// What kinds of objects a scenario speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
