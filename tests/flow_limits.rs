@@ -218,7 +218,7 @@ fn n245_ipv6_only_leaves_ipv4_to_another() {
 }
 
 #[test]
-fn n245_ipv6_only_is_no_option_of_ipv4() {
+fn n245_ipv6_only_says_nothing_about_ipv4() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     for host in ["127.0.0.1", "0.0.0.0"] {

@@ -135,6 +135,10 @@ fn bad_scenarios_get_an_error_with_file_and_line() {
             "bad.scenario:4: `s` is a server and a timer",
         ),
         (
+            bad("  s.max_connections many\n"),
+            "bad.scenario:4: `many`: a number or `none`",
+        ),
+        (
             bad("  s1.write text\n"),
             "bad.scenario:4: `text`: expected a \"text\" or bytes:COUNT",
         ),

@@ -107,8 +107,8 @@ fn read_lines(file: &Path) -> Result<Vec<String>, String> {
 pub fn each<R: Send>(scenarios: &[Scenario], work: impl Fn(&Scenario) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
-    // They mostly wait, but their timers want a processor.
-    let at_a_time = std::thread::available_parallelism().map_or(2, |it| it.get().max(2));
+    // They mostly wait, so a few more than there are processors; but their timers want one.
+    let at_a_time = std::thread::available_parallelism().map_or(2, |it| it.get().max(2) * 3 / 2);
     std::thread::scope(|scope| {
         for _ in 0..at_a_time.min(scenarios.len()) {
             scope.spawn(|| {

@@ -16,6 +16,9 @@ use super::data::{Piece, bytes_of};
 use super::driver::Answers;
 use super::trace::Trace;
 
+/// How much a peer reads at once unless it is told.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 /// What a peer is told.
 enum Order {
     /// A verb and its words.
@@ -136,8 +139,11 @@ impl Work {
                 }
                 Ok(())
             }
-            ["read", count] => self.read(count.parse().unwrap_or(0)),
-            ["read_all"] => self.read(u64::MAX),
+            ["read", count, pieces @ ..] => {
+                let piece = pieces.first().and_then(|piece| piece.parse().ok());
+                self.read(count.parse().unwrap_or(0), piece.unwrap_or(READ_AT_ONCE))
+            }
+            ["read_all"] => self.read(u64::MAX, READ_AT_ONCE),
             other => panic!("a peer was told {other:?}"),
         }
     }
@@ -170,12 +176,12 @@ impl Work {
         Ok(())
     }
 
-    /// Reads so many bytes, or up to the end.
-    fn read(&mut self, count: u64) -> io::Result<()> {
+    /// Reads so many bytes, or up to the end, each call at most `piece`.
+    fn read(&mut self, count: u64, piece: usize) -> io::Result<()> {
         let Some(mut stream) = self.stream.as_ref() else {
             return Ok(());
         };
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; piece];
         let mut left = count;
         while left > 0 {
             stream.set_read_timeout(Some(self.left()))?;

@@ -448,6 +448,9 @@ impl Scenario {
                 _ => Err(format!("`{text}`: expected a \"text\" or bytes:COUNT")),
             },
             "NUMBER" if text.parse::<u64>().is_err() => Err(format!("`{text}` is no number")),
+            "LIMIT" if text != "none" && text.parse::<u64>().is_err() => {
+                Err(format!("`{text}`: a number or `none`"))
+            }
             "DELAY" if text.parse::<f64>().is_err() => Err(format!("`{text}` is no delay")),
             "OFF" if text != "off" => Err(format!("`{text}`: only `off` is possible")),
             "PORT" if text.parse::<u16>().is_err() => of_kind_or(Kind::Server),

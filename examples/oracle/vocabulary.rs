@@ -1,7 +1,7 @@
 //! The vocabulary of scenarios: which verbs, events and properties each kind of object has.
 //!
 //! The parser knows nothing else, so a new module adds its lines here, its verbs to the two
-//! interpreters (`ours.rs` and `tests/oracle/oracle.mjs`), and is done.
+//! interpreters (`ours` and `tests/oracle/program.cjs`), and is done.
 
 /// What kinds of objects a scenario speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Loop,
         &[
-            "server NAME half_open pause_on_connect mark=NUMBER data=OFF errors=OFF",
+            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
             "socket NAME half_open mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
@@ -67,8 +67,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=PORT host=HOST backlog=NUMBER then=CALLBACK",
+            "listen port=PORT host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
+            "max_connections LIMIT",
             "ref",
             "unref",
             "keep",
@@ -81,6 +82,12 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "cork",
+            "uncork",
+            "set_timeout NUMBER",
+            "set_no_delay off",
+            "set_keep_alive NUMBER? off",
+            "set_type_of_service NUMBER",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
@@ -112,7 +119,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "end",
             "close",
             "reset",
-            "read NUMBER",
+            "read NUMBER NUMBER?",
             "read_all",
         ],
     ),
@@ -120,12 +127,15 @@ pub const VERBS: &[(Kind, &[&str])] = &[
 
 /// The events of each kind.
 pub const EVENTS: &[(Kind, &[&str])] = &[
-    (Kind::Server, &["listening", "connection", "close", "error"]),
+    (
+        Kind::Server,
+        &["listening", "connection", "drop", "close", "error"],
+    ),
     (
         Kind::Socket,
         &[
-            "connect", "ready", "data", "end", "drain", "finish", "pause", "resume", "error",
-            "close",
+            "connect", "ready", "data", "end", "drain", "finish", "timeout", "pause", "resume",
+            "error", "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -137,10 +147,18 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
 
 /// The properties of each kind that `probe` reads.
 pub const PROPERTIES: &[(Kind, &[&str])] = &[
-    (Kind::Server, &["listening", "address", "connections"]),
+    (
+        Kind::Server,
+        &["listening", "address", "max_connections", "connections"],
+    ),
     (
         Kind::Socket,
         &[
+            "timeout",
+            "corked",
+            "writable_mark",
+            "readable_mark",
+            "type_of_service",
             "ready_state",
             "connecting",
             "pending",

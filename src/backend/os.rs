@@ -88,8 +88,6 @@ impl Os {
         socket.set_nonblocking(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(options.ipv6_only)?;
-        } else if options.ipv6_only {
-            return Err(io::ErrorKind::InvalidInput.into());
         }
         // On Windows this option lets two programs listen on one port.
         #[cfg(not(windows))]

@@ -3,17 +3,16 @@
 //! An inactivity timeout costs no queue work per read or write: a socket only remembers when it was
 //! active last, by the turn's clock, and its entry in the queue is looked at when it comes up. Then
 //! it is due, or it goes back for the rest of the time. Deadlines keep nothing alive (N56) and run
-//! in the timer phase, before the timers.
+//! in the timer phase, in front of the timers that are not due before them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::core::Core;
-use super::entry::{flag, stream_of};
+use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::ground::error::{Error, Result};
+use crate::ground::error::Error;
 
 /// Entries beyond those that were needed before, from which on it is looked for ones that mean
 /// nothing any more: few enough to be no burden, many enough to be worth the look.
@@ -56,8 +55,8 @@ pub(crate) struct Idle {
     /// For when its entry in the queue is; none once 'timeout' was emitted, until it is active
     /// again (N203).
     queued_ms: Option<u64>,
-    /// Bytes of the write in flight when somebody last looked (N206).
-    pub(crate) writing: usize,
+    /// Bytes of the write in flight when somebody last looked (N206); all of them at first.
+    writing: usize,
 }
 
 impl Deadlines {
@@ -101,6 +100,18 @@ impl Deadlines {
     fn pop_due(&mut self, now_ms: u64) -> Option<Deadline> {
         self.queue.peek().filter(|due| due.0.at_ms <= now_ms)?;
         self.queue.pop().map(|Reverse(deadline)| deadline)
+    }
+}
+
+impl Stream {
+    /// Notes what is in flight, for the next look at the inactivity timeout (N206). As Node: all
+    /// bytes of it, also those that the kernel took, so the first look finds a difference.
+    pub(crate) fn note_in_flight(&mut self) {
+        if let Some(extra) = &mut self.extra
+            && let Some(idle) = &mut extra.idle
+        {
+            idle.writing = extra.writes.in_flight_length();
+        }
     }
 }
 
@@ -212,7 +223,7 @@ impl State {
     }
 
     /// Takes the next deadline that has passed, and makes steps of what it means.
-    fn take_deadline(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn take_deadline(&mut self, now_ms: u64) -> bool {
         let Some(deadline) = self.deadlines.pop_due(now_ms) else {
             return false;
         };
@@ -281,12 +292,4 @@ impl State {
             .push_back(Task::EmitAttemptFailed(id, address, error.clone()));
         self.steps.push_back(Task::Destroy(id, error));
     }
-}
-
-/// The deadlines' part of the timer phase: each that means something is a loop callback.
-pub(crate) fn run_deadlines(core: &Core, now_ms: u64) -> Result<()> {
-    while core.inside(|state| state.take_deadline(now_ms)) {
-        core.finish_callback()?;
-    }
-    Ok(())
 }

@@ -73,12 +73,8 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
+        stream.note_in_flight();
         let timeout = stream.common.flags.any(flag::TIMEOUT);
-        if let Some(extra) = &mut stream.extra
-            && let Some(idle) = &mut extra.idle
-        {
-            idle.writing = extra.writes.in_flight_length();
-        }
         if timeout {
             self.touch(id);
         }

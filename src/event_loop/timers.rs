@@ -3,7 +3,6 @@
 use std::panic::Location;
 
 use super::core::Core;
-use super::deadlines;
 use super::handle::{Id, Timer};
 use super::state::{Dead, Reap, State};
 use super::table;
@@ -99,9 +98,12 @@ impl State {
         }
     }
 
-    /// Takes the next due timer and its callback.
-    fn take_due(&mut self, now_ms: u64) -> Option<(Id, Option<TimerCall>, u64)> {
-        let key = self.timers.pop_due(now_ms)?;
+    /// Takes what is due next: a deadline of a socket, or a timer and its callback.
+    fn take_due(&mut self, now_ms: u64) -> Option<Due> {
+        let deadline_ms = self.deadlines.next_ms().unwrap_or(u64::MAX);
+        let Some(key) = self.timers.pop_due_before(deadline_ms, now_ms) else {
+            return self.take_deadline(now_ms).then_some(Due::Deadline);
+        };
         let id = Id {
             key,
             serial: self.timers.serial(key),
@@ -111,7 +113,8 @@ impl State {
             true => self.update_time(),
             false => now_ms,
         };
-        Some((id, self.timers.value_mut(key).call.take(), started_ms))
+        let call = self.timers.value_mut(key).call.take();
+        Some(Due::Timer(id, call, started_ms))
     }
 
     /// What follows a timer's callback. The callback comes back when it is to be dropped.
@@ -136,15 +139,27 @@ impl State {
     }
 }
 
+/// What is due.
+enum Due {
+    /// A deadline of a socket; what it means is a step already.
+    Deadline,
+    /// A timer, its callback, and when it started.
+    Timer(Id, Option<TimerCall>, u64),
+}
+
 /// The timer phase: every due timer is a loop callback. The clock of its start decides for all of
-/// them (N22, N23).
+/// them (N22, N23). What was due first comes first, timer or deadline, so that a late timer that
+/// writes to a socket still puts its timeout off.
 pub(crate) fn run_timers(core: &Core) -> Result<()> {
     if core.inside(|state| state.timers.is_idle() && state.deadlines.is_empty()) {
         return Ok(());
     }
     let now_ms = core.inside(|state| state.update_time());
-    deadlines::run_deadlines(core, now_ms)?;
-    while let Some((id, call, started_ms)) = core.inside(|state| state.take_due(now_ms)) {
+    while let Some(due) = core.inside(|state| state.take_due(now_ms)) {
+        let Due::Timer(id, call, started_ms) = due else {
+            core.finish_callback()?;
+            continue;
+        };
         let timer = Timer(core.raw(id));
         core.callback(|core| {
             let mut firing = Firing {

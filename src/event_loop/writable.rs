@@ -174,11 +174,8 @@ impl State {
                 live.requests += 1;
                 let length = chunk.as_slice().len();
                 let rest = chunk.take_rest(taken);
-                let extra = stream.extra();
-                extra.writes.push_in_flight(rest, length, done);
-                if let Some(idle) = &mut extra.idle {
-                    idle.writing = length;
-                }
+                stream.extra().writes.push_in_flight(rest, length, done);
+                stream.note_in_flight();
             }
             Attempt::Failed(error) => {
                 // It was never handed down.

@@ -142,12 +142,14 @@ impl<T> TimerLists<T> {
     /// The next timer that is due at `now_ms`, taken out of its list. Its callback is to be run,
     /// then [`after_callback`](Self::after_callback) called. `now_ms` must stay the same until
     /// this has returned None: a timer that is started meanwhile is never due (N23).
-    pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<u32> {
+    ///
+    /// Only from lists whose turn comes before `before_ms`, when something else is due.
+    pub(crate) fn pop_due_before(&mut self, before_ms: u64, now_ms: u64) -> Option<u32> {
         // Node's processTimers and listOnTimeout in one.
         loop {
             let index = *self.heap.first()?;
             let list = &mut self.lists[index as usize];
-            if list.expiry_ms > now_ms {
+            if list.expiry_ms > now_ms || list.expiry_ms >= before_ms {
                 return None;
             }
             let first = list.first;

@@ -376,8 +376,8 @@ impl ListenOptions {
         self
     }
 
-    /// Whether an IPv6 address, `::` too, leaves IPv4 alone (N245). False: `::` takes both. With an
-    /// IPv4 address it is `EINVAL`. Node's `ipv6Only`.
+    /// Whether an IPv6 address, `::` too, leaves IPv4 alone (N245). False: `::` takes both. It says
+    /// nothing about an IPv4 address. Node's `ipv6Only`.
     pub fn ipv6_only(mut self, yes: bool) -> ListenOptions {
         self.request.options.ipv6_only = yes;
         self

@@ -170,7 +170,7 @@ function accepted(server, socket) {
 
 // The listeners that every socket has, those excepted that the options switch off.
 function listenAsUsual(object, options) {
-  for (const event of ['end', 'drain', 'finish', 'resume', 'close']) listen(object, event);
+  for (const event of ['end', 'drain', 'finish', 'resume', 'timeout', 'close']) listen(object, event);
   if (!('errors' in options)) listen(object, 'error');
   if (!('data' in options)) listen(object, 'data');
 }
@@ -221,12 +221,17 @@ const verbs = {
       const settings = {
         allowHalfOpen: 'half_open' in options,
         pauseOnConnect: 'pause_on_connect' in options,
+        noDelay: 'no_delay' in options,
       };
+      if (options.keep_alive) {
+        settings.keepAlive = true;
+        settings.keepAliveInitialDelay = Number(options.keep_alive);
+      }
       if (options.mark) settings.highWaterMark = Number(options.mark);
       const server = net.createServer(settings);
       const object = { kind: 'server', name, value: server, sockets: [], options, labels: new Map() };
       objects.set(name, object);
-      for (const event of ['listening', 'connection', 'close']) listen(object, event);
+      for (const event of ['listening', 'connection', 'drop', 'close']) listen(object, event);
       if (!('errors' in options)) listen(object, 'error');
     },
     socket(action) {
@@ -283,6 +288,8 @@ const verbs = {
       const options = { port: portOf(action, port) };
       if (host !== undefined) options.host = host;
       if (backlog !== undefined) options.backlog = Number(backlog);
+      if ('ipv6_only' in action.options) options.ipv6Only = true;
+      if ('reuse_port' in action.options) options.reusePort = true;
       const args = then === undefined ? [options] : [options, callback(server, then)];
       try {
         server.value.listen(...args);
@@ -417,6 +424,8 @@ const properties = {
   timer: { has_ref: (timer) => timer.hasRef() },
   immediate: { has_ref: (immediate) => immediate.hasRef() },
 };
+
+require('./flow.cjs')({ verbs, properties, listeners, plain, showAddress });
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

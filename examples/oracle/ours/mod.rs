@@ -1,6 +1,7 @@
 //! Our interpreter of scenarios, on the public API alone: what `tests/oracle/program.cjs` is for
 //! Node. What it says on its standard output is described in `driver.rs`.
 
+mod flow;
 mod net;
 mod show;
 mod timers;

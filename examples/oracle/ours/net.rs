@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use nodeloop::net::{ConnectOptions, ListenOptions, Server, ServerOptions, Socket, SocketOptions};
 
-use super::{Handle, Object, World, fail, say, show};
+use super::{Handle, Object, World, fail, flow, say, show};
 use crate::oracle::data::bytes_of;
 use crate::oracle::scenario::Action;
 
@@ -17,13 +17,13 @@ impl World {
         if let Some(mark) = action.options.get("mark") {
             options = options.high_water_mark(mark.parse().unwrap_or(0));
         }
-        let server = Server::new(&self.lp, options);
+        let server = Server::new(&self.lp, flow::server_options(action, options));
         let object = Rc::new(Object {
             options: action.options.clone(),
             ..Object::plain(name, Handle::Server(server))
         });
         self.add(&object);
-        for event in ["listening", "connection", "close"] {
+        for event in ["listening", "connection", "drop", "close"] {
             self.listen_to_server(&object, server, event, None, false);
         }
         if !action.options.contains_key("errors") {
@@ -81,7 +81,7 @@ impl World {
                 Some(id) => server.off(*id),
                 None => fail(action, "no listener is called so"),
             },
-            _ => fail(action, "this interpreter does not know the verb"),
+            _ => flow::server_verb(action, server),
         }
     }
 
@@ -104,6 +104,7 @@ impl World {
         if let Some(backlog) = action.options.get("backlog") {
             options = options.backlog(backlog.parse().unwrap_or(0));
         }
+        let options = flow::listen_options(action, options);
         let listened = match action.options.get("then") {
             Some(name) => {
                 let done = self.completion(object, name);
@@ -152,6 +153,7 @@ impl World {
                     false => server.on_connection(listener),
                 }
             }
+            ("drop", _) => self.listen_to_drop(object, server, label),
             ("close", true) => server.once_close(move |_| plain("close", None)),
             ("close", false) => server.on_close(move |_| plain("close", None)),
             (_, true) => {
@@ -195,7 +197,7 @@ impl World {
         socket: Socket,
         options: &HashMap<String, String>,
     ) {
-        for event in ["end", "drain", "finish", "resume", "close"] {
+        for event in ["end", "drain", "finish", "resume", "timeout", "close"] {
             self.listen_to_socket(object, socket, event, None, false);
         }
         if !options.contains_key("errors") {
@@ -237,6 +239,8 @@ impl World {
             ("drain", false) => socket.on_drain(move |_| plain("drain", None)),
             ("finish", true) => socket.once_finish(move |_| plain("finish", None)),
             ("finish", false) => socket.on_finish(move |_| plain("finish", None)),
+            ("timeout", true) => socket.once_timeout(move |_| plain("timeout", None)),
+            ("timeout", false) => socket.on_timeout(move |_| plain("timeout", None)),
             ("pause", _) => socket.on_pause(move |_| plain("pause", None)),
             ("resume", _) => socket.on_resume(move |_| plain("resume", None)),
             ("close", true) => {
@@ -312,7 +316,7 @@ impl World {
                 Some(id) => socket.off(*id),
                 None => fail(action, "no listener is called so"),
             },
-            _ => fail(action, "this interpreter does not know the verb"),
+            _ => flow::socket_verb(action, socket),
         }
     }
 
@@ -322,9 +326,11 @@ impl World {
             Handle::Server(server) => match key {
                 "listening" => server.listening().to_string(),
                 "address" => show::address(server.address()),
-                _ => server.connections().to_string(),
+                "connections" => server.connections().to_string(),
+                key => flow::server_property(server, key).unwrap_or_default(),
             },
-            Handle::Socket(socket) => self.socket_property(socket, key),
+            Handle::Socket(socket) => flow::socket_property(socket, key)
+                .unwrap_or_else(|| self.socket_property(socket, key)),
             Handle::Timer(timer) => timer.has_ref().to_string(),
             Handle::Immediate(immediate) => immediate.has_ref().to_string(),
             Handle::None => "none".into(),
