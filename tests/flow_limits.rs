@@ -224,8 +224,8 @@ fn n245_ipv6_only_says_nothing_about_ipv4() {
     for host in ["127.0.0.1", "0.0.0.0"] {
         let options = ListenOptions::new().host(host).ipv6_only(true);
         let (server, what) = listen(&lp, options);
-        assert_eq!(what, "EINVAL");
-        assert!(!server.listening());
+        assert_eq!(what, "listening");
+        assert!(server.listening());
     }
     let (_, what) = listen(&lp, ListenOptions::new().host("::1").ipv6_only(true));
     assert_eq!(what, "listening");
