@@ -37,7 +37,7 @@ pub struct Scenario {
     pub deadline: Duration,
     /// What is done on events; the start is the event `start` of the loop.
     pub handlers: Vec<Handler>,
-    /// The kind of every name, accepted sockets excepted.
+    /// The kind of every name, sockets excepted.
     pub names: HashMap<String, Kind>,
 }
 
@@ -195,7 +195,6 @@ impl Scenario {
         }
         let kind = match words[0].text.as_str() {
             "server" => Kind::Server,
-            "socket" => Kind::Socket,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,

@@ -179,11 +179,6 @@ fn tests_with_rules() -> Vec<(String, Vec<String>)> {
             let name = own.iter().find_map(|line| line.strip_prefix("fn "));
             let name = name.and_then(|rest| rest.split('(').next()).unwrap_or("?");
             let mut named: Vec<String> = own.iter().flat_map(|line| rules_in(line)).collect();
-            // Or in its name: `n114_the_fields_of_a_failed_bind`.
-            named.extend(rules_in(&format!(
-                "// {}",
-                name.to_uppercase().replace('_', " ")
-            )));
             named.sort();
             named.dedup();
             if !named.is_empty() {

@@ -10,7 +10,7 @@ pub enum Kind {
     Loop,
     /// A TCP server.
     Server,
-    /// A socket: one that was made, or one that a server accepted (`s1` is the first of `s`).
+    /// A socket that a server accepted: `s1` is the first of server `s`.
     Socket,
     /// A timeout or interval.
     Timer,
@@ -50,7 +50,6 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Loop,
         &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
-            "socket NAME half_open mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -91,9 +90,6 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
-            "destroy_soon",
-            "reset",
-            "connect SERVER host=HOST then=CALLBACK",
             "pause",
             "resume",
             "ref",
@@ -134,8 +130,7 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
-            "connect", "ready", "data", "end", "drain", "finish", "timeout", "pause", "resume",
-            "error", "close",
+            "data", "end", "drain", "finish", "timeout", "pause", "resume", "error", "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -160,10 +155,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
             "readable_mark",
             "type_of_service",
             "ready_state",
-            "connecting",
-            "pending",
             "destroyed",
-            "closed",
             "bytes_read",
             "bytes_written",
             "readable",

@@ -78,12 +78,12 @@ function run(actions, it) {
 // ---------------------------------------------------------------------------------------------
 // How values show
 
-const showPort = (port) => `<port ${port}>`;
+const ports = { show: (port) => (port === undefined ? '' : `<port ${port}>`) };
 
 function showAddress(address, port, family) {
   if (address === undefined) return 'none';
   const host = family === 'IPv6' ? `[${address}]` : address;
-  return `${host}:${showPort(port)}`;
+  return `${host}:${ports.show(port)}`;
 }
 
 function showError(error) {
@@ -94,20 +94,20 @@ function showError(error) {
   if (error.address) parts.push(`address=${error.address}`);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
   if (error.port !== undefined && error.port >= 0) {
-    parts.push(`port=${showPort(error.port)}`);
-    message = message.replaceAll(`:${error.port}`, `:${showPort(error.port)}`);
+    parts.push(`port=${ports.show(error.port)}`);
+    message = message.replaceAll(`:${error.port}`, `:${ports.show(error.port)}`);
   }
-  // A bound socket's own address is told in the message only.
-  message = message.replace(/( - Local \(.*):(\d+)\)/, (_, host, port) => `${host}:${showPort(port)})`);
   parts.push(JSON.stringify(message));
   return parts.join(' ');
 }
+
+const counting = Buffer.from(Uint8Array.from({ length: 251 }, (_, index) => index));
 
 // Always a Buffer: that is what the crate's writes are.
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
   if (!count) return Buffer.from(word);
-  return Buffer.from(Uint8Array.from({ length: Number(count[1]) }, (_, index) => index % 251));
+  return Buffer.alloc(Number(count[1]), counting);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -131,8 +131,6 @@ const listeners = {
     error: (server, label) => (error) => plain(server, 'error', label, showError(error)),
   },
   socket: {
-    connect: (socket, label) => () => plain(socket, 'connect', label),
-    ready: (socket, label) => () => plain(socket, 'ready', label),
     data: (socket, label) => (chunk) => {
       traceData(socket.name, `data${bracket(label)}`, chunk);
       happen(socket, `data${bracket(label)}`, null, chunk.length);
@@ -164,15 +162,10 @@ function accepted(server, socket) {
   const object = { kind: 'socket', name, value: socket, server, labels: new Map() };
   server.sockets.push(object);
   objects.set(name, object);
-  listenAsUsual(object, server.options);
-  return object;
-}
-
-// The listeners that every socket has, those excepted that the options switch off.
-function listenAsUsual(object, options) {
   for (const event of ['end', 'drain', 'finish', 'resume', 'timeout', 'close']) listen(object, event);
-  if (!('errors' in options)) listen(object, 'error');
-  if (!('data' in options)) listen(object, 'data');
+  if (!('errors' in server.options)) listen(object, 'error');
+  if (!('data' in server.options)) listen(object, 'data');
+  return object;
 }
 
 // Tells what the server's port is called, and remembers it for when the server is closed.
@@ -233,15 +226,6 @@ const verbs = {
       objects.set(name, object);
       for (const event of ['listening', 'connection', 'drop', 'close']) listen(object, event);
       if (!('errors' in options)) listen(object, 'error');
-    },
-    socket(action) {
-      const { options, words: [name] } = action;
-      const settings = { allowHalfOpen: 'half_open' in options };
-      if (options.mark) settings.highWaterMark = Number(options.mark);
-      const object = { kind: 'socket', name, value: new net.Socket(settings), labels: new Map() };
-      objects.set(name, object);
-      for (const event of ['connect', 'ready']) listen(object, event);
-      listenAsUsual(object, options);
     },
     timeout: (action) => startTimer(action, setTimeout),
     interval: (action) => startTimer(action, setInterval),
@@ -318,14 +302,6 @@ const verbs = {
       if (action.words.length > 0) socket.value.destroy(new Error(action.words[0]));
       else socket.value.destroy();
     },
-    destroy_soon: (action, socket) => void socket.value.destroySoon(),
-    reset: (action, socket) => void socket.value.resetAndDestroy(),
-    connect(action, socket) {
-      const to = target(action);
-      const done = callback(socket, action.options.then);
-      if (done) socket.value.connect(to, done);
-      else socket.value.connect(to);
-    },
     pause: (action, socket) => void socket.value.pause(),
     resume: (action, socket) => void socket.value.resume(),
     ...chainable,
@@ -342,8 +318,10 @@ const verbs = {
   },
   peer: {
     connect(action) {
-      const { host, port } = target(action);
-      say(`>${action.object}\tconnect\t${host}\t${port}\t${action.options.rcvbuf ?? ''}`);
+      const address = addressOf(action, action.words[0]);
+      const somewhere = ['::', '0.0.0.0'].includes(address.address);
+      const host = action.options.host ?? (somewhere ? '127.0.0.1' : address.address);
+      say(`>${action.object}\tconnect\t${host}\t${address.port}\t${action.options.rcvbuf ?? ''}`);
     },
     send: order,
     urgent: order,
@@ -365,13 +343,6 @@ function startTimer(action, start) {
 function portOf(action, word) {
   if (/^\d+$/.test(word)) return Number(word);
   return addressOf(action, word).port;
-}
-
-// What host and port a `connect` means.
-function target(action) {
-  const { address, port } = addressOf(action, action.words[0]);
-  const somewhere = ['::', '0.0.0.0'].includes(address);
-  return { host: action.options.host ?? (somewhere ? '127.0.0.1' : address), port };
 }
 
 function addressOf(action, name) {
@@ -399,9 +370,6 @@ const properties = {
   },
   socket: {
     ready_state: (socket) => socket.readyState,
-    connecting: (socket) => socket.connecting,
-    pending: (socket) => socket.pending,
-    closed: (socket) => socket.closed,
     destroyed: (socket) => socket.destroyed,
     bytes_read: (socket) => socket.bytesRead,
     bytes_written: (socket) => socket.bytesWritten,
@@ -419,7 +387,7 @@ const properties = {
     flowing: (socket) => socket.readableFlowing,
     local_address: (socket) => showAddress(socket.localAddress, socket.localPort, socket.localFamily),
     remote_address: (socket) => showAddress(socket.remoteAddress, socket.remotePort, socket.remoteFamily),
-    server: (socket, object) => (socket.server && socket.server === object.server?.value ? object.server.name : 'none'),
+    server: (socket, object) => (socket.server === object.server.value ? object.server.name : 'none'),
   },
   timer: { has_ref: (timer) => timer.hasRef() },
   immediate: { has_ref: (immediate) => immediate.hasRef() },

@@ -27,7 +27,7 @@ pub struct Object {
     handle: Handle,
     /// For a socket: the server's name.
     server: Option<String>,
-    /// For a server or a socket that was made: its options.
+    /// For a server: its options.
     options: HashMap<String, String>,
     /// For a server: its sockets, in the order in which they came.
     sockets: RefCell<Vec<Rc<Object>>>,
@@ -217,7 +217,7 @@ impl World {
                     let object = self.find(action, &action.object, it);
                     match object.handle {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
-                        Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
+                        Handle::Socket(socket) => self.socket_verb(action, &object, socket),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),
                         Handle::None => fail(action, "no such verb"),
@@ -231,7 +231,6 @@ impl World {
         let words: Vec<&str> = action.words.iter().map(String::as_str).collect();
         match (action.verb.as_str(), words.as_slice()) {
             ("server", [name]) => self.make_server(name, action),
-            ("socket", [name]) => self.make_socket(name, action),
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
@@ -274,25 +273,19 @@ impl World {
         let mut parts = vec![action.object.clone(), action.verb.clone()];
         match action.verb.as_str() {
             "connect" => {
-                let (host, port) = self.target(action, it);
+                let address = self.address_of(action, &action.words[0], it);
+                let host = match action.options.get("host") {
+                    Some(host) => host.clone(),
+                    None if address.ip().is_unspecified() => "127.0.0.1".into(),
+                    None => address.ip().to_string(),
+                };
                 parts.push(host);
-                parts.push(port.to_string());
+                parts.push(address.port().to_string());
                 parts.push(action.options.get("rcvbuf").cloned().unwrap_or_default());
             }
             _ => parts.extend(action.words.iter().map(|word| word.replace('\n', "\\n"))),
         }
         say(&format!(">{}", parts.join("\t")));
-    }
-
-    /// What host and port a `connect` means.
-    fn target(&self, action: &Action, it: &Rc<Object>) -> (String, u16) {
-        let address = self.address_of(action, &action.words[0], it);
-        let host = match action.options.get("host") {
-            Some(host) => host.clone(),
-            None if address.ip().is_unspecified() => "127.0.0.1".into(),
-            None => address.ip().to_string(),
-        };
-        (host, address.port())
     }
 
     /// Where a server listens, or did.

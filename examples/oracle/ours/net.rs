@@ -1,9 +1,8 @@
 //! Servers and sockets.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use nodeloop::net::{ConnectOptions, ListenOptions, Server, ServerOptions, Socket, SocketOptions};
+use nodeloop::net::{ListenOptions, Server, ServerOptions, Socket};
 
 use super::{Handle, Object, World, fail, flow, say, show};
 use crate::oracle::data::bytes_of;
@@ -29,21 +28,6 @@ impl World {
         if !action.options.contains_key("errors") {
             self.listen_to_server(&object, server, "error", None, false);
         }
-    }
-
-    pub(super) fn make_socket(self: &Rc<World>, name: &str, action: &Action) {
-        let half_open = action.options.contains_key("half_open");
-        let mut options = SocketOptions::new().allow_half_open(half_open);
-        if let Some(mark) = action.options.get("mark") {
-            options = options.high_water_mark(mark.parse().unwrap_or(0));
-        }
-        let socket = Socket::new(&self.lp, options);
-        let object = Object::new(name, Handle::Socket(socket));
-        self.add(&object);
-        for event in ["connect", "ready"] {
-            self.listen_to_socket(&object, socket, event, None, false);
-        }
-        self.listen_as_usual(&object, socket, &action.options);
     }
 
     /// Tells what the server's port is called, and remembers it for when the server is closed.
@@ -186,26 +170,16 @@ impl World {
         sockets.push(object.clone());
         drop(sockets);
         self.add(&object);
-        self.listen_as_usual(&object, socket, &server.options);
-        object
-    }
-
-    /// Adds the listeners that every socket has, those excepted that the options switch off.
-    fn listen_as_usual(
-        self: &Rc<World>,
-        object: &Rc<Object>,
-        socket: Socket,
-        options: &HashMap<String, String>,
-    ) {
         for event in ["end", "drain", "finish", "resume", "timeout", "close"] {
-            self.listen_to_socket(object, socket, event, None, false);
+            self.listen_to_socket(&object, socket, event, None, false);
         }
-        if !options.contains_key("errors") {
-            self.listen_to_socket(object, socket, "error", None, false);
+        if !server.options.contains_key("errors") {
+            self.listen_to_socket(&object, socket, "error", None, false);
         }
-        if !options.contains_key("data") {
-            self.listen_to_socket(object, socket, "data", None, false);
+        if !server.options.contains_key("data") {
+            self.listen_to_socket(&object, socket, "data", None, false);
         }
+        object
     }
 
     fn listen_to_socket(
@@ -227,10 +201,6 @@ impl World {
         let named = label.map(str::to_string);
         let data = move |bytes: &[u8]| world.data(&own, named.as_deref(), bytes);
         let id = match (event, once) {
-            ("connect", true) => socket.once_connect(move |_| plain("connect", None)),
-            ("connect", false) => socket.on_connect(move |_| plain("connect", None)),
-            ("ready", true) => socket.once_ready(move |_| plain("ready", None)),
-            ("ready", false) => socket.on_ready(move |_| plain("ready", None)),
             ("data", true) => socket.once_data(move |_, bytes| data(bytes)),
             ("data", false) => socket.on_data(move |_, bytes| data(bytes)),
             ("end", true) => socket.once_end(move |_| plain("end", None)),
@@ -264,7 +234,6 @@ impl World {
         action: &Action,
         object: &Rc<Object>,
         socket: Socket,
-        it: &Rc<Object>,
     ) {
         let then = action.options.get("then");
         let done = then.map(|name| self.completion(object, name));
@@ -288,19 +257,6 @@ impl World {
             },
             ("destroy", None) => socket.destroy(),
             ("destroy", Some(_)) => socket.destroy_with(action.words[0].as_str()),
-            ("destroy_soon", _) => socket.destroy_soon(),
-            ("reset", _) => socket.reset_and_destroy(),
-            ("connect", _) => {
-                let (host, port) = self.target(action, it);
-                let to = ConnectOptions::new(host, port);
-                let connected = match done {
-                    Some(done) => socket.connect_then(to, move |_| done(Ok(()))),
-                    None => socket.connect(to),
-                };
-                if let Err(error) = connected {
-                    self.trace(object, &format!("connect throws {}", show::error(&error)));
-                }
-            }
             ("pause", _) => socket.pause(),
             ("resume", _) => socket.resume(),
             ("ref", _) => socket.set_ref(),
@@ -340,9 +296,6 @@ impl World {
     fn socket_property(&self, socket: Socket, key: &str) -> String {
         match key {
             "ready_state" => socket.ready_state().as_str().into(),
-            "connecting" => socket.connecting().to_string(),
-            "pending" => socket.pending().to_string(),
-            "closed" => socket.closed().to_string(),
             "destroyed" => socket.destroyed().to_string(),
             "bytes_read" => socket.bytes_read().to_string(),
             "bytes_written" => socket.bytes_written().to_string(),

@@ -40,12 +40,6 @@ pub fn error(error: &Error) -> String {
         parts.push(format!("port=<port {port}>"));
         message = message.replace(&format!(":{port}"), &format!(":<port {port}>"));
     }
-    // A bound socket's own address is told in the message only.
-    if let Some((text, local)) = message.clone().split_once(" - Local (")
-        && let Some((host, port)) = local.trim_end_matches(')').rsplit_once(':')
-    {
-        message = format!("{text} - Local ({host}:<port {port}>)");
-    }
     parts.push(quote(&message));
     parts.join(" ")
 }
