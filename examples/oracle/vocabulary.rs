@@ -10,7 +10,7 @@ pub enum Kind {
     Loop,
     /// A TCP server.
     Server,
-    /// A socket that a server accepted: `s1` is the first of server `s`.
+    /// A socket: a client, or one that a server accepted (`s1` is the first of server `s`).
     Socket,
     /// A timeout or interval.
     Timer,
@@ -50,6 +50,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Loop,
         &[
             "server NAME half_open pause_on_connect mark=NUMBER data=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -68,6 +69,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "listen port=PORT host=HOST backlog=NUMBER then=CALLBACK",
             "close then=CALLBACK",
+            "close_all",
             "ref",
             "unref",
             "keep",
@@ -80,9 +82,12 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
+            "destroy_soon",
+            "reset_and_destroy",
             "pause",
             "resume",
             "ref",
@@ -102,7 +107,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Peer,
         &[
-            "connect SERVER host=HOST rcvbuf=NUMBER",
+            "connect LISTENER host=HOST rcvbuf=NUMBER",
+            "bind host=HOST rcvbuf=NUMBER",
+            "listen host=HOST rcvbuf=NUMBER backlog=NUMBER",
+            "accept",
+            "kill",
             "send DATA",
             "urgent DATA",
             "end",
@@ -120,7 +129,18 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
-            "data", "end", "drain", "finish", "pause", "resume", "error", "close",
+            "connection_attempt",
+            "connection_attempt_failed",
+            "connect",
+            "ready",
+            "data",
+            "end",
+            "drain",
+            "finish",
+            "pause",
+            "resume",
+            "error",
+            "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -136,8 +156,13 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "connecting",
+            "pending",
             "ready_state",
             "destroyed",
+            "closed",
+            "read_mark",
+            "write_mark",
             "bytes_read",
             "bytes_written",
             "readable",

@@ -10,6 +10,8 @@
 const fs = require('node:fs');
 const net = require('node:net');
 
+const { addClients, eventNames } = require('./clients.cjs');
+
 const { handlers } = JSON.parse(readLine());
 
 // ---------------------------------------------------------------------------------------------
@@ -93,10 +95,14 @@ function showError(error) {
   if (error.syscall) parts.push(`syscall=${error.syscall}`);
   if (error.address) parts.push(`address=${error.address}`);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
+  if (error.localAddress) {
+    parts.push(`local=${showAddress(error.localAddress, error.localPort, net.isIPv6(error.localAddress) ? 'IPv6' : '')}`);
+  }
   if (error.port !== undefined && error.port >= 0) {
     parts.push(`port=${ports.show(error.port)}`);
     message = message.replaceAll(`:${error.port}`, `:${ports.show(error.port)}`);
   }
+  message = message.replace(/( - Local \(.*:)([1-9]\d*)\)/, (_, before, port) => `${before}${ports.show(port)})`);
   parts.push(JSON.stringify(message));
   return parts.join(' ');
 }
@@ -105,7 +111,9 @@ function showError(error) {
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
   if (!count) return Buffer.from(word);
-  return Buffer.from(Uint8Array.from({ length: Number(count[1]) }, (_, index) => index % 251));
+  const bytes = Buffer.allocUnsafe(Number(count[1]));
+  for (let index = 0; index < bytes.length; index++) bytes[index] = index % 251;
+  return bytes;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -151,8 +159,9 @@ function plain(object, event, label, text) {
 
 function listen(object, event, label, once) {
   const listener = listeners[object.kind][event](object, label);
-  if (label) object.labels.set(label, [event, listener]);
-  object.value[once ? 'once' : 'on'](event, listener);
+  const name = eventNames[event] ?? event;
+  if (label) object.labels.set(label, [name, listener]);
+  object.value[once ? 'once' : 'on'](name, listener);
 }
 
 function accepted(server, socket) {
@@ -378,11 +387,16 @@ const properties = {
     flowing: (socket) => socket.readableFlowing,
     local_address: (socket) => showAddress(socket.localAddress, socket.localPort, socket.localFamily),
     remote_address: (socket) => showAddress(socket.remoteAddress, socket.remotePort, socket.remoteFamily),
-    server: (socket, object) => (socket.server === object.server.value ? object.server.name : 'none'),
+    server: (socket, object) => (object.server && socket.server === object.server.value ? object.server.name : 'none'),
   },
   timer: { has_ref: (timer) => timer.hasRef() },
   immediate: { has_ref: (immediate) => immediate.hasRef() },
 };
+
+addClients({
+  listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  addressOf, portOf, order,
+});
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process
