@@ -225,10 +225,9 @@ impl State {
             unreachable!("a pending connect is remembered");
         };
         let failed = attempt.refused.take().or_else(|| {
-            // Only an event with a sign of failure is worth the question.
-            let signs = ready::ERROR | ready::HANG_UP;
-            let io = stream.io.as_ref()?;
-            (stream.ready & signs != 0).then(|| backend.take_error(io))?
+            // Asked whatever the event says: it may be older than a reset that this turn has
+            // brought about (N134).
+            backend.take_error(stream.io.as_ref()?)
         });
         stream
             .common
