@@ -147,7 +147,7 @@ const listeners = {
     pause: (socket, label) => () => plain(socket, 'pause', label),
     resume: (socket, label) => () => plain(socket, 'resume', label),
     error: (socket, label) => (error) => plain(socket, 'error', label, showError(error)),
-    close: (socket, label) => (hadError) => plain(socket, 'close', label, String(hadError)),
+    close: (socket, label) => (hadError) => plain(socket, 'close', label, String(Boolean(hadError))),
   },
 };
 
