@@ -60,7 +60,7 @@ fn scenarios_agree_with_node() {
         println!("Node is not asked, its recorded traces are used: {what}");
     }
     let scenarios = all_scenarios();
-    assert!(scenarios.len() >= 80, "where are the scenarios?");
+    assert!(scenarios.len() >= 400, "where are the scenarios?");
     let node = node.ok();
     let verdicts = each(&scenarios, |it| check(it, node.as_deref(), &inner));
     if let Err(what) = report(&scenarios, &verdicts) {
@@ -113,6 +113,14 @@ fn bad_scenarios_get_an_error_with_file_and_line() {
         (
             bad("  s.listen port=t\n"),
             "bad.scenario:4: nothing here is called `t`",
+        ),
+        (
+            bad("  client c\n  c.connect t\n"),
+            "bad.scenario:5: nothing here is called `t`",
+        ),
+        (
+            bad("  client c\n  c.connect 9 local_address=here\n"),
+            "bad.scenario:5: `here` is no IP address",
         ),
         (
             bad("  s.close now\n"),

@@ -508,3 +508,27 @@ fn n11_one_fast_peer_does_not_hold_up_the_others() {
     assert!(most.get().1 <= 32 * 64 * 1024, "{:?}", most.get());
     log.expect(&["data x", "end", "finish", "close false"]);
 }
+
+/// The event that says "connected" may be older than the reset: the kernel is asked what became of
+/// the attempt, as N134 has it.
+#[test]
+fn n134_a_reset_in_the_turn_in_which_a_client_is_connected_fails_the_attempt() {
+    on_every_loop(|lp| {
+        let _deadline = deadline(lp, 10);
+        // The server is served in front of the client that it accepts (N15).
+        let server = nodeloop::net::create_server(lp, |socket| {
+            socket.reset_and_destroy();
+            socket.server().unwrap().close();
+        });
+        server.listen(("127.0.0.1", 0)).unwrap();
+        let found = Rc::new(Cell::new(None));
+        let told = found.clone();
+        server.on_listening(move |server| {
+            let client = nodeloop::net::connect(&server, server.address().unwrap());
+            let told = told.clone();
+            client.on_error(move |_, error| told.set(error.code().zip(error.syscall())));
+        });
+        lp.run().unwrap();
+        assert_eq!(found.get(), Some(("ECONNRESET", "connect")));
+    });
+}

@@ -9,7 +9,7 @@
 //! | `~OBJECT TEXT LENGTH HASH SHOWN?` | bytes that came |
 //! | `@NAME PORT` | what a port is called |
 //! | `>PEER VERB WORD…` | an order to a peer |
-//! | `?PEER` | "answer when that peer is done"; it waits for a line on its standard input |
+//! | `?PEER` | "answer when that peer is done"; it waits for a line on its standard input: the port that the peer has bound, or nothing |
 //! | `!TEXT` | the scenario asks for something impossible |
 //!
 //! So the program's own loop has no handle for any of this.
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::data::Piece;
@@ -31,11 +31,14 @@ use super::trace::Trace;
 pub struct Answers(Arc<Mutex<ChildStdin>>);
 
 impl Answers {
-    /// Says that the peer is done.
-    pub fn done(&self) {
+    /// Says that the peer is done, and which port it has bound, if any.
+    pub fn done(&self, port: Option<u16>) {
+        let answer = port.map_or(String::new(), |port| port.to_string()) + "\n";
         // The program may have ended meanwhile.
         let mut input = self.0.lock().expect("the program's input");
-        let _ = input.write_all(b"\n").and_then(|()| input.flush());
+        let _ = input
+            .write_all(answer.as_bytes())
+            .and_then(|()| input.flush());
     }
 }
 
@@ -50,11 +53,11 @@ pub struct Outcome {
 /// Runs a program on a scenario.
 pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
     let until = Instant::now() + scenario.deadline;
-    let child = program
+    program
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+        .stderr(Stdio::piped());
+    let child = spawn(program);
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
@@ -100,6 +103,16 @@ pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
         })
     });
     Outcome { lines, failure }
+}
+
+/// Until a new process runs its program it has every descriptor of this one, so no peer's socket is
+/// closed meanwhile: what a peer closes is to be closed at once.
+pub static SPAWNING: Mutex<()> = Mutex::new(());
+
+/// Starts a program.
+pub fn spawn(program: &mut Command) -> std::io::Result<Child> {
+    let _guard = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+    program.spawn()
 }
 
 struct Run {

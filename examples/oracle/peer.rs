@@ -1,19 +1,23 @@
-//! Peers: raw clients outside the loop under test, so that both programs face the very same ones.
+//! Peers: raw clients and servers outside the loop under test, so that both programs face the very same ones.
 //!
 //! A peer is a thread that does one thing after the other, as it was told. It reads only when it is
 //! told to, so a peer that is told nothing pushes back.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::data::{Piece, bytes_of};
-use super::driver::Answers;
+use super::driver::{Answers, SPAWNING, spawn};
 use super::trace::Trace;
 
 /// How much a peer reads at once unless it is told.
@@ -43,6 +47,7 @@ impl Peer {
             answers,
             until,
             stream: None,
+            socket: None,
         };
         let thread = std::thread::spawn(move || work.run(&orders));
         Peer {
@@ -85,13 +90,15 @@ struct Work {
     /// No call waits longer.
     until: Instant,
     stream: Option<TcpStream>,
+    /// What was bound, and perhaps listens.
+    socket: Option<Socket>,
 }
 
 impl Work {
     fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
-                Order::Report => self.answers.done(),
+                Order::Report => self.answers.done(self.bound_port()),
                 Order::Do(words) => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     if let Err(error) = self.act(&words) {
@@ -130,15 +137,27 @@ impl Work {
                 None => Ok(()),
             },
             ["close"] => {
-                self.stream = None;
+                let _guard = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+                // A connection first, then what it came from.
+                if self.stream.take().is_none() {
+                    self.socket = None;
+                }
                 Ok(())
             }
             ["reset"] => {
                 if let Some(stream) = self.stream.take() {
                     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                    let _guard = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+                    drop(stream);
                 }
                 Ok(())
             }
+            ["kill"] => self.kill(),
+            ["bind" | "listen", host, receive_buffer, backlog] => {
+                let backlog = (words[0] == "listen").then(|| backlog.parse().unwrap_or(0));
+                self.bind(host, receive_buffer.parse().ok(), backlog)
+            }
+            ["accept"] => self.accept(),
             ["read", count, pieces @ ..] => {
                 let piece = pieces.first().and_then(|piece| piece.parse().ok());
                 self.read(count.parse().unwrap_or(0), piece.unwrap_or(READ_AT_ONCE))
@@ -176,6 +195,56 @@ impl Work {
         Ok(())
     }
 
+    /// Binds a port, and listens if there is a backlog. A port that is bound alone refuses connections,
+    /// and nobody else can get it.
+    fn bind(
+        &mut self,
+        host: &str,
+        receive_buffer: Option<usize>,
+        backlog: Option<i32>,
+    ) -> io::Result<()> {
+        let ip: IpAddr = host.parse().map_err(io::Error::other)?;
+        let address = SocketAddr::new(ip, 0);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(bytes) = receive_buffer {
+            // Accepted sockets inherit it.
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(&address.into())?;
+        if let Some(backlog) = backlog {
+            socket.listen(backlog)?;
+        }
+        self.socket = Some(socket);
+        if let Some(port) = self.bound_port() {
+            let mut trace = self.trace.lock().expect("the trace");
+            trace.name_port(port, &self.name);
+        }
+        Ok(())
+    }
+
+    fn bound_port(&self) -> Option<u16> {
+        let address = self.socket.as_ref()?.local_addr().ok()?;
+        Some(address.as_socket()?.port())
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        // Bounds the wait.
+        socket.set_read_timeout(Some(self.left()))?;
+        let stream = TcpStream::from(socket.accept()?.0);
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        self.line("accept");
+        Ok(())
+    }
+
+    /// The connection passes to a process, which is killed: the kernel closes it.
+    fn kill(&mut self) -> io::Result<()> {
+        self.stream.take().map_or(Ok(()), die_with)
+    }
+
     /// Reads so many bytes, or up to the end, each call at most `piece`.
     fn read(&mut self, count: u64, piece: usize) -> io::Result<()> {
         let Some(mut stream) = self.stream.as_ref() else {
@@ -211,6 +280,29 @@ impl Work {
         let left = self.until.saturating_duration_since(Instant::now());
         left.max(Duration::from_millis(1))
     }
+}
+
+/// Passes a connection to a process, and kills it.
+#[cfg(unix)]
+fn die_with(stream: TcpStream) -> io::Result<()> {
+    let mut program = Command::new("sleep");
+    program
+        .arg("60")
+        .stdin(Stdio::from(OwnedFd::from(stream)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut process = spawn(&mut program)?;
+    // It has the descriptor too.
+    drop(program);
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn die_with(stream: TcpStream) -> io::Result<()> {
+    drop(stream);
+    Ok(())
 }
 
 fn code(error: &io::Error) -> String {

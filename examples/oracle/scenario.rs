@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -195,6 +195,7 @@ impl Scenario {
         }
         let kind = match words[0].text.as_str() {
             "server" => Kind::Server,
+            "client" => Kind::Socket,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,
@@ -453,7 +454,12 @@ impl Scenario {
             "DELAY" if text.parse::<f64>().is_err() => Err(format!("`{text}` is no delay")),
             "OFF" if text != "off" => Err(format!("`{text}`: only `off` is possible")),
             "PORT" if text.parse::<u16>().is_err() => of_kind_or(Kind::Server),
-            "SERVER" => of_kind_or(Kind::Server),
+            "TARGET" if text.parse::<u16>().is_ok() => Ok(()),
+            // What listens, or at least has a port.
+            "TARGET" | "LISTENER" => of_kind_or(Kind::Peer).or_else(|_| of_kind_or(Kind::Server)),
+            "ADDRESS" if text.parse::<IpAddr>().is_err() => {
+                Err(format!("`{text}` is no IP address"))
+            }
             "PEER" => of_kind_or(Kind::Peer),
             "OBJECT" if text == "it" => self.kind_of_it().map(drop),
             "OBJECT" => self.kind_of(text).map(drop),

@@ -10,7 +10,7 @@ pub enum Kind {
     Loop,
     /// A TCP server.
     Server,
-    /// A socket that a server accepted: `s1` is the first of server `s`.
+    /// A socket: a client, or one that a server accepted (`s1` is the first of server `s`).
     Socket,
     /// A timeout or interval.
     Timer,
@@ -50,6 +50,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Loop,
         &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER data=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -69,6 +70,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "listen port=PORT host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
             "max_connections LIMIT",
+            "close_all",
             "ref",
             "unref",
             "keep",
@@ -87,9 +89,12 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "set_no_delay off",
             "set_keep_alive NUMBER? off",
             "set_type_of_service NUMBER",
+            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
+            "destroy_soon",
+            "reset_and_destroy",
             "pause",
             "resume",
             "ref",
@@ -109,7 +114,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Peer,
         &[
-            "connect SERVER host=HOST rcvbuf=NUMBER",
+            "connect LISTENER host=HOST rcvbuf=NUMBER",
+            "bind host=HOST rcvbuf=NUMBER",
+            "listen host=HOST rcvbuf=NUMBER backlog=NUMBER",
+            "accept",
+            "kill",
             "send DATA",
             "urgent DATA",
             "end",
@@ -130,7 +139,19 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
-            "data", "end", "drain", "finish", "timeout", "pause", "resume", "error", "close",
+            "connection_attempt",
+            "connection_attempt_failed",
+            "connect",
+            "ready",
+            "data",
+            "end",
+            "drain",
+            "finish",
+            "timeout",
+            "pause",
+            "resume",
+            "error",
+            "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
@@ -154,8 +175,11 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
             "writable_mark",
             "readable_mark",
             "type_of_service",
+            "connecting",
+            "pending",
             "ready_state",
             "destroyed",
+            "closed",
             "bytes_read",
             "bytes_written",
             "readable",

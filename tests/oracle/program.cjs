@@ -10,6 +10,8 @@
 const fs = require('node:fs');
 const net = require('node:net');
 
+const { addClients, eventNames } = require('./clients.cjs');
+
 const { handlers } = JSON.parse(readLine());
 
 // ---------------------------------------------------------------------------------------------
@@ -93,10 +95,14 @@ function showError(error) {
   if (error.syscall) parts.push(`syscall=${error.syscall}`);
   if (error.address) parts.push(`address=${error.address}`);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
+  if (error.localAddress) {
+    parts.push(`local=${showAddress(error.localAddress, error.localPort, net.isIPv6(error.localAddress) ? 'IPv6' : '')}`);
+  }
   if (error.port !== undefined && error.port >= 0) {
     parts.push(`port=${ports.show(error.port)}`);
     message = message.replaceAll(`:${error.port}`, `:${ports.show(error.port)}`);
   }
+  message = message.replace(/( - Local \(.*:)([1-9]\d*)\)/, (_, before, port) => `${before}${ports.show(port)})`);
   parts.push(JSON.stringify(message));
   return parts.join(' ');
 }
@@ -141,7 +147,7 @@ const listeners = {
     pause: (socket, label) => () => plain(socket, 'pause', label),
     resume: (socket, label) => () => plain(socket, 'resume', label),
     error: (socket, label) => (error) => plain(socket, 'error', label, showError(error)),
-    close: (socket, label) => (hadError) => plain(socket, 'close', label, String(hadError)),
+    close: (socket, label) => (hadError) => plain(socket, 'close', label, String(Boolean(hadError))),
   },
 };
 
@@ -153,8 +159,9 @@ function plain(object, event, label, text) {
 
 function listen(object, event, label, once) {
   const listener = listeners[object.kind][event](object, label);
-  if (label) object.labels.set(label, [event, listener]);
-  object.value[once ? 'once' : 'on'](event, listener);
+  const name = eventNames[event] ?? event;
+  if (label) object.labels.set(label, [name, listener]);
+  object.value[once ? 'once' : 'on'](name, listener);
 }
 
 function accepted(server, socket) {
@@ -387,13 +394,17 @@ const properties = {
     flowing: (socket) => socket.readableFlowing,
     local_address: (socket) => showAddress(socket.localAddress, socket.localPort, socket.localFamily),
     remote_address: (socket) => showAddress(socket.remoteAddress, socket.remotePort, socket.remoteFamily),
-    server: (socket, object) => (socket.server === object.server.value ? object.server.name : 'none'),
+    server: (socket, object) => (object.server && socket.server === object.server.value ? object.server.name : 'none'),
   },
   timer: { has_ref: (timer) => timer.hasRef() },
   immediate: { has_ref: (immediate) => immediate.hasRef() },
 };
 
 require('./flow.cjs')({ verbs, properties, listeners, plain, showAddress });
+addClients({
+  listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  addressOf, portOf, order,
+});
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

@@ -1,6 +1,7 @@
 //! Our interpreter of scenarios, on the public API alone: what `tests/oracle/program.cjs` is for
 //! Node. What it says on its standard output is described in `driver.rs`.
 
+mod clients;
 mod flow;
 mod net;
 mod show;
@@ -33,7 +34,7 @@ pub struct Object {
     sockets: RefCell<Vec<Rc<Object>>>,
     /// For a socket: bytes received so far.
     received: Cell<u64>,
-    /// For a server: where it listens, or did.
+    /// For a server or a peer: where it listens, or did.
     last_address: Cell<Option<SocketAddr>>,
     /// Listeners that were added by name.
     labels: RefCell<HashMap<String, ListenerId>>,
@@ -127,6 +128,14 @@ fn say(line: &str) {
     }
 }
 
+/// Waits until a peer is done; gives its answer: the port that it has bound, if any.
+fn ask(peer: &str) -> String {
+    say(&format!("?{peer}"));
+    let mut line = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut line);
+    line.trim().into()
+}
+
 fn fail(action: &Action, why: &str) -> ! {
     say(&format!("!line {}: {why}", action.line));
     std::process::exit(3)
@@ -217,7 +226,7 @@ impl World {
                     let object = self.find(action, &action.object, it);
                     match object.handle {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
-                        Handle::Socket(socket) => self.socket_verb(action, &object, socket),
+                        Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),
                         Handle::None => fail(action, "no such verb"),
@@ -231,6 +240,7 @@ impl World {
         let words: Vec<&str> = action.words.iter().map(String::as_str).collect();
         match (action.verb.as_str(), words.as_slice()) {
             ("server", [name]) => self.make_server(name, action),
+            ("client", [name]) => self.make_client(name, action),
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
@@ -249,11 +259,7 @@ impl World {
                     std::hint::spin_loop();
                 }
             }
-            ("wait", [peer]) => {
-                say(&format!("?{peer}"));
-                let mut line = String::new();
-                let _ = std::io::stdin().lock().read_line(&mut line);
-            }
+            ("wait", [peer]) => drop(ask(peer)),
             ("catch", _) => {
                 let world = self.clone();
                 let process = self.find(action, "process", it);
@@ -283,6 +289,7 @@ impl World {
                 parts.push(address.port().to_string());
                 parts.push(action.options.get("rcvbuf").cloned().unwrap_or_default());
             }
+            "bind" | "listen" => return self.bind_peer(action),
             _ => parts.extend(action.words.iter().map(|word| word.replace('\n', "\\n"))),
         }
         say(&format!(">{}", parts.join("\t")));

@@ -52,6 +52,7 @@ impl World {
                 Some(name) => server.close_then(self.completion(object, name)),
                 None => server.close(),
             },
+            "close_all" => server.close_all(),
             "ref" => server.set_ref(),
             "unref" => server.unref(),
             "keep" => server.keep(),
@@ -182,7 +183,7 @@ impl World {
         object
     }
 
-    fn listen_to_socket(
+    pub(super) fn listen_to_socket(
         self: &Rc<World>,
         object: &Rc<Object>,
         socket: Socket,
@@ -190,6 +191,9 @@ impl World {
         label: Option<&str>,
         once: bool,
     ) {
+        if self.listen_to_client(object, socket, event, label, once) {
+            return;
+        }
         let world = self.clone();
         let own = object.clone();
         let named = label.map(str::to_string);
@@ -234,7 +238,11 @@ impl World {
         action: &Action,
         object: &Rc<Object>,
         socket: Socket,
+        it: &Rc<Object>,
     ) {
+        if action.verb == "connect" {
+            return self.connect(action, object, socket, it);
+        }
         let then = action.options.get("then");
         let done = then.map(|name| self.completion(object, name));
         let data = action.words.first().map(|word| bytes_of(word));
@@ -257,6 +265,8 @@ impl World {
             },
             ("destroy", None) => socket.destroy(),
             ("destroy", Some(_)) => socket.destroy_with(action.words[0].as_str()),
+            ("destroy_soon", _) => socket.destroy_soon(),
+            ("reset_and_destroy", _) => socket.reset_and_destroy(),
             ("pause", _) => socket.pause(),
             ("resume", _) => socket.resume(),
             ("ref", _) => socket.set_ref(),
@@ -295,6 +305,9 @@ impl World {
 
     fn socket_property(&self, socket: Socket, key: &str) -> String {
         match key {
+            "connecting" => socket.connecting().to_string(),
+            "pending" => socket.pending().to_string(),
+            "closed" => socket.closed().to_string(),
             "ready_state" => socket.ready_state().as_str().into(),
             "destroyed" => socket.destroyed().to_string(),
             "bytes_read" => socket.bytes_read().to_string(),

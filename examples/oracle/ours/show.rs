@@ -36,10 +36,22 @@ pub fn error(error: &Error) -> String {
     if let Some(hostname) = error.hostname() {
         parts.push(format!("hostname={hostname}"));
     }
+    if let Some(local) = error.local_address() {
+        parts.push(format!("local={}", address(Some(local))));
+    }
     if let Some(port) = error.port() {
         parts.push(format!("port=<port {port}>"));
         message = message.replace(&format!(":{port}"), &format!(":<port {port}>"));
     }
-    parts.push(quote(&message));
+    parts.push(quote(&with_local_port_marked(&message)));
     parts.join(" ")
+}
+
+/// Marks the port behind ` - Local (`, unless it is 0.
+fn with_local_port_marked(message: &str) -> String {
+    let marked = message.split_once(" - Local (").and_then(|(front, local)| {
+        let (ip, port) = local.strip_suffix(')')?.rsplit_once(':')?;
+        (port != "0").then(|| format!("{front} - Local ({ip}:<port {port}>)"))
+    });
+    marked.unwrap_or_else(|| message.into())
 }

@@ -1,0 +1,96 @@
+// Client sockets: what program.cjs knows of them beyond what they share with accepted ones.
+'use strict';
+
+const net = require('node:net');
+
+// What the scenarios call Node's events, where that is not their name in Node.
+const eventNames = {
+  connection_attempt: 'connectionAttempt',
+  connection_attempt_failed: 'connectionAttemptFailed',
+};
+
+// Adds the verbs, listeners and properties of clients to the interpreter's.
+function addClients(program) {
+  const { listeners, verbs, properties, objects } = program;
+  const { plain, listen, callback, showAddress, showError, say, readLine, fail } = program;
+
+  const showAttempt = (ip, port) => showAddress(ip, port, net.isIPv6(ip) ? 'IPv6' : 'IPv4');
+  Object.assign(listeners.socket, {
+    connection_attempt: (socket, label) => (ip, port) =>
+      plain(socket, 'connection_attempt', label, showAttempt(ip, port)),
+    connection_attempt_failed: (socket, label) => (ip, port, family, error) =>
+      plain(socket, 'connection_attempt_failed', label, `${showAttempt(ip, port)} ${showError(error)}`),
+    connect: (socket, label) => () => {
+      announceClient(socket);
+      plain(socket, 'connect', label);
+    },
+    ready: (socket, label) => () => plain(socket, 'ready', label),
+  });
+
+  // Tells what the port at this end is called, without Node's remembering that it was asked.
+  function announceClient(socket) {
+    const name = {};
+    socket.value._handle.getsockname(name);
+    say(`@${socket.name}\t${name.port}`);
+  }
+
+  verbs.loop.client = (action) => {
+    const { options, words: [name] } = action;
+    const settings = { allowHalfOpen: 'half_open' in options, noDelay: 'no_delay' in options };
+    if (options.mark) settings.highWaterMark = Number(options.mark);
+    if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
+    if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
+    const object = { kind: 'socket', name, value: new net.Socket(settings), labels: new Map() };
+    objects.set(name, object);
+    const always = ['connection_attempt', 'connection_attempt_failed', 'connect', 'ready'];
+    always.push('end', 'drain', 'finish', 'resume', 'close');
+    for (const event of always) listen(object, event);
+    if (!('errors' in options)) listen(object, 'error');
+    if (!('data' in options)) listen(object, 'data');
+  };
+
+  Object.assign(verbs.socket, {
+    connect(action, socket) {
+      const { host, local_address: localAddress, local_port: localPort, then } = action.options;
+      const [target] = action.words;
+      const options = { host: host ?? '127.0.0.1', port: Number(target) };
+      if (!/^\d+$/.test(target)) {
+        const address = program.addressOf(action, target);
+        options.port = address.port;
+        const somewhere = ['::', '0.0.0.0'].includes(address.address);
+        if (host === undefined && !somewhere) options.host = address.address;
+      }
+      if (localAddress !== undefined) options.localAddress = localAddress;
+      if (localPort !== undefined) options.localPort = program.portOf(action, localPort);
+      if (then === undefined) socket.value.connect(options);
+      else socket.value.connect(options, callback(socket, then));
+    },
+    destroy_soon: (action, socket) => void socket.value.destroySoon(),
+    reset_and_destroy: (action, socket) => void socket.value.resetAndDestroy(),
+  });
+
+  // As a Node program does it by hand.
+  verbs.server.close_all = (action, server) => {
+    server.value.close();
+    for (const socket of server.sockets) socket.value.destroy();
+  };
+
+  // Bound when this returns, so that its port is known; the answer to the question is that port.
+  const bind = (action) => {
+    const { host = '127.0.0.1', rcvbuf = '', backlog = '128' } = action.options;
+    say(`>${[action.object, action.verb, host, rcvbuf, backlog].join('\t')}`);
+    say(`?${action.object}`);
+    const port = Number(readLine());
+    if (!port) fail(action, `${action.object} has no port`);
+    objects.set(action.object, { kind: 'peer', name: action.object, lastAddress: { address: host, port } });
+  };
+  Object.assign(verbs.peer, { bind, listen: bind, accept: program.order, kill: program.order });
+
+  Object.assign(properties.socket, {
+    connecting: (socket) => socket.connecting,
+    pending: (socket) => socket.pending,
+    closed: (socket) => socket.closed,
+  });
+}
+
+module.exports = { addClients, eventNames };
