@@ -101,11 +101,13 @@ function showError(error) {
   return parts.join(' ');
 }
 
+const counting = Buffer.from(Uint8Array.from({ length: 251 }, (_, index) => index));
+
 // Always a Buffer: that is what the crate's writes are.
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
   if (!count) return Buffer.from(word);
-  return Buffer.from(Uint8Array.from({ length: Number(count[1]) }, (_, index) => index % 251));
+  return Buffer.alloc(Number(count[1]), counting);
 }
 
 // ---------------------------------------------------------------------------------------------
