@@ -13,7 +13,12 @@ const MULTIPLIER: u32 = 16_777_619;
 pub fn bytes_of(word: &str) -> Vec<u8> {
     let count = word.strip_prefix("bytes:");
     match count.and_then(|count| count.parse::<usize>().ok()) {
-        Some(count) => (0..count).map(|index| (index % 251) as u8).collect(),
+        Some(count) => {
+            let counting: Vec<u8> = (0..=250).collect();
+            let mut bytes = counting.repeat(count.div_ceil(counting.len()));
+            bytes.truncate(count);
+            bytes
+        }
         None => word.as_bytes().to_vec(),
     }
 }
