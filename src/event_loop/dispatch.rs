@@ -146,7 +146,7 @@ impl Service<'_> {
 
     /// Gives the listeners back, and ends a share that is used up. Those that were removed
     /// meanwhile, or all if the object is gone, go to the graveyard.
-    #[inline]
+    #[inline(always)]
     fn take_back(&mut self, state: &mut State) {
         self.lent = false;
         let mut left = true;
@@ -159,9 +159,14 @@ impl Service<'_> {
             }
         }
         if left {
-            let dead = std::mem::replace(&mut self.taken, Taken::nothing());
-            state.bury(dead);
+            self.bury_left(state);
         }
+    }
+
+    #[cold]
+    fn bury_left(&mut self, state: &mut State) {
+        let dead = std::mem::replace(&mut self.taken, Taken::nothing());
+        state.bury(dead);
     }
 
     /// Finds what is to be done next, and does what needs no user code.
