@@ -79,7 +79,7 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
     let accepted = backend.accept(listener);
     if matches!(accepted, Accepted::Exhausted) {
         state.stall(id);
-        return Outcome::Trouble(state.shed_warning());
+        return state.warn_of_shedding();
     }
     if let Err(error) = backend.rearm(listener, State::token(id)) {
         state.stall(id);
@@ -95,8 +95,8 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
             Outcome::Dropped(info)
         }
         Accepted::Connection(stream, peer) => make_socket(state, id, stream, peer),
-        Accepted::Shed if !state.shed_warned => Outcome::Trouble(state.shed_warning()),
-        Accepted::Shed | Accepted::Nothing | Accepted::Exhausted => Outcome::Nothing,
+        Accepted::Shed => state.warn_of_shedding(),
+        Accepted::Nothing | Accepted::Exhausted => Outcome::Nothing,
     }
 }
 
@@ -165,9 +165,14 @@ impl State {
         self.stalled.push(id);
     }
 
-    fn shed_warning(&mut self) -> String {
-        self.shed_warned = true;
-        "out of file descriptors: connections are closed or kept waiting".to_string()
+    /// Out of descriptors: the log is told once in a loop's life, however long it lasts.
+    fn warn_of_shedding(&mut self) -> Outcome {
+        if std::mem::replace(&mut self.shed_warned, true) {
+            return Outcome::Nothing;
+        }
+        Outcome::Trouble(
+            "out of file descriptors: connections are closed or kept waiting".to_string(),
+        )
     }
 
     /// Re-arms the servers that wait for descriptors, if it is time.
