@@ -28,4 +28,5 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod watchers;
+pub(crate) mod why;
 pub(crate) mod writable;

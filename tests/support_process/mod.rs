@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub mod liveness;
+pub mod programs;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

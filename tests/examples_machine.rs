@@ -1,0 +1,61 @@
+//! The examples that show the machine, as programs: why a loop is alive, a loop inside another.
+
+mod support_process;
+
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
+
+use support_process::programs::executable;
+use support_process::{DEADLINE, Process};
+
+/// Starts an example that listens at any port, and tells where.
+fn listening(name: &str) -> (Process, SocketAddr) {
+    let mut process = Process::start(Command::new(executable(name)).arg("127.0.0.1:0"));
+    let line = process.line().expect("it runs");
+    let address = line
+        .strip_prefix("listening on ")
+        .and_then(|address| address.parse().ok())
+        .expect("a line with its address");
+    (process, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).expect("it listens");
+    client.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    client.set_write_timeout(Some(DEADLINE)).expect("not zero");
+    client
+}
+
+#[test]
+fn why_alive_tells_of_the_forgotten_timer_and_of_the_peer() {
+    let (mut process, address) = listening("why_alive");
+    let mut client = connect(address);
+    let mut goodbye = String::new();
+    client.read_to_string(&mut goodbye).expect("it ends");
+    assert_eq!(goodbye, "goodbye\n");
+    let peer = client.local_addr().expect("it is connected");
+
+    // Asked twice: with the forgotten timer, and without.
+    let socket = format!("  socket     reading, accepted from {peer} (examples/why_alive.rs:");
+    let expected = [
+        "2 things keep the loop alive:",
+        &socket,
+        "  timer      every 60000 ms, due in ",
+        "1 is unreferenced and keeps nothing alive:",
+        "  timer      every 1000 ms, its callback is running (examples/why_alive.rs:",
+        "1 thing keeps the loop alive:",
+        &socket,
+        "1 is unreferenced and keeps nothing alive:",
+        "  timer      every 1000 ms, its callback is running (examples/why_alive.rs:",
+    ];
+    for expected in expected {
+        let line = process.line().expect("it runs");
+        assert!(line.starts_with(expected), "{line}");
+    }
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    let mut rest = Vec::new();
+    let ended = process.ended(|line| rest.push(line));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(rest.last().map(String::as_str), Some("nothing left to do"));
+}
