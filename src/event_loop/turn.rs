@@ -247,7 +247,8 @@ fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
 
 /// For embedding: how long another loop may wait for this one's descriptor (E2).
 pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
-    if !state.ready.is_empty() {
+    // What was queued outside, ticks above all, runs when `run` begins.
+    if !state.ready.is_empty() || !state.is_quiet() {
         return Some(Duration::ZERO);
     }
     match wait_limit(state, true) {
