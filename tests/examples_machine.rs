@@ -2,7 +2,7 @@
 
 mod support_process;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -58,4 +58,55 @@ fn why_alive_tells_of_the_forgotten_timer_and_of_the_peer() {
     let ended = process.ended(|line| rest.push(line));
     assert!(ended.status.success(), "{}", ended.stderr);
     assert_eq!(rest.last().map(String::as_str), Some("nothing left to do"));
+}
+
+/// Asks over UDP.
+#[cfg(unix)]
+fn ask(address: SocketAddr, question: &str) -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    socket.send_to(question.as_bytes(), address).expect("sent");
+    let mut answer = [0; 64];
+    let length = socket.recv(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn embedded_serves_both_loops_and_ends() {
+    let (mut process, address) = listening("embedded");
+    assert_eq!(ask(address, "count\n"), "connections: 0\n");
+    let mut clients = [connect(address), connect(address)];
+    for client in &mut clients {
+        client.write_all(b"Hello").expect("it is connected");
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"Hello");
+    }
+    assert_eq!(ask(address, "count"), "connections: 2\n");
+    assert_eq!(ask(address, "what?"), "count or bye?\n");
+    let [gone, mut left] = clients;
+    gone.shutdown(Shutdown::Write).expect("it is connected");
+    let mut rest = Vec::new();
+    (&gone).read_to_end(&mut rest).expect("it ends");
+    assert_eq!(ask(address, "count"), "connections: 1\n");
+    assert_eq!(ask(address, "bye\n"), "bye\n");
+    left.read_to_end(&mut rest).expect("it ends");
+    assert!(rest.is_empty());
+    let mut lines = Vec::new();
+    let ended = process.ended(|line| lines.push(line));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(lines, ["nothing left to do"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn embedded_says_what_is_wrong_with_its_address() {
+    let (_process, address) = listening("embedded");
+    let mut command = Command::new(executable("embedded"));
+    let mut second = Process::start(command.arg(address.to_string()));
+    let ended = second.ended(|line| panic!("it printed {line}"));
+    assert_eq!(ended.status.code(), Some(1));
+    let expected = format!("listen EADDRINUSE: address already in use {address}\n");
+    assert_eq!(ended.stderr, expected);
 }
