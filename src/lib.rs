@@ -43,9 +43,13 @@
 //!
 //! # Logging
 //!
-//! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
-//! turn, `warn` for what you should know, such as running out of descriptors. The targets are
-//! `nodeloop::event_loop` and `nodeloop::net`.
+//! The loop logs with [`log`]: `warn` for what you should know, such as running out of descriptors,
+//! `debug` for the life of handles, `trace` for each phase of each turn and what it did. The targets
+//! are `nodeloop::event_loop` and `nodeloop::net`. With a logger such as `env_logger`:
+//!
+//! ```sh
+//! RUST_LOG=trace cargo run --example echo
+//! ```
 
 mod backend;
 mod event_loop;

@@ -110,3 +110,60 @@ fn embedded_says_what_is_wrong_with_its_address() {
     let expected = format!("listen EADDRINUSE: address already in use {address}\n");
     assert_eq!(ended.stderr, expected);
 }
+
+/// What people try first: the log at level trace tells each turn and phase, and what was done there.
+#[test]
+fn rust_log_trace_tells_what_the_echo_server_does() {
+    let mut command = Command::new("sh");
+    command.env("RUST_LOG", "trace");
+    // The log goes to stderr; here both streams are one, so that they are in order.
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]);
+    let mut process = Process::start(command.arg(executable("echo")).arg("127.0.0.1:0"));
+    let mut lines = Vec::new();
+    let address = loop {
+        let line = process.line().expect("it runs");
+        match line.strip_prefix("listening on ") {
+            Some(address) => break address.parse::<SocketAddr>().expect("an address"),
+            None => lines.push(line),
+        }
+    };
+    let mut client = connect(address);
+    client.write_all(b"Hello").expect("it is connected");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("an answer");
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    while !lines
+        .last()
+        .is_some_and(|line| line.contains("closing: 'close' to "))
+    {
+        lines.push(process.line().expect("it runs"));
+    }
+    // In this order, with others between them.
+    let expected = [
+        "[DEBUG nodeloop::net] Server(0.0#",
+        "listens at 127.0.0.1:0",
+        "[TRACE nodeloop::event_loop] between turns: tick: 'listening' to Server(0.0#",
+        "[TRACE nodeloop::event_loop] turn 1 pending, idle, prepare: nothing to do",
+        "turn 1 poll: waits until something happens",
+        "turn 1 poll: Server(0.0#",
+        "turn 1 poll: 'connection' to Server(0.0#",
+        "check, closing, timers: nothing to do",
+        " is readable, writable",
+        " poll: 'data' to Socket(0.1#",
+        ".write(5 bytes)",
+        ", ended by its peer",
+        " poll: tick: 'end' to Socket(0.1#",
+        " poll: tick: the peer has ended, so this side ends: Socket(0.1#",
+        " pending again: half-close of Socket(0.1#",
+        " pending again: tick: 'finish' to Socket(0.1#",
+        " closing: 'close' to Socket(0.1#",
+    ];
+    let mut at = 0;
+    for expected in expected {
+        let found = lines[at..].iter().position(|line| line.contains(expected));
+        let Some(found) = found else {
+            panic!("{expected}\nis missing in\n{}", lines.join("\n"));
+        };
+        at += found;
+    }
+}

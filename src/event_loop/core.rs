@@ -8,6 +8,7 @@ use super::handle::{Id, LoopHandle, Raw};
 use super::state::{Dead, State};
 use super::table;
 use super::task::Task;
+use super::trace::{self, Trace};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot, Taken};
 
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) serial: u64,
     /// Whether `run` is under way.
     pub(crate) running: Cell<bool>,
+    /// What the log has told of the present turn.
+    pub(crate) trace: Trace,
 }
 
 /// Where an event's listeners are in an entry; made if they are asked for to be added to.
@@ -37,6 +40,7 @@ impl Core {
                 index,
                 serial,
                 running: Cell::new(false),
+                trace: Trace::default(),
             })
         })
     }
@@ -143,8 +147,12 @@ impl Core {
     }
 
     fn finish_busy_callback(&self) -> Result<()> {
+        let mut in_ticks = false;
         loop {
             while let Some(step) = self.inside(|state| state.steps.pop_front()) {
+                if trace::on() {
+                    self.trace_task(in_ticks, &step);
+                }
                 self.perform(step);
             }
             self.drop_the_dead();
@@ -158,6 +166,10 @@ impl Core {
                 return Ok(());
             };
             self.warn_if_starving(&tick);
+            if trace::on() {
+                in_ticks = true;
+                self.trace_task(true, &tick);
+            }
             self.perform(tick);
         }
     }

@@ -14,6 +14,7 @@ use super::core::Core;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::State;
+use super::trace;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Taken;
@@ -141,6 +142,9 @@ impl Service<'_> {
     fn deliver(&mut self) {
         let socket = Socket(self.core.raw(self.id));
         let data = &self.buffer[..self.size];
+        if trace::on() {
+            self.core.trace_data(self.id, self.size);
+        }
         self.taken.each(|listener| listener(socket, data));
     }
 

@@ -230,6 +230,25 @@ impl Task {
         }
     }
 
+    /// Whether a person who follows the loop wants to know: it calls a listener, or the system.
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            Task::Emit(..)
+            | Task::EmitError(..)
+            | Task::EmitClose(_)
+            | Task::EmitListening(_)
+            | Task::EmitServerClose(_)
+            | Task::EmitServerError(..)
+            | Task::EmitAttempt(..)
+            | Task::EmitAttemptFailed(..)
+            | Task::StartConnect(..)
+            | Task::EndWritable(_) => true,
+            // Its second half is the same event.
+            Task::EmitConnect(_, _, before) => *before,
+            _ => false,
+        }
+    }
+
     /// What it does, for people.
     pub(crate) fn what(&self) -> &'static str {
         match self {
