@@ -28,6 +28,8 @@
 //!
 //! # Where to go on
 //!
+//! - [`manual`]: how the machine works, chapter by chapter, each with a program and what the loop tells
+//!   of it; every name of Node's and what it is here.
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
@@ -54,6 +56,7 @@
 mod backend;
 mod event_loop;
 mod ground;
+pub mod manual;
 pub mod net;
 pub mod timers;
 

@@ -56,6 +56,7 @@ impl Outer {
 
 #[test]
 fn e1_the_descriptor_is_ready_when_something_is_to_be_served() {
+    // E1
     let lp = Loop::new().unwrap();
     let _watched = watched(20);
     let log = Recorder::new();
@@ -75,6 +76,7 @@ fn e1_the_descriptor_is_ready_when_something_is_to_be_served() {
 
 #[test]
 fn e1_the_null_backend_has_no_descriptor() {
+    // E1
     let lp = Loop::builder()
         .null(NullOptions::default())
         .build()
@@ -84,12 +86,14 @@ fn e1_the_null_backend_has_no_descriptor() {
 
 #[test]
 fn e2_nothing_alive_is_no_wait() {
+    // E2
     let lp = Loop::new().unwrap();
     assert_eq!(lp.poll_timeout(), AT_ONCE);
 }
 
 #[test]
 fn e2_a_server_alone_waits_without_limit() {
+    // E2
     let lp = Loop::new().unwrap();
     let (server, _) = listening(&lp, |_| {});
     lp.run_nowait().unwrap();
@@ -102,6 +106,7 @@ fn e2_a_server_alone_waits_without_limit() {
 
 #[test]
 fn e2_a_timer_limits_the_wait_by_the_clock_of_now() {
+    // E2
     let lp = Loop::new().unwrap();
     let timer = lp.set_timeout(60_000, |_| {});
     let first = lp.poll_timeout().unwrap();
@@ -118,6 +123,7 @@ fn e2_a_timer_limits_the_wait_by_the_clock_of_now() {
 
 #[test]
 fn e2_an_inactivity_timeout_limits_the_wait_too() {
+    // E2
     let lp = Loop::new().unwrap();
     let (socket, _peer) = pair(&lp);
     lp.run_nowait().unwrap();
@@ -128,6 +134,7 @@ fn e2_an_inactivity_timeout_limits_the_wait_too() {
 
 #[test]
 fn e2_what_was_queued_outside_does_not_wait() {
+    // E2
     let queue: [(&str, fn(&Loop)); 6] = [
         ("a tick", |lp| lp.next_tick(|_| {})),
         ("an immediate", |lp| lp.set_immediate(|_| {}).set_ref()),
@@ -158,6 +165,7 @@ fn e2_what_was_queued_outside_does_not_wait() {
 
 #[test]
 fn e2_an_error_that_waits_does_not_wait() {
+    // E2
     let lp = Loop::new().unwrap();
     let (_server, _) = listening(&lp, |_| {});
     lp.run_nowait().unwrap();
@@ -172,6 +180,7 @@ fn e2_an_error_that_waits_does_not_wait() {
 
 #[test]
 fn e2_a_share_of_the_turn_that_was_used_up_does_not_wait() {
+    // E2
     let lp = Loop::builder()
         .read_budget(1)
         .limit_reads(1)
@@ -188,6 +197,7 @@ fn e2_a_share_of_the_turn_that_was_used_up_does_not_wait() {
 
 #[test]
 fn e3_an_embedded_loop_serves_to_its_end() {
+    // E3
     on_every_loop(|lp| {
         let _deadline = deadline(lp, 20);
         let log = Recorder::new();
@@ -216,6 +226,7 @@ fn e3_an_embedded_loop_serves_to_its_end() {
 
 #[test]
 fn e3_timers_of_an_embedded_loop_fire_and_never_early() {
+    // E3
     let lp = Loop::new().unwrap();
     let _watched = watched(20);
     let log = Recorder::new();
@@ -238,6 +249,7 @@ fn e3_timers_of_an_embedded_loop_fire_and_never_early() {
 
 #[test]
 fn e3_one_loop_of_ours_inside_another() {
+    // E3
     // Another loop of the thread may run in a listener, so one turns the other in every turn.
     let outer = Loop::new().unwrap();
     let _deadline = deadline(&outer, 20);

@@ -58,6 +58,7 @@ fn a_watcher_is_a_loop_callback_with_ticks_behind_it() {
 
 #[test]
 fn i1_the_one_that_was_started_last_goes_first_and_the_order_stays() {
+    // I1
     for make in MAKES {
         let lp = Loop::new().unwrap();
         let log = Recorder::new();
@@ -73,6 +74,7 @@ fn i1_the_one_that_was_started_last_goes_first_and_the_order_stays() {
 
 #[test]
 fn i2_one_that_is_started_in_its_phase_runs_in_the_next_turn() {
+    // I2
     for make in MAKES {
         let lp = Loop::new().unwrap();
         let log = Recorder::new();
@@ -94,6 +96,7 @@ fn i2_one_that_is_started_in_its_phase_runs_in_the_next_turn() {
 
 #[test]
 fn i2_one_that_is_stopped_in_its_phase_does_not_run() {
+    // I2
     for make in MAKES {
         for close in [false, true] {
             let lp = Loop::new().unwrap();
@@ -121,6 +124,7 @@ fn i2_one_that_is_stopped_in_its_phase_does_not_run() {
 
 #[test]
 fn i3_starting_a_started_watcher_changes_nothing() {
+    // I3
     for make in MAKES {
         let lp = Loop::new().unwrap();
         let log = Recorder::new();
@@ -139,6 +143,7 @@ fn i3_starting_a_started_watcher_changes_nothing() {
 
 #[test]
 fn i4_an_idle_watcher_starves_neither_timers_nor_io() {
+    // I4
     on_every_loop(|lp| {
         let _deadline = deadline(lp, 20);
         let log = Recorder::new();
@@ -169,6 +174,7 @@ fn i4_an_idle_watcher_starves_neither_timers_nor_io() {
 
 #[test]
 fn i4_the_wait_does_not_block_for_an_unreferenced_idle_watcher_either() {
+    // I4
     let lp = Loop::new().unwrap();
     let _watched = watched(20);
     lp.idle(|_| {}).unref();

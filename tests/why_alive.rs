@@ -61,6 +61,7 @@ fn nothing() {
 
 #[test]
 fn n47_a_listening_server() {
+    // N47
     let lp = Loop::new().unwrap();
     let (server, line) = (net::create_server(&lp, |_| {}), line!());
     assert!(why(&lp).is_empty(), "it does not listen");
@@ -94,6 +95,7 @@ fn n47_a_listening_server() {
 
 #[test]
 fn n51_an_accepted_socket_points_to_the_line_of_its_server() {
+    // N51
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let accepted = Rc::new(Cell::new(None));
@@ -134,6 +136,7 @@ fn n51_an_accepted_socket_points_to_the_line_of_its_server() {
 
 #[test]
 fn n53_what_is_outstanding_counts_on_an_unreferenced_socket_too() {
+    // N53
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
@@ -169,6 +172,7 @@ fn n53_what_is_outstanding_counts_on_an_unreferenced_socket_too() {
 
 #[test]
 fn n53_half_closes_and_connecting() {
+    // N53
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (socket, peer) = pair(&lp);
@@ -198,6 +202,7 @@ fn n53_half_closes_and_connecting() {
 
 #[test]
 fn n59_timers() {
+    // N59
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let inner = Rc::new(RefCell::new(Vec::new()));
@@ -242,6 +247,7 @@ fn a_kept_timer_holds_nothing_until_it_is_refreshed() {
 
 #[test]
 fn n60_immediates_ticks_and_watchers() {
+    // N60
     let lp = Loop::new().unwrap();
     let (immediate, line) = (lp.set_immediate(|_| {}), line!());
     assert_eq!(

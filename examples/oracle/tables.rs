@@ -1,6 +1,7 @@
 //! The tables that are made from scenarios and tests: which rule is pinned by what
 //! (`tests/oracle/RULES.md`), and where we differ from Node on purpose
-//! (`tests/oracle/DIFFERENCES.md`). A test fails if they are out of date.
+//! (`tests/oracle/DIFFERENCES.md`, and without links for the manual). A test fails if they are out of
+//! date.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -42,7 +43,7 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
-fn make() -> Result<[(PathBuf, String); 2], String> {
+fn make() -> Result<[(PathBuf, String); 3], String> {
     let files = files_below(&committed());
     let scenarios: Result<Vec<Scenario>, _> = files.iter().map(|it| Scenario::load(it)).collect();
     let scenarios = scenarios.map_err(|fault| fault.to_string())?;
@@ -50,6 +51,10 @@ fn make() -> Result<[(PathBuf, String); 2], String> {
     Ok([
         (directory.join("RULES.md"), rules(&scenarios)?),
         (directory.join("DIFFERENCES.md"), differences(&scenarios)),
+        (
+            root().join("src/manual/differences_shown.md"),
+            differences_for_the_manual(&scenarios),
+        ),
     ])
 }
 
@@ -194,7 +199,7 @@ fn rules_in(line: &str) -> Vec<String> {
     let comment = line.split_once("//").map_or("", |(_, comment)| comment);
     let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
     let is_rule = |word: &&str| {
-        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'T', 'I']);
+        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'T', 'I', 'E']);
         number.is_some_and(|number| {
             !number.is_empty() && number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit())
         })
@@ -216,15 +221,34 @@ fn rust_files_below(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn differences(scenarios: &[Scenario]) -> String {
+/// Each difference, with the scenarios that show it as `show` writes them.
+fn reasons(scenarios: &[Scenario], show: impl Fn(&str) -> String) -> BTreeMap<&str, String> {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for scenario in scenarios {
         if let Some(reason) = &scenario.differs {
-            let name = scenario.name();
-            let link = format!("[{name}](scenarios/{name}.scenario)");
-            reasons.entry(reason).or_default().push(link);
+            let shown = show(&scenario.name());
+            reasons.entry(reason).or_default().push(shown);
         }
     }
+    let joined = |(reason, shown): (_, Vec<String>)| (reason, shown.join(", "));
+    reasons.into_iter().map(joined).collect()
+}
+
+/// The same for the documentation, which can't link to files of the repository.
+fn differences_for_the_manual(scenarios: &[Scenario]) -> String {
+    let mut out = String::from(
+        "Each has its scenarios below `tests/oracle/scenarios`, and with every test run it is checked \
+         that we still differ, and in this way.\n\n\
+         | difference | shown by |\n|---|---|\n",
+    );
+    for (reason, shown) in reasons(scenarios, |name| format!("`{name}`")) {
+        writeln!(out, "| {reason} | {shown} |").expect("writing to a String");
+    }
+    out
+}
+
+fn differences(scenarios: &[Scenario]) -> String {
+    let link = |name: &str| format!("[{name}](scenarios/{name}.scenario)");
     let mut out = String::from(
         "# Where we differ from Node on purpose\n\n\
          Made by `cargo run --release --example oracle -- --tables` from the `differs` of the \
@@ -232,9 +256,8 @@ fn differences(scenarios: &[Scenario]) -> String {
          still differ, and in this way, is checked with every test run.\n\n\
          | difference | shown by |\n|---|---|\n",
     );
-    for (reason, scenarios) in reasons {
-        let scenarios = scenarios.join(", ");
-        writeln!(out, "| {reason} | {scenarios} |").expect("writing to a String");
+    for (reason, shown) in reasons(scenarios, link) {
+        writeln!(out, "| {reason} | {shown} |").expect("writing to a String");
     }
     out
 }

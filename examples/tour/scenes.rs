@@ -88,13 +88,11 @@ fn turn() -> nodeloop::Result<()> {
         client.on_connect(move |_| println!("{name} is connected"));
         client.on_data(move |client, chunk| {
             println!("{name} hears {}", String::from_utf8_lossy(chunk));
-            match chunk {
-                b"welcome" => client.write("hello"),
-                _ => {
-                    client.end();
-                    true
-                }
-            };
+            if chunk == b"welcome" {
+                client.write("hello");
+            } else {
+                client.end();
+            }
         });
         client.on_close(move |_, _| println!("{name} is gone"));
     }
