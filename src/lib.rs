@@ -64,6 +64,7 @@ pub use backend::Counts;
 pub use event_loop::api::{AsLoop, Builder, Loop};
 pub use event_loop::handle::{Immediate, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
+pub use event_loop::memory::Memory;
 pub use event_loop::why::{Reason, WhyAlive};
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;

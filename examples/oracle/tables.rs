@@ -1,7 +1,7 @@
 //! The tables that are made from scenarios and tests: which rule is pinned by what
 //! (`tests/oracle/RULES.md`), and where we differ from Node on purpose
-//! (`tests/oracle/DIFFERENCES.md`, and without links for the manual). A test fails if they are out of
-//! date.
+//! (`tests/oracle/DIFFERENCES.md`, and without links for the manual, which also gets the table of
+//! `ARCHITECTURE.md`). A test fails if they are out of date.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -43,7 +43,7 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
-fn make() -> Result<[(PathBuf, String); 3], String> {
+fn make() -> Result<[(PathBuf, String); 4], String> {
     let files = files_below(&committed());
     let scenarios: Result<Vec<Scenario>, _> = files.iter().map(|it| Scenario::load(it)).collect();
     let scenarios = scenarios.map_err(|fault| fault.to_string())?;
@@ -54,6 +54,10 @@ fn make() -> Result<[(PathBuf, String); 3], String> {
         (
             root().join("src/manual/differences_shown.md"),
             differences_for_the_manual(&scenarios),
+        ),
+        (
+            root().join("src/manual/differences_beyond.md"),
+            differences_beyond()?,
         ),
     ])
 }
@@ -225,7 +229,7 @@ fn rust_files_below(directory: &Path, files: &mut Vec<PathBuf>) {
 fn reasons(scenarios: &[Scenario], show: impl Fn(&str) -> String) -> BTreeMap<&str, String> {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for scenario in scenarios {
-        if let Some(reason) = &scenario.differs {
+        for reason in scenario.differs.iter().chain(&scenario.gathering) {
             let shown = show(&scenario.name());
             reasons.entry(reason).or_default().push(shown);
         }
@@ -247,12 +251,27 @@ fn differences_for_the_manual(scenarios: &[Scenario]) -> String {
     out
 }
 
+/// The table of `ARCHITECTURE.md`: differences that no scenario can show.
+fn differences_beyond() -> Result<String, String> {
+    let file = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&file);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let title = "## Differences from Node, on purpose";
+    let (_, rest) = text
+        .split_once(title)
+        .ok_or_else(|| format!("{}: no {title}", file.display()))?;
+    let rows = rest.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    Ok(rows.map(|row| format!("{row}\n")).collect())
+}
+
 fn differences(scenarios: &[Scenario]) -> String {
     let link = |name: &str| format!("[{name}](scenarios/{name}.scenario)");
     let mut out = String::from(
         "# Where we differ from Node on purpose\n\n\
-         Made by `cargo run --release --example oracle -- --tables` from the `differs` of the \
-         scenarios. Beside each lies what Node does (`.trace`) and what we do (`.ours`); that we \
+         Made by `cargo run --release --example oracle -- --tables` from the `differs` and the \
+         `gathering` of the scenarios. Beside each lies what Node does (`.trace`) and what we do \
+         (`.ours` with `gather(false)`, `.gathered` where that makes another trace); that we \
          still differ, and in this way, is checked with every test run.\n\n\
          | difference | shown by |\n|---|---|\n",
     );

@@ -12,7 +12,7 @@ type Scene = (
     fn() -> nodeloop::Result<()>,
 );
 
-pub const ALL: [Scene; 12] = [
+pub const ALL: [Scene; 13] = [
     (
         "turn",
         &["the server", "alice", "bob", "socket 1", "socket 2"],
@@ -65,6 +65,11 @@ pub const ALL: [Scene; 12] = [
         "liveness",
         &["the server", "the socket", "the timer"],
         liveness,
+    ),
+    (
+        "gathering",
+        &["the server", "the socket", "the immediate"],
+        gathering,
     ),
 ];
 
@@ -304,5 +309,32 @@ fn liveness() -> nodeloop::Result<()> {
             _ => drop(peer.take()),
         }
     });
+    lp.run()
+}
+
+fn gathering() -> nodeloop::Result<()> {
+    let lp = Loop::new()?;
+    let server = net::create_server(&lp, |socket| {
+        socket.resume();
+        socket.write("one, ");
+        socket.write("two, ");
+        socket.write_then("three, ", |_| println!("the kernel has all three"));
+        let lp = socket.event_loop();
+        println!("written three times: {} system calls", lp.counts().writes);
+        lp.next_tick(|lp| println!("on a tick: {} system call", lp.counts().writes));
+        lp.set_immediate(move |immediate| {
+            let lp = immediate.event_loop();
+            socket.write("four, ");
+            socket.flush();
+            println!("flushed: {} system calls", lp.counts().writes);
+            socket.write("five");
+            socket.end();
+            println!("ended: {} system calls", lp.counts().writes);
+        });
+    });
+    server.listen(any_port())?;
+    server.on_connection(|server, _| server.close());
+    let peer = TcpStream::connect(server.address().expect("it listens"))?;
+    peer.shutdown(Shutdown::Write)?;
     lp.run()
 }

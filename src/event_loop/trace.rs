@@ -61,14 +61,16 @@ impl Core {
         self.trace.spoke.set(false);
     }
 
-    /// A turn is over.
+    /// A turn is over. Returns whether it was told.
     #[inline]
-    pub(crate) fn trace_turn_end(&self) {
-        if self.trace.phase.get().is_some() {
+    pub(crate) fn trace_turn_end(&self) -> bool {
+        let told = self.trace.phase.get().is_some();
+        if told {
             self.leave_phase();
             self.tell_silent();
             self.trace.phase.set(None);
         }
+        told
     }
 
     fn leave_phase(&self) {
@@ -184,6 +186,24 @@ impl Core {
     pub(crate) fn trace_data(&self, id: Id, bytes: usize) {
         let who = self.name(id);
         self.trace(format_args!("'data' to {who}, {bytes} bytes"));
+    }
+
+    /// What a loop callback has written is sent.
+    #[cold]
+    pub(crate) fn trace_gathered(&self) {
+        let sent = self.inside(|state| {
+            let gather = &mut state.gather;
+            gather.spread();
+            let sent = |bundle| Some((gather.key(bundle)?, gather.pieces(bundle).count()));
+            (0..gather.bundles()).filter_map(sent).collect::<Vec<_>>()
+        });
+        for (id, writes) in sent {
+            let who = self.name(id);
+            match writes {
+                1 => self.trace(format_args!("sends 1 write of {who}")),
+                _ => self.trace(format_args!("sends {writes} writes of {who} in one go")),
+            }
+        }
     }
 
     /// A timer fires.

@@ -45,6 +45,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
             "This loop is running already: `run` was called by one of its listeners.",
         ));
     }
+    core.inside(|state| state.set_gathering(true));
     let _running = Running(core);
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
@@ -56,8 +57,12 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     }
     while alive && !core.inside(|state| state.stop) {
         let result = turn(core, mode);
-        core.trace_turn_end();
-        result?;
+        if core.trace_turn_end() {
+            // A logger may have called us.
+            result.and_then(|()| core.finish_callback())?;
+        } else {
+            result?;
+        }
         alive = core.inside(|state| state.is_alive());
         if mode != RunMode::Default {
             break;
@@ -73,6 +78,11 @@ struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        // A listener that panics has written what it has written.
+        self.0.inside(|state| {
+            state.flush_all();
+            state.set_gathering(false);
+        });
         self.0.running.set(false);
     }
 }
@@ -163,6 +173,8 @@ fn run_pending(core: &Core) -> Result<()> {
 fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
     if trace {
         trace_wait(core, may_block);
+        // A logger may have called us.
+        core.finish_callback()?;
     }
     let waited = core.inside(|state| {
         state.turns += 1;
@@ -238,7 +250,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
 fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
     for _ in 0..FULL_WAITS {
         state.outdate_time();
-        state.backend.wait(timeout)?;
+        state.backend.wait(timeout, state.settings.spin)?;
         if dispatch::harvest(state) < EVENTS_PER_WAIT {
             break;
         }

@@ -5,6 +5,7 @@
 pub(crate) mod chunk;
 pub(crate) mod error;
 pub(crate) mod error_codes;
+pub(crate) mod gather;
 pub(crate) mod listeners;
 pub(crate) mod read_queue;
 pub(crate) mod tick_queue;

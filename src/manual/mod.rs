@@ -36,6 +36,9 @@ pub mod backpressure {}
 #[doc = include_str!("liveness.md")]
 pub mod liveness {}
 
+#[doc = include_str!("gathering.md")]
+pub mod gathering {}
+
 #[doc = include_str!("reentrancy.md")]
 pub mod reentrancy {}
 
@@ -46,6 +49,8 @@ pub mod embedding {}
 pub mod node {}
 
 #[doc = include_str!("differences.md")]
+#[doc = include_str!("differences_beyond.md")]
+#[doc = "# What scenarios show\n\n"]
 #[doc = include_str!("differences_shown.md")]
 pub mod differences {}
 
