@@ -45,7 +45,7 @@
 //!
 //! # Logging
 //!
-//! The loop logs with [`log`]: `warn` for what you should know, such as running out of descriptors,
+//! The loop logs with [`log`](https://docs.rs/log): `warn` for what you should know, such as running out of descriptors,
 //! `debug` for the life of handles, `trace` for each phase of each turn and what it did. The targets
 //! are `nodeloop::event_loop` and `nodeloop::net`. With a logger such as `env_logger`:
 //!

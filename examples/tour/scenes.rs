@@ -101,7 +101,7 @@ fn turn() -> nodeloop::Result<()> {
         });
         client.on_close(move |_, _| println!("{name} is gone"));
     }
-    // Two at a time are enough: when both have come nobody else is let in.
+    // When both have come nobody else is let in.
     server.on_connection(|server, _| {
         if server.connections() == 2 {
             server.close();

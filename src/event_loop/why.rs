@@ -25,9 +25,10 @@ const SHOWN_OF_A_KIND: usize = 8;
 /// It prints well with `{}`:
 ///
 /// ```text
-/// 3 things keep the loop alive:
+/// 4 things keep the loop alive:
 ///   server     listening on 127.0.0.1:4000, 1 connection (src/main.rs:12:18)
-///   socket     reading, accepted from 127.0.0.1:51762; 3 writes waiting, 196608 bytes (src/main.rs:12:18)
+///   socket     reading, accepted from 127.0.0.1:51762 (src/main.rs:12:18)
+///   socket     3 writes waiting, 196608 bytes (src/main.rs:17:22)
 ///   timer      due in 40 ms (src/main.rs:20:8)
 /// 1 is unreferenced and keeps nothing alive:
 ///   timer      every 1000 ms, due in 312 ms (src/main.rs:30:8)
