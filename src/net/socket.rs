@@ -65,16 +65,11 @@ impl Socket {
     /// ```
     #[inline]
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
-        let chunk = data.into();
-        if chunk.is_borrowed()
-            && table::with(self.0, |state, id| {
-                state.gather_plainly(id, chunk.as_slice())
-            })
-            .unwrap_or(false)
-        {
-            return true;
-        }
-        self.write_in_full(chunk)
+        let mut chunk = data.into();
+        table::with(self.0, |state, id| {
+            state.gather_plainly(id, &chunk) || state.write(id, &mut chunk, None)
+        })
+        .unwrap_or(false)
     }
 
     /// Sends what the present callback has written to this socket and what was laid aside to be sent
@@ -97,11 +92,6 @@ impl Socket {
     /// ```
     pub fn flush(self) {
         table::with(self.0, |state, id| state.flush(id));
-    }
-
-    /// Every write but the most frequent kind.
-    fn write_in_full(self, mut chunk: Chunk<'_>) -> bool {
-        table::with(self.0, |state, id| state.write(id, &mut chunk, None)).unwrap_or(false)
     }
 
     /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in
