@@ -66,17 +66,12 @@ impl Socket {
     /// ```
     #[inline]
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
-        let chunk = data.into();
+        let mut chunk = data.into();
         self.trace_write("write", &chunk);
-        if chunk.is_borrowed()
-            && table::with(self.0, |state, id| {
-                state.gather_plainly(id, chunk.as_slice())
-            })
-            .unwrap_or(false)
-        {
-            return true;
-        }
-        self.write_in_full(chunk)
+        table::with(self.0, |state, id| {
+            state.gather_plainly(id, &chunk) || state.write(id, &mut chunk, None)
+        })
+        .unwrap_or(false)
     }
 
     /// Sends what the present callback has written to this socket and what was laid aside to be sent
@@ -100,11 +95,6 @@ impl Socket {
     pub fn flush(self) {
         self.trace("flush");
         table::with(self.0, |state, id| state.flush(id));
-    }
-
-    /// Every write but the most frequent kind.
-    fn write_in_full(self, mut chunk: Chunk<'_>) -> bool {
-        table::with(self.0, |state, id| state.write(id, &mut chunk, None)).unwrap_or(false)
     }
 
     /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in
