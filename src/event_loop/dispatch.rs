@@ -15,7 +15,6 @@ use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
-use super::trace;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
@@ -103,16 +102,14 @@ impl Drop for ReadBuffer<'_> {
     }
 }
 
-/// Serves the batch to its end.
-pub(crate) fn serve_batch(core: &Core) -> Result<()> {
+/// Serves the batch to its end. With `trace` on the path on which there is time to tell of each step.
+pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
     let mut service = Service::default();
     let mut buffer = ReadBuffer {
         core,
         bytes: core.inside(|state| std::mem::take(&mut state.buffer)),
     };
     let room = core.inside(|state| state.backend.plain_read_room(buffer.bytes.len()));
-    // Whoever wants to be told of each step gets the path on which there is time for it.
-    let trace = trace::on();
     loop {
         // The path of every event, so one borrow sees to the end of the last loop callback and
         // makes the next read.

@@ -61,16 +61,11 @@ impl Core {
         self.trace.spoke.set(false);
     }
 
-    /// A turn is over. Returns whether it was told.
-    #[inline]
-    pub(crate) fn trace_turn_end(&self) -> bool {
-        let told = self.trace.phase.get().is_some();
-        if told {
-            self.leave_phase();
-            self.tell_silent();
-            self.trace.phase.set(None);
-        }
-        told
+    /// A turn is over.
+    pub(crate) fn trace_turn_end(&self) {
+        self.leave_phase();
+        self.tell_silent();
+        self.trace.phase.set(None);
     }
 
     fn leave_phase(&self) {

@@ -56,8 +56,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         timers::run_timers(core)?;
     }
     while alive && !core.inside(|state| state.stop) {
-        let result = turn(core, mode);
-        if core.trace_turn_end() {
+        let trace = trace::on();
+        let result = turn(core, mode, trace);
+        if trace {
+            core.trace_turn_end();
             // A logger may have called us.
             result.and_then(|()| core.finish_callback())?;
         } else {
@@ -88,8 +90,7 @@ impl Drop for Running<'_> {
 }
 
 /// One turn of the loop.
-fn turn(core: &Core, mode: RunMode) -> Result<()> {
-    let trace = trace::on();
+fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
     // A quiet turn is a wait and its I/O: one look tells that the phases around it are empty.
     let (has_work, may_block) = core.inside(|state| {
         let idling = state.watchers.is_idling();
@@ -189,7 +190,7 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
     if trace {
         core.trace_batch();
     }
-    dispatch::serve_batch(core)
+    dispatch::serve_batch(core, trace)
 }
 
 /// Tells the log how long the wait that comes may be.
@@ -260,6 +261,7 @@ fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()>
 }
 
 /// Why the loop may not block, if so (L12–L15).
+#[inline]
 fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
     if !may_block {
         return Some("it was asked not to");
