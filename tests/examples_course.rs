@@ -13,13 +13,15 @@ const NEVER_MS: &str = "3600000";
 
 /// All examples, of other files too, that listen at the address of their first argument and use the
 /// common arguments.
-const SERVERS: [&str; 6] = [
+const SERVERS: [&str; 8] = [
     "sum_server",
     "two_ports",
     "palindrome_server",
     "pause_on_connect",
     "max_connections",
     "closing_server",
+    "chat1",
+    "chat2",
 ];
 
 fn listener() -> (TcpListener, String) {

@@ -1,8 +1,10 @@
-//! What many of the examples need, and what none of them is about: their arguments, lines of text.
+//! What many of the examples need, and what none of them is about: their arguments, lines of text,
+//! telnet.
 
 #![allow(dead_code, reason = "every example uses a part of it")]
 
 pub mod lines;
+pub mod telnet;
 
 use std::path::PathBuf;
 use std::str::FromStr;
