@@ -13,7 +13,7 @@ const NEVER_MS: &str = "3600000";
 
 /// All examples, of other files too, that listen at the address of their first argument and use the
 /// common arguments.
-const SERVERS: [&str; 8] = [
+const SERVERS: [&str; 12] = [
     "sum_server",
     "two_ports",
     "palindrome_server",
@@ -22,6 +22,10 @@ const SERVERS: [&str; 8] = [
     "closing_server",
     "chat1",
     "chat2",
+    "half_open",
+    "backpressure",
+    "graceful_shutdown",
+    "liveness",
 ];
 
 fn listener() -> (TcpListener, String) {
@@ -50,7 +54,7 @@ fn every_server_says_that_its_address_is_taken_and_fails() {
         let (_taken, address) = listener();
         let message = format!("Error: listen EADDRINUSE: address already in use {address}");
         let mut arguments = vec![address.as_str()];
-        if name == "two_ports" {
+        if ["two_ports", "half_open"].contains(&name) {
             arguments.push("127.0.0.1:0");
         }
         // It may say that it listens at the other.
