@@ -11,7 +11,7 @@
 //!
 //! Then in a second terminal the slow one, `nc 127.0.0.1 40000 > /dev/null`, and in a third the fast
 //! one, `yes | nc 127.0.0.1 40000`. Ctrl-Z in the second stops its reading, `fg` starts it again.
-//! Pauses happen all the time; those of at least so many milliseconds are shown.
+//! A short pause is nothing special; those of at least so many milliseconds are shown.
 
 mod common;
 
