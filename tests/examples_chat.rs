@@ -464,3 +464,17 @@ fn a_bad_line_at_the_end_is_told_too() {
         assert_eq!(lines.rest(), None);
     }
 }
+
+#[test]
+fn a_line_that_never_ends_takes_no_memory() {
+    let piece = [b'x'; 1000];
+    let mut lines = Lines::new(5000);
+    let taken = allocation_counter::measure(|| {
+        for _ in 0..10_000 {
+            assert_eq!(lines.next(&mut piece.as_slice()), None);
+        }
+    });
+    // A vector may be twice as large as what it holds.
+    assert!(taken.bytes_max < 16_384, "{taken:?}");
+    assert_eq!(lines.rest(), Some(Err(BadLine::TooLong)));
+}

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use support_process::examples::{Client, Server, example};
+use support_process::examples::{Client, Server, accept, example};
 
 /// Longer than any test takes.
 const NEVER_MS: &str = "3600000";
@@ -348,10 +348,6 @@ fn graceful_shutdown_refuses_too_many_jobs() {
 }
 
 // Reconnecting.
-
-fn accept(listener: &TcpListener) -> Client {
-    Client::from(listener.accept().expect("somebody connects").0)
-}
 
 /// The wait that a line tells, in milliseconds.
 fn wait_of(line: &str) -> u64 {
