@@ -1,7 +1,7 @@
 //! A loop inside another: a program with a poll loop of its own, written by hand on mio, in which
 //! nodeloop serves TCP.
 //!
-//! The pattern has three lines. The other loop waits for nodeloop's descriptor beside its own; it
+//! The pattern: three lines. The other loop waits for nodeloop's descriptor beside its own; it
 //! waits no longer than [`poll_timeout`](nodeloop::LoopHandle::poll_timeout) says; and after each
 //! wait, whatever has ended it, nodeloop runs one turn that does not wait. It goes on as long as
 //! nodeloop is alive.
@@ -10,26 +10,17 @@
 //! the number of connections, `bye` by closing everything.
 //!
 //! ```text
-//! cargo run --example embedded [ADDRESS]
+//! cargo run --release --example embedded [ADDRESS]
 //! ```
 //!
 //! Then `nc 127.0.0.1 40000`, and in another terminal `nc -u 127.0.0.1 40000`.
 
 #[cfg(unix)]
-fn main() -> std::process::ExitCode {
-    let argument = std::env::args().nth(1);
-    let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
-    let Ok(address) = address.parse() else {
-        eprintln!("{address} is no address; usage: embedded [ADDRESS:PORT]");
-        return std::process::ExitCode::from(2);
-    };
-    match program::run(address) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+mod common;
+
+#[cfg(unix)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    program::run(common::argument(1, "address", "127.0.0.1:40000"))
 }
 
 #[cfg(not(unix))]

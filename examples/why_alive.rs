@@ -6,36 +6,23 @@
 //! The answer has the line of each.
 //!
 //! ```text
-//! cargo run --example why_alive [ADDRESS]
+//! cargo run --release --example why_alive [ADDRESS]
 //! ```
 //!
 //! Connect to it, with `nc 127.0.0.1 40000` for one, and wait for two seconds.
 
-use std::net::SocketAddr;
-use std::process::ExitCode;
+mod common;
 
+use std::net::SocketAddr;
+
+use common::argument;
 use nodeloop::{Loop, net};
 
 /// How often it is asked why the program is still there.
 const WATCH_MS: u64 = 1000;
 
-fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
-    let Ok(address) = address.parse::<SocketAddr>() else {
-        eprintln!("{address} is no address; usage: why_alive [ADDRESS:PORT]");
-        return ExitCode::from(2);
-    };
-    match serve(address) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(address: SocketAddr) -> nodeloop::Result<()> {
+fn main() -> nodeloop::Result<()> {
+    let address: SocketAddr = argument(1, "address", "127.0.0.1:40000");
     let lp = Loop::new()?;
     let forgotten = lp.set_interval(60_000, |_| println!("still here"));
     let server = net::Server::new(&lp, net::ServerOptions::new());

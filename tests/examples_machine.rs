@@ -1,41 +1,21 @@
-//! The examples that show the machine, as programs: why a loop is alive, a loop inside another.
+//! The examples that show the machine, as programs: why a loop is alive, a loop inside another, the
+//! log of a turn.
 
 mod support_process;
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 
-use support_process::programs::executable;
+use support_process::examples::{Client, Server, executable};
 use support_process::{DEADLINE, Process};
-
-/// Starts an example that listens at any port, and tells where.
-fn listening(name: &str) -> (Process, SocketAddr) {
-    let mut process = Process::start(Command::new(executable(name)).arg("127.0.0.1:0"));
-    let line = process.line().expect("it runs");
-    let address = line
-        .strip_prefix("listening on ")
-        .and_then(|address| address.parse().ok())
-        .expect("a line with its address");
-    (process, address)
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let client = TcpStream::connect(address).expect("it listens");
-    client.set_read_timeout(Some(DEADLINE)).expect("not zero");
-    client.set_write_timeout(Some(DEADLINE)).expect("not zero");
-    client
-}
 
 #[test]
 fn why_alive_tells_of_the_forgotten_timer_and_of_the_peer() {
-    let (mut process, address) = listening("why_alive");
-    let mut client = connect(address);
-    let mut goodbye = String::new();
-    client.read_to_string(&mut goodbye).expect("it ends");
-    assert_eq!(goodbye, "goodbye\n");
-    let peer = client.local_addr().expect("it is connected");
-
+    let mut server = Server::start("why_alive", &[]);
+    let mut client = server.connect();
+    client.hears("goodbye");
+    client.hears_end();
+    let peer = client.address();
     // Asked twice: with the forgotten timer, and without.
     let socket = format!("  socket     reading, accepted from {peer} (examples/why_alive.rs:");
     let expected = [
@@ -50,14 +30,13 @@ fn why_alive_tells_of_the_forgotten_timer_and_of_the_peer() {
         "  timer      every 1000 ms, its callback is running (examples/why_alive.rs:",
     ];
     for expected in expected {
-        let line = process.line().expect("it runs");
+        let line = server.line().expect("it runs");
         assert!(line.starts_with(expected), "{line}");
     }
-    client.shutdown(Shutdown::Write).expect("it is connected");
-    let mut rest = Vec::new();
-    let ended = process.ended(|line| rest.push(line));
-    assert!(ended.status.success(), "{}", ended.stderr);
-    assert_eq!(rest.last().map(String::as_str), Some("nothing left to do"));
+    client.ends();
+    // It may have been asked once more in between.
+    server.prints_until("nothing left to do");
+    server.ends_well();
 }
 
 /// Asks over UDP.
@@ -74,41 +53,33 @@ fn ask(address: SocketAddr, question: &str) -> String {
 #[cfg(unix)]
 #[test]
 fn embedded_serves_both_loops_and_ends() {
-    let (mut process, address) = listening("embedded");
+    let mut server = Server::start("embedded", &[]);
+    let address = server.address;
     assert_eq!(ask(address, "count\n"), "connections: 0\n");
-    let mut clients = [connect(address), connect(address)];
-    for client in &mut clients {
-        client.write_all(b"Hello").expect("it is connected");
-        let mut answer = [0; 5];
-        client.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, b"Hello");
+    let (mut gone, mut left) = (server.connect(), server.connect());
+    for client in [&mut gone, &mut left] {
+        client.says("Hello");
+        client.reads("Hello");
     }
     assert_eq!(ask(address, "count"), "connections: 2\n");
     assert_eq!(ask(address, "what?"), "count or bye?\n");
-    let [gone, mut left] = clients;
-    gone.shutdown(Shutdown::Write).expect("it is connected");
-    let mut rest = Vec::new();
-    (&gone).read_to_end(&mut rest).expect("it ends");
+    gone.ends();
+    gone.hears_end();
     assert_eq!(ask(address, "count"), "connections: 1\n");
     assert_eq!(ask(address, "bye\n"), "bye\n");
-    left.read_to_end(&mut rest).expect("it ends");
-    assert!(rest.is_empty());
-    let mut lines = Vec::new();
-    let ended = process.ended(|line| lines.push(line));
-    assert!(ended.status.success(), "{}", ended.stderr);
-    assert_eq!(lines, ["nothing left to do"]);
+    left.hears_end();
+    server.prints("nothing left to do");
+    server.ends_well();
 }
 
 #[cfg(unix)]
 #[test]
 fn embedded_says_what_is_wrong_with_its_address() {
-    let (_process, address) = listening("embedded");
-    let mut command = Command::new(executable("embedded"));
-    let mut second = Process::start(command.arg(address.to_string()));
-    let ended = second.ended(|line| panic!("it printed {line}"));
-    assert_eq!(ended.status.code(), Some(1));
-    let expected = format!("listen EADDRINUSE: address already in use {address}\n");
-    assert_eq!(ended.stderr, expected);
+    let server = Server::start("embedded", &[]);
+    let address = server.address.to_string();
+    let mut second = Process::start(Command::new(executable("embedded")).arg(&address));
+    let message = format!("Error: listen EADDRINUSE: address already in use {address}");
+    second.fails(1, &message);
 }
 
 /// What people try first: the log at level trace tells each turn and phase, and what was done there.
@@ -119,19 +90,15 @@ fn rust_log_trace_tells_what_the_echo_server_does() {
     // The log goes to stderr; here both streams are one, so that they are in order.
     command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]);
     let mut process = Process::start(command.arg(executable("echo")).arg("127.0.0.1:0"));
-    let mut lines = Vec::new();
-    let address = loop {
-        let line = process.line().expect("it runs");
-        match line.strip_prefix("listening on ") {
-            Some(address) => break address.parse::<SocketAddr>().expect("an address"),
-            None => lines.push(line),
-        }
-    };
-    let mut client = connect(address);
-    client.write_all(b"Hello").expect("it is connected");
-    let mut answer = [0; 5];
-    client.read_exact(&mut answer).expect("an answer");
-    client.shutdown(Shutdown::Write).expect("it is connected");
+    let mut lines = process.prints_until("listening on ");
+    let address = lines
+        .last()
+        .and_then(|line| line.strip_prefix("listening on "));
+    let address = address.and_then(|address| address.parse().ok());
+    let mut client = Client::connect(address.expect("an address"));
+    client.says("Hello");
+    client.reads("Hello");
+    client.ends();
     while !lines
         .last()
         .is_some_and(|line| line.contains("closing: 'close' to "))
@@ -151,6 +118,7 @@ fn rust_log_trace_tells_what_the_echo_server_does() {
         " is readable, writable",
         " poll: 'data' to Socket(0.1#",
         ".write(5 bytes)",
+        " poll: sends 1 write of Socket(0.1#",
         ", ended by its peer",
         " poll: tick: 'end' to Socket(0.1#",
         " poll: tick: the peer has ended, so this side ends: Socket(0.1#",

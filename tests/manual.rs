@@ -6,10 +6,8 @@ mod support_process;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use support_process::Process;
-use support_process::programs::executable;
+use support_process::examples::example as started;
 
 /// How often a program may print something else than its chapter before it counts: on a busy machine
 /// the kernel may tell in two waits what it usually tells in one.
@@ -74,7 +72,9 @@ fn blocks(text: &str) -> Vec<Block> {
 /// The chapter whose program a command runs.
 fn toured(block: &Block) -> Option<&str> {
     let command = match &block.lines[..] {
-        [command] if block.kind == "sh" => command.strip_prefix("cargo run --example tour")?,
+        [command] if block.kind == "sh" => {
+            command.strip_prefix("cargo run --release --example tour")?
+        }
         _ => return None,
     };
     match command.strip_prefix(" -- ") {
@@ -138,7 +138,7 @@ fn is_as_expected(expected: &[String], lines: &[String]) -> bool {
 
 /// What the tour prints for a chapter.
 fn tour(chapter: &str) -> Vec<String> {
-    let mut process = Process::start(Command::new(executable("tour")).arg(chapter));
+    let mut process = started("tour", &[chapter]);
     let mut lines = Vec::new();
     let ended = process.ended(|line| lines.push(line));
     assert!(ended.status.success(), "{chapter}: {}", ended.stderr);
@@ -179,7 +179,7 @@ fn traces_are_what_the_programs_print() {
 
 #[test]
 fn the_tour_knows_its_chapters_only() {
-    let mut process = Process::start(Command::new(executable("tour")).arg("nowhere"));
+    let mut process = started("tour", &["nowhere"]);
     let ended = process.ended(|line| panic!("it printed {line}"));
     assert_eq!(ended.status.code(), Some(2));
     let chapters = ended.stderr.trim_end().rsplit(": ").next().unwrap_or("");
@@ -248,7 +248,7 @@ const COMMANDS: [(&str, &str); 6] = [
         "tests/oracle.rs: tables_are_up_to_date",
     ),
     (
-        "cargo run --example tour",
+        "cargo run --release --example tour",
         "traces_are_what_the_programs_print",
     ),
     (
@@ -325,7 +325,7 @@ fn every_command_in_the_documents_is_run_by_a_test() {
                 found += 1;
                 // What is in brackets is as one likes, and so are the tour's chapters.
                 let command = line.split(" [").next().unwrap_or(line);
-                let command = match command.split_once("--example tour") {
+                let command = match command.split_once("--example tour -- ") {
                     Some((before, _)) => format!("{before}--example tour"),
                     None => command.to_string(),
                 };

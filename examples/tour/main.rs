@@ -1,16 +1,18 @@
 //! A tour of the loop: small programs, each told turn by turn.
 //!
-//! Without an argument it is a server with two clients, all in one process, from the first connection
-//! to the end. With the name of a chapter of the manual it is that chapter's program.
-//!
-//! ```text
-//! cargo run --example tour [CHAPTER]
-//! ```
-//!
 //! The pattern: the loop logs what it does at level trace, so a logger is all it takes to follow it.
 //! The one here prints the loop's records as they are, but gives names to handles and leaves out the
 //! lines of the source. Lines that begin with `turn` or `between turns` are the loop's; the others are
 //! the programs'.
+//!
+//! Without an argument it is a server with two clients, all in one process, from the first connection
+//! to the end. With the name of a chapter of the manual it is that chapter's program.
+//!
+//! ```text
+//! cargo run --release --example tour [CHAPTER]
+//! ```
+//!
+//! The programs are in `scenes.rs`.
 
 mod scenes;
 

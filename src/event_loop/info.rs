@@ -92,7 +92,7 @@ impl fmt::Display for HandleInfo {
         let say = |yes, word: &'static str| if yes { word } else { "" };
         write!(
             f,
-            "{} made at {}{}{}{}",
+            "{:?} made at {}{}{}{}",
             self.kind,
             self.origin,
             say(self.active, ", active"),
@@ -111,7 +111,7 @@ impl LoopHandle {
     /// let lp = nodeloop::Loop::new()?;
     /// lp.set_timeout_once(5, |_| {});
     /// for handle in lp.handles() {
-    ///     println!("{handle}"); // timer made at src/main.rs:2:4, active
+    ///     println!("{handle}"); // Timer made at src/main.rs:2:4, active
     /// }
     /// # lp.run()
     /// # }

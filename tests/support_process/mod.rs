@@ -3,8 +3,8 @@
 
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+pub mod examples;
 pub mod liveness;
-pub mod programs;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
