@@ -48,6 +48,7 @@
 //! `nodeloop::event_loop` and `nodeloop::net`.
 
 mod backend;
+pub mod dgram;
 mod event_loop;
 mod ground;
 pub mod net;

@@ -144,14 +144,14 @@ impl Core {
 
     fn finish_busy_callback(&self) -> Result<()> {
         loop {
-            while let Some(step) = self.inside(|state| state.steps.pop_front()) {
+            while let Some(step) = self.inside(State::next_step) {
                 self.perform(step);
             }
             self.drop_the_dead();
             if let Some(error) = self.inside(|state| state.uncaught.pop_front()) {
                 return Err(error);
             }
-            let Some(tick) = self.inside(|state| state.ticks.pop()) else {
+            let Some(tick) = self.inside(State::next_tick) else {
                 if self.free_what_is_over() {
                     continue;
                 }

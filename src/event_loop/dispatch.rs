@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::accept;
 use super::core::Core;
+use super::datagram_receive;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::State;
@@ -73,6 +74,8 @@ enum Next {
     Done,
     /// A server may have a connection.
     Accept(Id),
+    /// A UDP socket may have datagrams, or room for some.
+    Datagrams(Id),
     /// What was lent goes to the 'data' listeners.
     Deliver,
     /// Something was taken note of that the end of a loop callback sees to.
@@ -128,6 +131,10 @@ pub(crate) fn serve_batch(core: &Core) -> Result<()> {
             Next::Finish => core.finish_callback()?,
             Next::Accept(id) => {
                 accept::accept_one(core, id)?;
+                core.inside(|state| leave_batch(state, id));
+            }
+            Next::Datagrams(id) => {
+                datagram_receive::serve(core, id)?;
                 core.inside(|state| leave_batch(state, id));
             }
             Next::Done => return Ok(()),
@@ -189,6 +196,10 @@ impl Service<'_> {
                         self.active = false;
                         return Next::Accept(self.id);
                     }
+                    Read::Datagrams => {
+                        self.active = false;
+                        return Next::Datagrams(self.id);
+                    }
                     Read::Lent => return Next::Deliver,
                     Read::Noted => return Next::Finish,
                     Read::Nothing => self.reads = 0,
@@ -224,8 +235,15 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
         return false;
     };
     entry.common_mut().flags.clear(flag::QUEUED);
-    let Entry::Stream(stream) = entry else {
-        return false;
+    let stream = match entry {
+        Entry::Stream(stream) => stream,
+        Entry::Server(_) => return false,
+        Entry::Datagram(datagram) => {
+            if datagram.wants_service() {
+                state.make_ready(id);
+            }
+            return false;
+        }
     };
     let writes = stream.wants_to_write();
     if stream.wants_to_read() {
@@ -238,6 +256,8 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
 enum Read {
     /// Nothing: it is a server.
     Server,
+    /// Nothing: it is a UDP socket.
+    Datagrams,
     /// Bytes, lent to the listeners.
     Lent,
     /// Bytes that were put aside, or an end or an error that was taken note of.
@@ -256,6 +276,7 @@ impl Service<'_> {
         let stream = match entry_of(entries, self.id) {
             Some(Entry::Stream(stream)) => stream,
             Some(Entry::Server(_)) => return Read::Server,
+            Some(Entry::Datagram(_)) => return Read::Datagrams,
             None => return Read::Nothing,
         };
         if !stream.wants_to_read() {

@@ -6,6 +6,7 @@ use std::panic::Location;
 use slab::Slab;
 
 use super::connect::Attempt;
+use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
@@ -21,6 +22,8 @@ pub(crate) enum Entry {
     Stream(Stream),
     /// A server. Boxed: there are few, and every slot is as large as the largest kind.
     Server(Box<ServerState>),
+    /// A UDP socket. Boxed likewise.
+    Datagram(Box<DatagramState>),
 }
 
 /// What the two kinds have in common.
@@ -247,6 +250,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => &stream.common,
             Entry::Server(server) => &server.common,
+            Entry::Datagram(datagram) => &datagram.common,
         }
     }
 
@@ -254,6 +258,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => &mut stream.common,
             Entry::Server(server) => &mut server.common,
+            Entry::Datagram(datagram) => &mut datagram.common,
         }
     }
 
@@ -269,6 +274,10 @@ impl Entry {
                 server.ready |= bits;
                 server.listener.is_some()
             }
+            Entry::Datagram(datagram) => {
+                datagram.ready |= bits;
+                datagram.wants_service()
+            }
         }
     }
 
@@ -277,6 +286,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => stream.remove_listener(id),
             Entry::Server(server) => server.remove_listener(id),
+            Entry::Datagram(datagram) => datagram.remove_listener(id),
         }
     }
 }
@@ -289,6 +299,7 @@ macro_rules! remove_from {
         })+
     };
 }
+pub(super) use remove_from;
 
 impl Stream {
     /// A connection that was accepted.

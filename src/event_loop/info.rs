@@ -16,6 +16,8 @@ pub enum HandleKind {
     Server,
     /// A [`net::Socket`](crate::net::Socket).
     Socket,
+    /// A [`dgram::Socket`](crate::dgram::Socket).
+    UdpSocket,
     /// A [`Timer`](crate::Timer).
     Timer,
     /// An [`Immediate`](crate::Immediate).
@@ -80,6 +82,7 @@ impl LoopHandle {
                     kind: match entry {
                         Entry::Stream(_) => HandleKind::Socket,
                         Entry::Server(_) => HandleKind::Server,
+                        Entry::Datagram(_) => HandleKind::UdpSocket,
                     },
                     active: common.flags.any(flag::ACTIVE),
                     referenced: common.flags.any(flag::REFERENCED),

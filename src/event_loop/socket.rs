@@ -147,6 +147,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
         core.inside(|state| {
             state.cancel_in_flight(id);
             state.forget_shutdown(id);
+            state.cancel_datagrams(id);
         });
         core.finish_callback()?;
         let is_socket = core.inside(|state| {
@@ -180,7 +181,7 @@ pub(crate) fn data_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, &[u8])>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.data),
-        Entry::Server(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) => None,
     }
 }
 
@@ -191,7 +192,7 @@ pub(crate) fn close_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, bool)>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.close),
-        Entry::Server(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) => None,
     }
 }
 

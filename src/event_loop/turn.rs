@@ -45,6 +45,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         ));
     }
     let _running = Running(core);
+    core.inside(|state| state.outbox.open());
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
     let mut alive = core.inside(|state| state.is_alive());
@@ -70,6 +71,7 @@ struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.inside(State::close_outbox);
         self.0.running.set(false);
     }
 }
