@@ -4,7 +4,7 @@
 pub const VERBS: &[&str] = &[
     "bind port=PORT host=HOST then=CALLBACK",
     "bind_sync port=PORT host=HOST",
-    "send DATA* to=DESTINATION host=HOST here list text offset=NUMBER length=NUMBER times=NUMBER then=CALLBACK",
+    "send DATA* pieces=NUMBER to=DESTINATION host=HOST here list text offset=NUMBER length=NUMBER times=NUMBER then=CALLBACK",
     "connect DESTINATION host=HOST here then=CALLBACK",
     "connect_sync DESTINATION host=HOST here",
     "disconnect",

@@ -151,6 +151,8 @@ pub(crate) enum DatagramTask {
     EmitConnect(bool),
     /// Emits 'error'.
     EmitError(Error),
+    /// Tells of an error that no call and no event carries.
+    Throw(Error),
     /// Emits 'close', the last event.
     EmitClose,
     /// Sends to a host whose look-up is over.

@@ -129,7 +129,8 @@ module.exports = function addDgram(program) {
     },
     send(action, udp) {
       const { to, offset, length, then } = action.options;
-      const parts = action.words.map((word) => ('text' in action.options ? word : bytesOf(word)));
+      let parts = action.words.map((word) => ('text' in action.options ? word : bytesOf(word)));
+      if ('pieces' in action.options) parts = Array(Number(action.options.pieces)).fill(parts[0]);
       const args = ['list' in action.options || parts.length !== 1 ? parts : parts[0]];
       if (offset !== undefined) args.push(Number(offset), Number(length));
       if (to !== undefined) args.push(...destination(action, udp, to));

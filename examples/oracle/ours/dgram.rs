@@ -189,6 +189,10 @@ impl World {
                 .collect(),
             None => action.words.iter().map(|word| bytes_of(word)).collect(),
         };
+        let parts = match number("pieces") {
+            Some(count) => vec![parts[0].clone(); count],
+            None => parts,
+        };
         let times = number("times").unwrap_or(1);
         for _ in 0..times {
             let payload = match (number("offset"), parts.as_slice()) {
