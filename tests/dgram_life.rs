@@ -3,45 +3,12 @@
 mod support;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use nodeloop::dgram::{self, Payload, Socket, SocketOptions, SocketType};
-use nodeloop::{AsLoop, HandleKind, Loop};
-use support::{Recorder, code, code_of, deadline};
-
-fn udp4(lp: &impl AsLoop) -> Socket {
-    dgram::create_socket(lp, SocketType::Udp4)
-}
-
-/// A socket that is bound at 127.0.0.1, and its address.
-fn bound(lp: &impl AsLoop) -> (Socket, SocketAddr) {
-    let socket = udp4(lp);
-    let address = socket.bind_sync(("127.0.0.1", 0)).unwrap();
-    (socket, address)
-}
-
-/// Notes everything that a socket emits, 'message' as its text.
-fn follow(log: &Recorder, socket: Socket) {
-    socket.on_listening(log.noting("listening"));
-    socket.on_connect(log.noting("connect"));
-    socket.on_close(log.noting("close"));
-    let noted = log.clone();
-    socket.on_message(move |_, message, _| {
-        noted.note(format!("message {}", String::from_utf8_lossy(message)));
-    });
-    let noted = log.clone();
-    socket.on_error(move |_, error| noted.note(format!("error {}", code_of(error))));
-}
-
-/// A completion that notes its outcome: `name SIZE`, or `name CODE`.
-fn sent(log: &Recorder, name: &'static str) -> impl FnOnce(nodeloop::Result<usize>) + 'static {
-    let log = log.clone();
-    move |result| match result {
-        Ok(size) => log.note(format!("{name} {size}")),
-        Err(error) => log.note(format!("{name} {}", code_of(&error))),
-    }
-}
+use nodeloop::dgram::{self, Payload, SocketOptions, SocketType};
+use nodeloop::{HandleKind, Loop};
+use support::udp::*;
+use support::{Recorder, code, deadline};
 
 #[test]
 fn n280_a_message_comes_with_its_sender() {

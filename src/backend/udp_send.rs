@@ -41,6 +41,7 @@ impl Os {
         if to.is_some_and(|to| to.is_ipv6() != io.is_ipv6) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        self.refuse()?;
         loop {
             self.counts.sends += 1;
             let result = match (parts, to) {
@@ -116,6 +117,16 @@ impl Os {
         (sent, None)
     }
 
+    /// Refuses now and then, as a full kernel does, where a test wants it.
+    fn refuse(&mut self) -> io::Result<()> {
+        if self.forced.send_refusals > self.refused + 1 {
+            self.refused += 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.refused = 0;
+        Ok(())
+    }
+
     fn send_run(
         &mut self,
         io: &OsDatagram,
@@ -123,6 +134,11 @@ impl Os {
         each: usize,
         to: Option<SocketAddr>,
     ) -> io::Result<()> {
+        self.refuse()?;
+        if self.forced.refuse_runs {
+            const EIO: i32 = 5;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         loop {
             self.counts.sends += 1;
             match send_segmented(io, bytes, each, to) {

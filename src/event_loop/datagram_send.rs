@@ -422,6 +422,8 @@ impl State {
                 && error.kind() == io::ErrorKind::WouldBlock
             {
                 datagram.ready &= !ready::WRITABLE;
+                // Asked again, so that it is told of room that came between the event and this.
+                let _ = backend.watch_writability(io, State::token(id), true);
                 return;
             }
             let Some(queued) = datagram.queue.pop_front() else {
