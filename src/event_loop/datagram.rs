@@ -241,8 +241,10 @@ impl State {
                 WaitingCall::Send(outgoing) => self.send_after_binding(id, outgoing),
                 WaitingCall::Connect(call) => self.connect_after_binding(id, call),
                 WaitingCall::Close => {
-                    // Nobody is there to be told that it was closed already.
-                    let _ = self.close_datagram(id);
+                    if let Err(error) = self.close_datagram(id) {
+                        // Closed twice while it waited: Node throws it where nobody can catch it.
+                        self.uncaught.push_back(error);
+                    }
                 }
             }
         }
