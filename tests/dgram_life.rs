@@ -3,45 +3,12 @@
 mod support;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use nodeloop::dgram::{self, Payload, Socket, SocketOptions, SocketType};
-use nodeloop::{AsLoop, HandleKind, Loop};
-use support::{Recorder, code, code_of, deadline};
-
-fn udp4(lp: &impl AsLoop) -> Socket {
-    dgram::create_socket(lp, SocketType::Udp4)
-}
-
-/// A socket that is bound at 127.0.0.1, and its address.
-fn bound(lp: &impl AsLoop) -> (Socket, SocketAddr) {
-    let socket = udp4(lp);
-    let address = socket.bind_sync(("127.0.0.1", 0)).unwrap();
-    (socket, address)
-}
-
-/// Notes everything that a socket emits, 'message' as its text.
-fn follow(log: &Recorder, socket: Socket) {
-    socket.on_listening(log.noting("listening"));
-    socket.on_connect(log.noting("connect"));
-    socket.on_close(log.noting("close"));
-    let noted = log.clone();
-    socket.on_message(move |_, message, _| {
-        noted.note(format!("message {}", String::from_utf8_lossy(message)));
-    });
-    let noted = log.clone();
-    socket.on_error(move |_, error| noted.note(format!("error {}", code_of(error))));
-}
-
-/// A completion that notes its outcome: `name SIZE`, or `name CODE`.
-fn sent(log: &Recorder, name: &'static str) -> impl FnOnce(nodeloop::Result<usize>) + 'static {
-    let log = log.clone();
-    move |result| match result {
-        Ok(size) => log.note(format!("{name} {size}")),
-        Err(error) => log.note(format!("{name} {}", code_of(&error))),
-    }
-}
+use nodeloop::dgram::{self, Payload, SocketOptions, SocketType};
+use nodeloop::{HandleKind, Loop};
+use support::udp::*;
+use support::{Recorder, code, code_of, deadline, turn_until};
 
 #[test]
 fn n280_a_message_comes_with_its_sender() {
@@ -244,4 +211,202 @@ fn u1_and_u2_a_socket_without_descriptor() {
     let six = dgram::create_socket(&lp, options);
     assert_eq!(six.socket_type(), SocketType::Udp6);
     assert!(six.bind_sync(("::1", 0)).unwrap().is_ipv6());
+}
+
+#[test]
+fn n266_what_is_sent_to_an_address_while_connecting_meets_a_connected_socket() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (_peer, address) = peer();
+    let socket = udp4(&lp);
+    let noted = log.clone();
+    socket.connect_then(address, log.done("connect")).unwrap();
+    socket.send_to_then("x", address, sent(&log, "x")).unwrap();
+    socket.on_listening(move |socket| {
+        noted.note("listening");
+        let noted = noted.clone();
+        socket.event_loop().next_tick(move |_| noted.note("tick"));
+    });
+    turn_until(&lp, || log.has("x EISCONN"));
+    log.expect(&["listening", "tick", "connect ok", "x EISCONN"]);
+}
+
+#[test]
+fn n262_an_error_forgets_what_waits_for_the_binding() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (taken, address) = bound(&lp);
+    let socket = udp4(&lp);
+    let noted = log.clone();
+    socket.on_error(move |_, error| noted.note(format!("error {}", code_of(error))));
+    socket.on_close(log.noting("close"));
+    socket.bind(address).unwrap();
+    socket.send_to_then("y", address, sent(&log, "y")).unwrap();
+    // It waits behind what was sent, and is forgotten with it.
+    socket.close().unwrap();
+    turn_until(&lp, || log.has("error EADDRINUSE"));
+    socket.close().unwrap();
+    taken.close().unwrap();
+    lp.run().unwrap();
+    log.expect(&["error EADDRINUSE", "close"]);
+}
+
+#[test]
+fn n278_a_close_waits_behind_what_waits_for_the_binding() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (_peer, address) = peer();
+    let socket = udp4(&lp);
+    let noted = log.clone();
+    socket.on_listening(move |socket| {
+        noted.note("listening");
+        let noted = noted.clone();
+        socket.event_loop().next_tick(move |_| noted.note("tick"));
+    });
+    socket.on_close(log.noting("close"));
+    socket.send_to_then("z", address, sent(&log, "z")).unwrap();
+    socket.close_then(log.noting("closed")).unwrap();
+    socket.on_listening(log.noting("listening after"));
+    lp.run().unwrap();
+    log.expect(&["listening", "listening after", "tick", "close", "closed"]);
+    // A second close that waits throws in Node where nobody can catch it.
+    let socket = udp4(&lp);
+    socket.send_to("z", address).unwrap();
+    socket.close().unwrap();
+    socket.close().unwrap();
+    assert_eq!(code(lp.run()), "ERR_SOCKET_DGRAM_NOT_RUNNING");
+    lp.run().unwrap();
+}
+
+#[test]
+fn n279_a_close_while_binding_leaves_neither_listening_nor_a_listener() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let socket = udp4(&lp);
+    follow(&log, socket);
+    socket.bind_then(0, log.noting("bound")).unwrap();
+    socket.close().unwrap();
+    lp.run().unwrap();
+    log.expect(&["close"]);
+    let socket = udp4(&lp);
+    follow(&log, socket);
+    socket.bind_sync(0).unwrap();
+    socket.connect_sync(9).unwrap();
+    socket.close().unwrap();
+    lp.run().unwrap();
+    log.expect(&["close"]);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", feature = "full-udp"))]
+fn n276_a_port_of_the_systems_choice_is_lost_by_disconnecting() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (peer, address) = peer();
+    let (socket, _) = bound(&lp);
+    socket.connect_sync(address).unwrap();
+    assert_eq!(socket.remote_address().unwrap(), address);
+    socket.disconnect().unwrap();
+    assert_eq!(socket.address().unwrap().port(), 0);
+    socket.send_to("after", address).unwrap();
+    lp.run_nowait().unwrap();
+    assert_eq!(receive(&peer), b"after");
+    let (chosen, at) = bound(&lp);
+    chosen.close().unwrap();
+    let socket = udp4(&lp);
+    socket.bind_sync(at).unwrap();
+    socket.connect_sync(address).unwrap();
+    socket.disconnect().unwrap();
+    assert_eq!(socket.address().unwrap(), at);
+}
+
+#[test]
+fn n275_a_connected_socket_hears_its_peer_only() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (friend, address) = peer();
+    let (stranger, _) = peer();
+    let (socket, at) = bound(&lp);
+    follow(&log, socket);
+    socket.connect_sync(address).unwrap();
+    stranger.send_to(b"stranger", at).unwrap();
+    friend.send_to(b"friend", at).unwrap();
+    turn_until(&lp, || log.has("message friend"));
+    log.expect(&["listening", "connect", "message friend"]);
+}
+
+#[test]
+fn n282_and_n283_several_sockets_at_one_address() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let udp4 = SocketOptions::new(SocketType::Udp4);
+    for options in [udp4.reuse_addr(true), udp4.reuse_port(true)] {
+        let first = dgram::create_socket(&lp, options);
+        let address = first.bind_sync(("127.0.0.1", 0)).unwrap();
+        let second = dgram::create_socket(&lp, options);
+        second.bind_sync(address).unwrap();
+        let third = dgram::create_socket(&lp, udp4);
+        assert_eq!(code(third.bind_sync(address)), "EADDRINUSE");
+    }
+}
+
+#[test]
+fn n280_a_socket_for_both_families_shows_ipv4_mapped() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (peer, from) = peer();
+    let socket = dgram::create_socket(&lp, SocketType::Udp6);
+    let port = socket.bind_sync(0).unwrap().port();
+    let noted = log.clone();
+    socket.on_message(move |socket, message, from| {
+        noted.note(format!("{} {}", from.family(), from.address()));
+        socket.send_to(message, from).unwrap();
+    });
+    peer.send_to(b"mapped", ("127.0.0.1", port)).unwrap();
+    turn_until(&lp, || log.has("IPv6 ::ffff:127.0.0.1"));
+    assert_eq!(from.ip().to_string(), "127.0.0.1");
+    log.expect(&["IPv6 ::ffff:127.0.0.1"]);
+    lp.run_nowait().unwrap();
+    assert_eq!(receive(&peer), b"mapped");
+}
+
+#[test]
+fn n289_a_group_on_loopback() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let lo = Some("127.0.0.1");
+    let group = "230.185.192.108";
+    let options = SocketOptions::new(SocketType::Udp4).reuse_addr(true);
+    let members = [(); 2].map(|()| dgram::create_socket(&lp, options));
+    let port = members[0].bind_sync(0).unwrap().port();
+    members[1].bind_sync(port).unwrap();
+    for member in members {
+        follow(&log, member);
+        member.add_membership(group, lo).unwrap();
+    }
+    let (sender, _) = bound(&lp);
+    sender.set_multicast_interface("127.0.0.1").unwrap();
+    sender.set_multicast_ttl(0).unwrap();
+    // Two of one size: a run would do, but each goes by itself to a group.
+    sender.send_to("one", (group, port)).unwrap();
+    sender.send_to("two", (group, port)).unwrap();
+    turn_until(&lp, || log.count("message two") == 2);
+    assert_eq!(log.count("message one"), 2);
+    assert_eq!(lp.counts().sends, 2);
+    log.take();
+    // Linux delivers what is for a group to whoever is bound to the port while anybody has joined it.
+    for member in members {
+        member.drop_membership(group, lo).unwrap();
+    }
+    sender.send_to("three", (group, port)).unwrap();
+    lp.set_timeout_once(50, log.noting("over"));
+    turn_until(&lp, || log.has("over"));
+    log.expect(&["over"]);
 }

@@ -93,6 +93,10 @@ pub(crate) struct Forced {
     pub(crate) read_limit: usize,
     /// At most so many bytes in one write; 0 is no limit.
     pub(crate) write_limit: usize,
+    /// Of so many sends of datagrams only the last is not refused; 0 refuses none.
+    pub(crate) send_refusals: u32,
+    /// Whether runs of datagrams are refused.
+    pub(crate) refuse_runs: bool,
 }
 
 /// How to listen.

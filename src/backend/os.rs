@@ -29,7 +29,9 @@ pub(crate) struct Os {
     /// A descriptor kept in reserve, to turn connections away when there is no other (A14).
     spare: Option<File>,
     /// Rare paths, forced for tests.
-    forced: Forced,
+    pub(super) forced: Forced,
+    /// Sends that were refused in a row.
+    pub(super) refused: u32,
     /// What was asked of the operating system.
     pub(crate) counts: Counts,
 }
@@ -55,6 +57,7 @@ impl Os {
             started: Instant::now(),
             spare: None,
             forced,
+            refused: 0,
             counts: Counts::default(),
         })
     }

@@ -41,6 +41,7 @@ impl Os {
         if to.is_some_and(|to| to.is_ipv6() != io.is_ipv6) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        self.refuse()?;
         loop {
             self.counts.sends += 1;
             let result = match (parts, to) {
@@ -75,17 +76,23 @@ impl Os {
     ) -> (usize, Option<io::Error>) {
         let mut sent = 0;
         let mut at = 0;
-        // Before this one none is sent in a run: a run with it was refused.
-        let mut singly_until = 0;
+        // A run that was refused: where it ends, and how large its datagrams are.
+        let mut refused: Option<(usize, usize)> = None;
         while let Some(first) = pieces.get(sent) {
-            let run = match sent < singly_until {
-                true => 1,
-                false => run_length(&pieces[sent..], io.run_limit.get()),
+            let run = match refused {
+                Some((end, _)) if sent < end => 1,
+                _ if first.to.is_some_and(|to| to.is_ipv6() != io.is_ipv6) => 1,
+                _ => run_length(&pieces[sent..], io.run_limit.get()),
             };
             if run < 2 {
                 let parts = [IoSlice::new(&bytes[at..at + first.size])];
                 if let Err(error) = self.send_datagram(io, &parts, first.to) {
                     return (sent, Some(error));
+                }
+                if let Some((_, size)) = refused {
+                    // So it was the run: the way out is too narrow for such datagrams, or the
+                    // device can't.
+                    io.run_limit.set(io.run_limit.get().min(size - 1));
                 }
                 sent += 1;
                 at += first.size;
@@ -101,17 +108,23 @@ impl Os {
                     sent += run;
                     at += size;
                 }
-                Err(error) if is_about_the_run(&error) => {
-                    // The way out is too narrow for such datagrams, or the device can't. One by
-                    // one each gets what the system says of it.
-                    io.run_limit.set(io.run_limit.get().min(first.size - 1));
-                    singly_until = sent + run;
-                }
+                // One by one each gets what the system says of it.
+                Err(error) if is_about_the_run(&error) => refused = Some((sent + run, first.size)),
                 // It was waiting to be told, and has gone to the first of them. The rest may go out.
                 Err(error) => return (sent, Some(error)),
             }
         }
         (sent, None)
+    }
+
+    /// Refuses now and then, as a full kernel does, where a test wants it.
+    fn refuse(&mut self) -> io::Result<()> {
+        if self.forced.send_refusals > self.refused + 1 {
+            self.refused += 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.refused = 0;
+        Ok(())
     }
 
     fn send_run(
@@ -121,6 +134,11 @@ impl Os {
         each: usize,
         to: Option<SocketAddr>,
     ) -> io::Result<()> {
+        self.refuse()?;
+        if self.forced.refuse_runs {
+            const EIO: i32 = 5;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         loop {
             self.counts.sends += 1;
             match send_segmented(io, bytes, each, to) {

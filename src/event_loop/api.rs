@@ -194,6 +194,19 @@ impl Builder {
         self
     }
 
+    /// For tests: of so many sends of datagrams only the last goes through; the others are refused as
+    /// if the kernel was full. 0 and 1 refuse none.
+    pub fn refuse_sends(mut self, of: u32) -> Builder {
+        self.forced.send_refusals = of;
+        self
+    }
+
+    /// For tests: runs of datagrams are refused, as by a device that cannot cut them.
+    pub fn refuse_runs(mut self, yes: bool) -> Builder {
+        self.forced.refuse_runs = yes;
+        self
+    }
+
     /// For tests: after every wait everything looks ready, though it may not be.
     pub fn spurious_events(mut self, yes: bool) -> Builder {
         self.settings.spurious_events = yes;

@@ -279,6 +279,7 @@ impl State {
         }
         self.open_datagram(id)?;
         self.flush_outbox_of(id);
+        self.outbox.drop_staged(id);
         let State {
             entries,
             backend,
@@ -346,6 +347,7 @@ pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
     let socket = UdpSocket(core.raw(id));
     match task {
         DatagramTask::Send(outgoing) => core.with(|state| state.send_on_tick(id, outgoing)),
+        DatagramTask::SendStaged => core.with(|state| state.send_staged(id)),
         DatagramTask::Sent(key) => {
             if let Some((done, result)) = core.with(|state| state.take_sent(key)) {
                 done(result);

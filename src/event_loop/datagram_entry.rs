@@ -157,6 +157,8 @@ pub(crate) enum DatagramTask {
     EmitClose,
     /// Sends to a host whose look-up is over.
     Send(Box<Outgoing>),
+    /// The same of a datagram that lies in the outbox already.
+    SendStaged,
     /// Tells a completion what became of its datagram.
     Sent(usize),
     /// The same, and what it is.

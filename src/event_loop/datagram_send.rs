@@ -1,7 +1,7 @@
 //! The way of datagrams out of the loop.
 //!
 //! `send` to an address goes out on a tick (N267), `send` to the connected peer within the call. In
-//! either case small datagrams are laid aside in the [`Outbox`] and go out together, with as few
+//! either case small datagrams are laid aside in the [`Outbox`](super::outbox::Outbox) and go out together, with as few
 //! system calls as possible: before any user code runs but the 'message' listeners of the datagrams
 //! that were received along with the present one. To everybody else they have gone.
 
@@ -16,7 +16,7 @@ use super::datagram_entry::{
 use super::handle::Id;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
-use crate::backend::datagram::{Piece, already_connected};
+use crate::backend::datagram::already_connected;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::payload::Payload;
@@ -26,11 +26,6 @@ pub(crate) type SendDone = Box<dyn FnOnce(Result<usize>)>;
 
 /// Larger datagrams are not laid aside, so they are not copied either.
 const GATHER_LIMIT: usize = 16 * 1024;
-
-/// So many bytes or datagrams laid aside go out at once: a run of segments has 64 KiB at most, and
-/// what is laid aside is memory.
-const OUTBOX_BYTES: usize = 64 * 1024;
-const OUTBOX_DATAGRAMS: usize = 1024;
 
 /// A datagram that waits to be tried.
 pub(crate) struct Outgoing {
@@ -65,64 +60,6 @@ pub(crate) enum Sending {
     Known(SendDone, Result<usize>),
     /// Its datagram waits for the kernel, and it with it.
     Queued,
-}
-
-/// Datagrams of one socket that were laid aside. To everybody but the kernel they have gone.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    /// Whose they are.
-    id: Option<Id>,
-    /// Their bytes behind each other.
-    bytes: Vec<u8>,
-    pieces: Vec<Piece>,
-    /// The completion of each, by its key.
-    keys: Vec<Option<usize>>,
-    /// Whether something may be laid aside: while the loop runs.
-    open: bool,
-    /// Whether it waits for the rest of the datagrams that were received together.
-    held: bool,
-}
-
-impl Outbox {
-    /// Whether nothing was laid aside.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    /// Whether it is to go out when the present loop callback is over.
-    #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        !self.pieces.is_empty() && !self.held
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.held
-    }
-
-    /// The loop runs: what is laid aside will go out.
-    pub(crate) fn open(&mut self) {
-        self.open = true;
-    }
-
-    /// Holds it, or no more.
-    pub(crate) fn hold(&mut self, held: bool) {
-        self.held = held;
-    }
-
-    fn push(&mut self, id: Id, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
-        self.id = Some(id);
-        self.bytes.extend_from_slice(bytes);
-        self.pieces.push(Piece {
-            size: bytes.len(),
-            to,
-        });
-        self.keys.push(key);
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= OUTBOX_BYTES || self.pieces.len() >= OUTBOX_DATAGRAMS
-    }
 }
 
 impl State {
@@ -166,6 +103,9 @@ impl State {
         }
         datagram.untried.add(size);
         let bound = datagram.bound;
+        if bound == BindState::Bound && done.is_none() && self.stage(id, payload, &host, port) {
+            return Ok(());
+        }
         let outgoing = Box::new(Outgoing {
             payload: payload.take(),
             size,
@@ -178,6 +118,66 @@ impl State {
             _ => self.wait_for_binding(id, WaitingCall::Send(outgoing))?,
         }
         Ok(())
+    }
+
+    /// Lays a datagram aside at once whose tick will find nothing to look up. Returns whether it did.
+    fn stage(&mut self, id: Id, payload: &Payload<'_>, host: &Host, port: u16) -> bool {
+        let Some(bytes) = payload.one() else {
+            return false;
+        };
+        let Some(datagram) = datagram_of(&mut self.entries, id) else {
+            return false;
+        };
+        let waits = !datagram.queue.is_empty() || !datagram.told.is_empty();
+        if waits
+            || bytes.len() > GATHER_LIMIT
+            || !self.settings.gather
+            || matches!(host, Host::Name(_))
+        {
+            return false;
+        }
+        let Ok(address) = datagram.near_address(host, port) else {
+            return false;
+        };
+        if self.outbox.owner() != Some(id) {
+            self.flush_outbox();
+        }
+        if !self.outbox.takes_staged(id, bytes.len()) {
+            return false;
+        }
+        self.outbox.stage(id, bytes, address);
+        self.ticks
+            .push(Task::Datagram(id, DatagramTask::SendStaged));
+        true
+    }
+
+    /// The tick of a datagram that was laid aside. A socket that was closed has forgotten it.
+    pub(crate) fn send_staged(&mut self, id: Id) {
+        if self.outbox.owner() != Some(id) {
+            return;
+        }
+        let Some(staged) = self.outbox.first_staged() else {
+            return;
+        };
+        let Some(datagram) = datagram_of(&mut self.entries, id) else {
+            return;
+        };
+        datagram.untried.subtract(staged.size);
+        let waits = !datagram.queue.is_empty() || !datagram.told.is_empty();
+        if datagram.connected == ConnectState::Connected {
+            // EISCONN, of which nobody wants to hear.
+            self.outbox.take_staged();
+            self.outbox.clear_if_sent();
+        } else if waits {
+            let payload = Payload::from(self.outbox.take_staged());
+            self.outbox.clear_if_sent();
+            self.queue_datagram(id, payload, staged.to, None);
+        } else {
+            self.outbox.commit();
+            if self.outbox.is_full() {
+                self.flush_outbox();
+            }
+        }
     }
 
     /// The look-up of a send.
@@ -227,15 +227,16 @@ impl State {
         if !datagram.queue.is_empty() || !datagram.told.is_empty() {
             return self.queue_datagram(id, payload.take(), to, key);
         }
-        if self.outbox.id != Some(id) {
+        if self.outbox.owner() != Some(id) {
             self.flush_outbox();
         }
         if let Some(bytes) = payload.one()
             && bytes.len() <= GATHER_LIMIT
             && self.settings.gather
-            && self.outbox.open
+            && self.outbox.is_open()
+            && !self.outbox.has_staged()
         {
-            self.outbox.push(id, bytes, to, key);
+            self.outbox.add(id, bytes, to, key);
             if self.outbox.is_full() {
                 self.flush_outbox();
             }
@@ -265,66 +266,63 @@ impl State {
 
     /// Sends what was laid aside for this socket: before anything that touches its descriptor.
     pub(crate) fn flush_outbox_of(&mut self, id: Id) {
-        if self.outbox.id == Some(id) {
+        if self.outbox.owner() == Some(id) {
             self.flush_outbox();
         }
     }
 
     /// The loop runs no more.
     pub(crate) fn close_outbox(&mut self) {
-        self.outbox.held = false;
-        self.outbox.open = false;
+        self.outbox.close();
         self.flush_outbox();
     }
 
-    /// Sends what was laid aside.
+    /// Sends what was laid aside, but for what is staged.
     pub(crate) fn flush_outbox(&mut self) {
-        let Some(id) = self.outbox.id.take() else {
+        let Some(id) = self.outbox.owner().filter(|_| !self.outbox.is_empty()) else {
             return;
         };
-        // Given back with its memory below.
-        let mut outbox = std::mem::take(&mut self.outbox);
-        let (mut sent, mut at) = (0, 0);
-        while sent < outbox.pieces.len() {
+        while !self.outbox.is_empty() {
             let State {
-                entries, backend, ..
+                entries,
+                backend,
+                outbox,
+                ..
             } = self;
-            let Some(io) = datagram_of(entries, id).and_then(|datagram| datagram.io.as_ref())
-            else {
-                break;
+            let datagram = datagram_of(entries, id);
+            let (went_out, failed) = match datagram.and_then(|datagram| datagram.io.as_ref()) {
+                Some(io) => {
+                    let (bytes, pieces) = outbox.unsent();
+                    backend.send_datagrams(io, bytes, pieces)
+                }
+                // It was flushed when it was closed.
+                None => (usize::MAX, None),
             };
-            let (went_out, failed) =
-                backend.send_datagrams(io, &outbox.bytes[at..], &outbox.pieces[sent..]);
             for _ in 0..went_out {
-                let piece = outbox.pieces[sent];
-                self.settle(outbox.keys[sent], piece.to, Ok(piece.size));
-                sent += 1;
-                at += piece.size;
+                match self.outbox.next_sent() {
+                    Some((piece, _, Some(key))) => {
+                        self.settle(Some(key), piece.to, Ok(piece.size));
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
             }
             match failed {
                 None => {}
                 Some(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    while sent < outbox.pieces.len() {
-                        let piece = outbox.pieces[sent];
-                        let bytes = &outbox.bytes[at..at + piece.size];
+                    while let Some((piece, bytes, key)) = self.outbox.next_sent() {
                         let payload = Payload::from(bytes).take();
-                        self.queue_datagram(id, payload, piece.to, outbox.keys[sent]);
-                        sent += 1;
-                        at += piece.size;
+                        self.queue_datagram(id, payload, piece.to, key);
                     }
                 }
                 Some(error) => {
-                    let piece = outbox.pieces[sent];
-                    self.settle(outbox.keys[sent], piece.to, Err(error));
-                    sent += 1;
-                    at += piece.size;
+                    if let Some((piece, _, key)) = self.outbox.next_sent() {
+                        self.settle(key, piece.to, Err(error));
+                    }
                 }
             }
         }
-        outbox.bytes.clear();
-        outbox.pieces.clear();
-        outbox.keys.clear();
-        self.outbox = outbox;
+        self.outbox.clear_if_sent();
     }
 
     /// What became of a datagram. Without a completion nobody is told, as in Node (N271).
@@ -424,6 +422,8 @@ impl State {
                 && error.kind() == io::ErrorKind::WouldBlock
             {
                 datagram.ready &= !ready::WRITABLE;
+                // Asked again, so that it is told of room that came between the event and this.
+                let _ = backend.watch_writability(io, State::token(id), true);
                 return;
             }
             let Some(queued) = datagram.queue.pop_front() else {

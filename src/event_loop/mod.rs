@@ -24,6 +24,7 @@ pub(crate) mod flush;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
+pub(crate) mod outbox;
 pub(crate) mod readable;
 pub(crate) mod server;
 pub(crate) mod socket;

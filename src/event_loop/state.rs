@@ -8,13 +8,14 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::datagram_entry::DatagramTask;
-use super::datagram_send::{Outbox, Sending};
+use super::datagram_send::Sending;
 use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
+use super::outbox::Outbox;
 use super::table;
 use super::task::Task;
 use super::timers::TimerValue;
@@ -323,7 +324,7 @@ impl State {
     pub(crate) fn next_tick(&mut self) -> Option<Task> {
         if !self.outbox.is_empty() {
             match self.ticks.front() {
-                Some(Task::Datagram(_, DatagramTask::Send(_))) => {}
+                Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
                 None if self.outbox.is_held() => {}
                 _ => self.flush_outbox(),
             }
