@@ -43,11 +43,6 @@ impl Peer {
         buffer.truncate(size);
         (buffer, from)
     }
-
-    #[track_caller]
-    fn hears_text(&self) -> String {
-        String::from_utf8(self.hears().0).expect("it is text")
-    }
 }
 
 /// A file of this test alone; gone when this is dropped.

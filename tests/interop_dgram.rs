@@ -9,7 +9,7 @@ mod support_process;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{ChildStdin, Command};
 use std::rc::Rc;
 
 use nodeloop::dgram::{self, Payload, RemoteInfo, Socket, SocketOptions, SocketType};
@@ -431,6 +431,12 @@ fn a_node_server_that_closes_refuses() {
 
 // Other people's programs.
 
+/// A line in one write, and so in one datagram.
+fn write_line(stdin: &mut ChildStdin, text: &str) {
+    let line = format!("{text}\n");
+    stdin.write_all(line.as_bytes()).expect("it runs");
+}
+
 #[test]
 fn nc_gets_its_answers() {
     if !is_installed("nc") {
@@ -442,7 +448,7 @@ fn nc_gets_its_answers() {
     // What the many versions of nc do at the end of their input differs, so it stays open.
     let mut stdin = nc.stdin();
     for text in ["Hello", "Привет, мир!", "你好，世界！"] {
-        writeln!(stdin, "{text}").expect("it runs");
+        write_line(&mut stdin, text);
         nc.prints(text);
         let line = server.prints_until("message").pop().unwrap_or_default();
         assert!(line.ends_with(&format!(": {text}")), "{line}");
@@ -460,7 +466,7 @@ fn socat_gets_its_answers() {
     let mut socat = Process::start(Command::new("socat").args(["-", &peer]));
     let mut stdin = socat.stdin();
     for text in ["Hello", "Привет, мир!", "你好，世界！"] {
-        writeln!(stdin, "{text}").expect("it runs");
+        write_line(&mut stdin, text);
         socat.prints(text);
     }
 }
@@ -511,7 +517,7 @@ fn nc_answers_our_client() {
         Process::start(Command::new("nc").args(["-u", "-l", "127.0.0.1", &port.to_string()]));
     let mut stdin = nc.stdin();
     // It sends this to the first who talks to it.
-    writeln!(stdin, "Привет, это nc").expect("it runs");
+    write_line(&mut stdin, "Привет, это nc");
     assert_eq!(answer_to("hello, nc\n", port), "Привет, это nc\n");
     nc.prints("hello, nc");
 }
