@@ -522,16 +522,15 @@ fn dns_server_answers_questions_and_nothing_else() {
         b"\x12\x34\x81\x01\x00\x00\x00\x00\x00\x00\x00\x00"
     );
     server.prints(&format!("{from}: malformed"));
-    // Noise, and then still an answer.
+    // Noise, and still an answer: often, since more would not fit the server's receive buffer.
+    let other = Peer::new();
     for size in 0..600 {
         peer.says(server.address, noise(size));
+        if size % 20 == 0 {
+            other.says(server.address, QUESTION);
+            assert_eq!(other.hears().0, answer);
+        }
     }
-    peer.0.set_nonblocking(true).expect("it is a socket");
-    let mut buffer = [0; 1024];
-    while peer.0.recv_from(&mut buffer).is_ok() {}
-    let other = Peer::new();
-    other.says(server.address, QUESTION);
-    assert_eq!(other.hears().0, answer);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use super::{DEADLINE, Process};
 
@@ -79,7 +80,9 @@ impl Process {
     #[track_caller]
     pub fn prints_until(&mut self, beginning: &str) -> Vec<String> {
         let mut lines = Vec::new();
+        let deadline = Instant::now() + DEADLINE;
         loop {
+            assert!(Instant::now() < deadline, "it only printed {lines:?}");
             let line = self.expect_line();
             let over = line.starts_with(beginning);
             lines.push(line);
@@ -197,6 +200,17 @@ impl Client {
         let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         linger.expect("it is a socket");
     }
+}
+
+/// The next client of a test that is a server.
+#[track_caller]
+pub fn accept(listener: &TcpListener) -> Client {
+    let listener = listener.try_clone().expect("a descriptor is free");
+    let (sender, accepted) = channel();
+    // It may wait for ever, unlike this function.
+    std::thread::spawn(move || sender.send(listener.accept()));
+    let accepted = accepted.recv_timeout(DEADLINE);
+    Client::from(accepted.expect("somebody connects").expect("no error").0)
 }
 
 impl From<TcpStream> for Client {
