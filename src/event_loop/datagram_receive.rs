@@ -51,6 +51,8 @@ struct Share<'a> {
 }
 
 /// Serves a UDP socket: receives, then sends what waits (libuv's uv__udp_io).
+// Not part of `serve_batch`, whose registers belong to streams.
+#[inline(never)]
 pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
     let mut share = Share {
         core,

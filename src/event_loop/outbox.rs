@@ -36,6 +36,8 @@ pub(crate) struct Outbox {
     open: bool,
     /// Whether it waits for the rest of the datagrams that were received together.
     held: bool,
+    /// Whether something is to go out, and not held.
+    due: bool,
 }
 
 /// A place in the outbox.
@@ -52,10 +54,15 @@ impl Outbox {
         self.sent.piece == self.staged.piece
     }
 
-    /// Whether it is to go out when the present loop callback is over.
+    /// Whether it is to go out when the present loop callback is over. Asked after every one of them,
+    /// so it is kept ready.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        !self.is_empty() && !self.held
+        self.due
+    }
+
+    fn note_due(&mut self) {
+        self.due = !self.is_empty() && !self.held;
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -78,12 +85,13 @@ impl Outbox {
     /// The loop runs no more.
     pub(crate) fn close(&mut self) {
         self.open = false;
-        self.held = false;
+        self.hold(false);
     }
 
     /// Holds it, or no more.
     pub(crate) fn hold(&mut self, held: bool) {
         self.held = held;
+        self.note_due();
     }
 
     pub(crate) fn has_staged(&self) -> bool {
@@ -108,6 +116,7 @@ impl Outbox {
         self.push(bytes, to, key);
         self.staged.piece += 1;
         self.staged.byte += bytes.len();
+        self.note_due();
     }
 
     fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
@@ -129,6 +138,7 @@ impl Outbox {
         if let Some(piece) = self.first_staged() {
             self.staged.piece += 1;
             self.staged.byte += piece.size;
+            self.note_due();
         }
     }
 
@@ -173,6 +183,7 @@ impl Outbox {
         let (sent, key) = (self.pieces[piece], self.keys[piece]);
         self.sent.piece += 1;
         self.sent.byte += sent.size;
+        self.note_due();
         Some((sent, &self.bytes[byte..byte + sent.size], key))
     }
 
@@ -215,16 +226,20 @@ mod tests {
             assert!(outbox.takes_staged(ID, size));
             outbox.stage(ID, &[0; 3][..size], to());
         }
-        assert!(outbox.is_empty() && outbox.has_staged());
+        assert!(outbox.is_empty() && outbox.has_staged() && !outbox.is_due());
         assert!(!outbox.takes_staged(OTHER, 1));
         outbox.commit();
         outbox.commit();
         assert_eq!(sizes(&outbox), [1, 2]);
+        outbox.hold(true);
+        assert!(!outbox.is_due());
+        outbox.hold(false);
+        assert!(outbox.is_due());
         assert_eq!(outbox.next_sent().unwrap().1.len(), 1);
         assert_eq!(sizes(&outbox), [2]);
         assert_eq!(outbox.take_staged().len(), 3);
         assert_eq!(outbox.next_sent().unwrap().1.len(), 2);
-        assert!(outbox.next_sent().is_none());
+        assert!(outbox.next_sent().is_none() && !outbox.is_due());
         outbox.clear_if_sent();
         assert!(outbox.takes_staged(OTHER, 1));
     }
