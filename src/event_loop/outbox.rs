@@ -36,8 +36,8 @@ pub(crate) struct Outbox {
     open: bool,
     /// Whether it waits for the rest of the datagrams that were received together.
     held: bool,
-    /// Whether something is to go out, and not held.
-    due: bool,
+    /// Not 0 if something is to go out, and is not held.
+    due: usize,
 }
 
 /// A place in the outbox.
@@ -54,19 +54,26 @@ impl Outbox {
         self.sent.piece == self.staged.piece
     }
 
-    /// Whether it is to go out when the present loop callback is over. Asked after every one of them,
+    /// Not 0 if it is to go out when the present loop callback is over. Asked after every one of them,
     /// so it is kept ready.
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
+    pub(crate) fn due(&self) -> usize {
         self.due
     }
 
     fn note_due(&mut self) {
-        self.due = !self.is_empty() && !self.held;
+        self.due = usize::from(!self.is_empty() && !self.held);
     }
 
     pub(crate) fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// The memory that it keeps, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.keys.capacity() * size_of::<Option<usize>>()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -226,20 +233,20 @@ mod tests {
             assert!(outbox.takes_staged(ID, size));
             outbox.stage(ID, &[0; 3][..size], to());
         }
-        assert!(outbox.is_empty() && outbox.has_staged() && !outbox.is_due());
+        assert!(outbox.is_empty() && outbox.has_staged() && outbox.due() == 0);
         assert!(!outbox.takes_staged(OTHER, 1));
         outbox.commit();
         outbox.commit();
         assert_eq!(sizes(&outbox), [1, 2]);
         outbox.hold(true);
-        assert!(!outbox.is_due());
+        assert_eq!(outbox.due(), 0);
         outbox.hold(false);
-        assert!(outbox.is_due());
+        assert_ne!(outbox.due(), 0);
         assert_eq!(outbox.next_sent().unwrap().1.len(), 1);
         assert_eq!(sizes(&outbox), [2]);
         assert_eq!(outbox.take_staged().len(), 3);
         assert_eq!(outbox.next_sent().unwrap().1.len(), 2);
-        assert!(outbox.next_sent().is_none() && !outbox.is_due());
+        assert!(outbox.next_sent().is_none() && outbox.due() == 0);
         outbox.clear_if_sent();
         assert!(outbox.takes_staged(OTHER, 1));
     }
