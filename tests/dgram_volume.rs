@@ -200,7 +200,7 @@ fn what_the_loop_sent_was_received_or_lost() {
             message[..8].copy_from_slice(&number.to_le_bytes());
             // Runs of a hundred of one size, every tenth datagram with a completion.
             let message = &message[..8 + (*number / 100 % 64) as usize];
-            if *number % 10 == 0 {
+            if number.is_multiple_of(10) {
                 let told = told.clone();
                 let size = message.len();
                 let done = move |result: nodeloop::Result<usize>| {

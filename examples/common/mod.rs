@@ -1,5 +1,5 @@
-//! What many of the examples need, and what none of them is about: their arguments, lines of text, parts of files,
-//! telnet.
+//! What many of the examples need, and what none of them is about: their arguments, lines of text,
+//! telnet, parts of files.
 
 #![allow(dead_code, reason = "every example uses a part of it")]
 

@@ -98,6 +98,11 @@ impl Catch {
         self.at >= self.reads.len()
     }
 
+    /// Its bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether it has a buffer.
     pub(crate) fn has_room(&self) -> bool {
         !self.buffer.is_empty()

@@ -5,7 +5,7 @@ use crate::event_loop::core::SlotOf;
 use crate::event_loop::datagram_entry as state;
 use crate::event_loop::table;
 use crate::ground::error::Error;
-use crate::ground::listeners::{Listener, ListenerId};
+use crate::ground::listeners::{Listener, ListenerId, Shared, shared};
 
 /// Listeners. `on_x` adds one, `once_x` adds one for a single emission; both return an id for
 /// [`off`](Socket::off). Those of one event are called in the order in which they were added.
@@ -18,7 +18,7 @@ impl Socket {
         self,
         listener: impl FnMut(Socket, &[u8], RemoteInfo) + 'static,
     ) -> ListenerId {
-        self.add(state::message_slot, Box::new(listener), false)
+        self.add(state::message_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'message'.
@@ -32,13 +32,13 @@ impl Socket {
                 listener(socket, message, from);
             }
         };
-        self.add(state::message_slot, Box::new(call), true)
+        self.add(state::message_slot, shared(call), true)
     }
 
     /// Adds a listener of 'listening': the socket is bound and receives. It comes on the tick that
     /// binds.
     pub fn on_listening(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(state::listening_slot, Box::new(listener), false)
+        self.add(state::listening_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'listening'.
@@ -49,7 +49,7 @@ impl Socket {
     /// Adds a listener of 'connect': the socket is connected to its peer. It comes on the tick behind
     /// that.
     pub fn on_connect(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(state::connect_slot, Box::new(listener), false)
+        self.add(state::connect_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'connect'.
@@ -62,7 +62,7 @@ impl Socket {
     /// connected socket, with the system call `recvmsg`). The socket stays as it is. An 'error' that
     /// nobody listens to ends [`run`](crate::Loop::run).
     pub fn on_error(self, listener: impl FnMut(Socket, &Error) + 'static) -> ListenerId {
-        self.add(state::error_slot, Box::new(listener), false)
+        self.add(state::error_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'error'.
@@ -73,13 +73,13 @@ impl Socket {
                 listener(socket, error);
             }
         };
-        self.add(state::error_slot, Box::new(call), true)
+        self.add(state::error_slot, shared(call), true)
     }
 
     /// Adds a listener of 'close', the last event. It comes on the tick after
     /// [`close`](Socket::close).
     pub fn on_close(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(state::close_slot, Box::new(listener), false)
+        self.add(state::close_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'close'.
@@ -97,7 +97,7 @@ impl Socket {
         });
     }
 
-    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {
         // Dropped behind the borrow if it finds no place.
         let mut call = Some(call);
         let added = table::with(self.0, |state, id| {
@@ -111,9 +111,9 @@ impl Socket {
 }
 
 /// A listener for one emission.
-fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
+fn once(listener: impl FnOnce(Socket) + 'static) -> Shared<dyn FnMut(Socket)> {
     let mut listener = Some(listener);
-    Box::new(move |socket| {
+    shared(move |socket| {
         if let Some(listener) = listener.take() {
             listener(socket);
         }

@@ -15,6 +15,7 @@ use crate::event_loop::handle::Id;
 use crate::event_loop::state::State;
 use crate::event_loop::table;
 use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::{Shared, shared};
 
 /// Makes a UDP socket: Node's `dgram.createSocket`. It is not bound yet.
 #[track_caller]
@@ -82,7 +83,7 @@ impl Socket {
                 listener(socket);
             }
         };
-        let mut call: Option<Box<dyn FnMut(Socket)>> = Some(Box::new(call));
+        let mut call: Option<Shared<dyn FnMut(Socket)>> = Some(shared(call));
         table::with(self.0, |state, id| state.add_bind_listener(id, &mut call));
         Ok(())
     }

@@ -23,7 +23,7 @@ use super::state::{Reap, State};
 use super::task::Task;
 use crate::backend::datagram::{Catch, bad_descriptor};
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::{Listener, Slot};
+use crate::ground::listeners::{Listener, Shared, Slot};
 
 pub(crate) fn not_running() -> Error {
     Error::library("ERR_SOCKET_DGRAM_NOT_RUNNING", "Not running")
@@ -96,7 +96,7 @@ impl State {
     pub(crate) fn add_bind_listener(
         &mut self,
         id: Id,
-        call: &mut Option<Box<dyn FnMut(UdpSocket)>>,
+        call: &mut Option<Shared<dyn FnMut(UdpSocket)>>,
     ) {
         let listener = self.next_listener_id();
         if let (Some(datagram), Some(call)) = (self.datagram(id), call.take()) {

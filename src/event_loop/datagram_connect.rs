@@ -15,7 +15,7 @@ use super::handle::{Id, UdpSocket};
 use super::state::State;
 use super::task::Task;
 use crate::ground::error::{Completion, Error, Result};
-use crate::ground::listeners::{Listener, ListenerId};
+use crate::ground::listeners::{Listener, ListenerId, Shared, shared};
 
 /// A call of `connect` under way.
 pub(crate) struct ConnectCall {
@@ -73,11 +73,8 @@ impl State {
                 }
             };
             if let Some(datagram) = self.datagram(id) {
-                let listening = Listener::new(
-                    Box::new(notify) as Box<dyn FnMut(UdpSocket)>,
-                    listener,
-                    true,
-                );
+                let notify: Shared<dyn FnMut(UdpSocket)> = shared(notify);
+                let listening = Listener::new(notify, listener, true);
                 datagram.connect.add(listening);
                 call.listener = Some(listener);
             }

@@ -9,14 +9,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::core::Core;
-use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of};
+use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot};
 use super::handle::{Id, UdpSocket};
 use super::state::State;
 use super::task::Task;
 use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::Taken;
+use crate::ground::listeners::Shared;
 
 /// How many reads the first receive of a socket asks for: one more than one, so that a datagram that
 /// comes alone proves that nothing is left. It doubles with every full batch.
@@ -26,54 +26,61 @@ pub(crate) const FIRST_READS: usize = 2;
 enum Next {
     /// The share is over.
     Done,
-    /// What was taken goes to the 'message' listeners.
-    Deliver,
+    /// A datagram goes to the one 'message' listener.
+    Deliver(Shared<MessageListener>, Range<usize>, SocketAddr),
+    /// A datagram goes to the 'message' listeners.
+    Emit(Range<usize>, SocketAddr),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
 
+/// A listener of 'message'.
+type MessageListener = dyn FnMut(UdpSocket, &[u8], RemoteInfo);
+
 /// A socket's share of a turn, with what it has borrowed from the loop. Dropped, also when a
-/// listener panics, it gives all back.
+/// listener panics, it gives it back.
 struct Share<'a> {
     core: &'a Core,
     id: Id,
     /// Datagrams that may still be delivered.
     left: u32,
-    /// The listeners, while they are called.
-    taken: Taken<dyn FnMut(UdpSocket, &[u8], RemoteInfo)>,
-    /// Whether they are.
-    lent: bool,
     /// What was received.
     catch: Catch,
-    /// The datagram that is delivered.
-    place: Range<usize>,
-    from: SocketAddr,
 }
 
 /// Serves a UDP socket: receives, then sends what waits (libuv's uv__udp_io).
+// Not part of the service of streams, whose registers it would take.
+#[inline(never)]
 pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
     let mut share = Share {
         core,
         id,
         left: RECEIVE_BUDGET,
-        taken: Taken::nothing(),
-        lent: false,
         catch: core.inside(|state| state.begin_share(id)),
-        place: 0..0,
-        from: SocketAddr::from(([0, 0, 0, 0], 0)),
     };
+    let socket = UdpSocket(core.raw(id));
     loop {
-        let next = core.inside(|state| {
-            if share.lent {
-                share.take_back(state);
-            }
-            match state.is_quiet() {
-                true => share.advance(state),
-                false => Next::Finish,
-            }
+        let next = core.inside(|state| match state.settle() {
+            true => share.advance(state),
+            false => Next::Finish,
         });
         match next {
-            Next::Deliver => share.deliver(),
+            Next::Deliver(listener, place, address) => {
+                let message = &share.catch.bytes()[place];
+                let from = RemoteInfo {
+                    address,
+                    size: message.len(),
+                };
+                listener.borrow_mut()(socket, message, from);
+            }
+            Next::Emit(place, address) => {
+                let message = &share.catch.bytes()[place];
+                let from = RemoteInfo {
+                    address,
+                    size: message.len(),
+                };
+                core.emit(id, message_slot, |listener| listener(socket, message, from));
+            }
             Next::Finish => core.finish_callback()?,
             Next::Done => break,
         }
@@ -103,33 +110,6 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 }
 
 impl Share<'_> {
-    /// Calls the listeners.
-    #[inline]
-    fn deliver(&mut self) {
-        let socket = UdpSocket(self.core.raw(self.id));
-        let data = &self.catch.bytes()[self.place.clone()];
-        let from = RemoteInfo {
-            address: self.from,
-            size: data.len(),
-        };
-        self.taken.each(|listener| listener(socket, data, from));
-    }
-
-    /// Gives the listeners back. Those that were removed meanwhile, or all if the socket is gone, go
-    /// to the graveyard.
-    #[inline]
-    fn take_back(&mut self, state: &mut State) {
-        self.lent = false;
-        let left = match state.datagram(self.id) {
-            Some(datagram) => datagram.message.put_back(&mut self.taken),
-            None => true,
-        };
-        if left {
-            let dead = std::mem::replace(&mut self.taken, Taken::nothing());
-            state.bury(dead);
-        }
-    }
-
     /// Finds the next datagram, receiving if need be.
     #[inline]
     fn advance(&mut self, state: &mut State) -> Next {
@@ -144,12 +124,13 @@ impl Share<'_> {
             }
             if let Some((place, from)) = self.catch.next() {
                 self.left -= 1;
-                if datagram.message.take_into(&mut self.taken) {
-                    self.lent = true;
-                    (self.place, self.from) = (place, from);
-                    return Next::Deliver;
+                if let Some(listener) = datagram.message.sole() {
+                    return Next::Deliver(listener, place, from);
                 }
-                continue;
+                if datagram.message.is_empty() {
+                    continue;
+                }
+                return Next::Emit(place, from);
             }
             if datagram.ready & ready::READABLE == 0 {
                 return Next::Done;
@@ -216,9 +197,6 @@ impl Drop for Share<'_> {
     fn drop(&mut self) {
         let core = self.core;
         core.inside(|state| {
-            if self.lent {
-                self.take_back(state);
-            }
             let catch = std::mem::take(&mut self.catch);
             state.end_share(self.id, catch);
         });

@@ -260,7 +260,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.queue_datagram(id, payload.take(), to, key);
             }
-            sent => self.settle(key, to, sent),
+            sent => self.note_sent(key, to, sent),
         }
     }
 
@@ -301,7 +301,7 @@ impl State {
             for _ in 0..went_out {
                 match self.outbox.next_sent() {
                     Some((piece, _, Some(key))) => {
-                        self.settle(Some(key), piece.to, Ok(piece.size));
+                        self.note_sent(Some(key), piece.to, Ok(piece.size));
                     }
                     Some(_) => {}
                     None => break,
@@ -317,7 +317,7 @@ impl State {
                 }
                 Some(error) => {
                     if let Some((piece, _, key)) = self.outbox.next_sent() {
-                        self.settle(key, piece.to, Err(error));
+                        self.note_sent(key, piece.to, Err(error));
                     }
                 }
             }
@@ -326,7 +326,7 @@ impl State {
     }
 
     /// What became of a datagram. Without a completion nobody is told, as in Node (N271).
-    fn settle(&mut self, key: Option<usize>, to: Option<SocketAddr>, sent: io::Result<usize>) {
+    fn note_sent(&mut self, key: Option<usize>, to: Option<SocketAddr>, sent: io::Result<usize>) {
         let Some(sending) = key.and_then(|key| self.sends.get_mut(key)) else {
             return;
         };

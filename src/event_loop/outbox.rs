@@ -36,6 +36,8 @@ pub(crate) struct Outbox {
     open: bool,
     /// Whether it waits for the rest of the datagrams that were received together.
     held: bool,
+    /// Not 0 if something is to go out, and is not held.
+    due: usize,
 }
 
 /// A place in the outbox.
@@ -52,14 +54,26 @@ impl Outbox {
         self.sent.piece == self.staged.piece
     }
 
-    /// Whether it is to go out when the present loop callback is over.
+    /// Not 0 if it is to go out when the present loop callback is over. Asked after every one of them,
+    /// so it is kept ready.
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        !self.is_empty() && !self.held
+    pub(crate) fn due(&self) -> usize {
+        self.due
+    }
+
+    fn note_due(&mut self) {
+        self.due = usize::from(!self.is_empty() && !self.held);
     }
 
     pub(crate) fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// The memory that it keeps, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.keys.capacity() * size_of::<Option<usize>>()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -78,12 +92,13 @@ impl Outbox {
     /// The loop runs no more.
     pub(crate) fn close(&mut self) {
         self.open = false;
-        self.held = false;
+        self.hold(false);
     }
 
     /// Holds it, or no more.
     pub(crate) fn hold(&mut self, held: bool) {
         self.held = held;
+        self.note_due();
     }
 
     pub(crate) fn has_staged(&self) -> bool {
@@ -108,6 +123,7 @@ impl Outbox {
         self.push(bytes, to, key);
         self.staged.piece += 1;
         self.staged.byte += bytes.len();
+        self.note_due();
     }
 
     fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
@@ -129,6 +145,7 @@ impl Outbox {
         if let Some(piece) = self.first_staged() {
             self.staged.piece += 1;
             self.staged.byte += piece.size;
+            self.note_due();
         }
     }
 
@@ -173,6 +190,7 @@ impl Outbox {
         let (sent, key) = (self.pieces[piece], self.keys[piece]);
         self.sent.piece += 1;
         self.sent.byte += sent.size;
+        self.note_due();
         Some((sent, &self.bytes[byte..byte + sent.size], key))
     }
 
@@ -215,16 +233,20 @@ mod tests {
             assert!(outbox.takes_staged(ID, size));
             outbox.stage(ID, &[0; 3][..size], to());
         }
-        assert!(outbox.is_empty() && outbox.has_staged());
+        assert!(outbox.is_empty() && outbox.has_staged() && outbox.due() == 0);
         assert!(!outbox.takes_staged(OTHER, 1));
         outbox.commit();
         outbox.commit();
         assert_eq!(sizes(&outbox), [1, 2]);
+        outbox.hold(true);
+        assert_eq!(outbox.due(), 0);
+        outbox.hold(false);
+        assert_ne!(outbox.due(), 0);
         assert_eq!(outbox.next_sent().unwrap().1.len(), 1);
         assert_eq!(sizes(&outbox), [2]);
         assert_eq!(outbox.take_staged().len(), 3);
         assert_eq!(outbox.next_sent().unwrap().1.len(), 2);
-        assert!(outbox.next_sent().is_none());
+        assert!(outbox.next_sent().is_none() && outbox.due() == 0);
         outbox.clear_if_sent();
         assert!(outbox.takes_staged(OTHER, 1));
     }

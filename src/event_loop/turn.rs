@@ -44,6 +44,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
             "This loop is running already: `run` was called by one of its listeners.",
         ));
     }
+    core.inside(|state| state.set_gathering(true));
     let _running = Running(core);
     core.inside(|state| state.outbox.open());
     // What was queued outside, and what an earlier run has left.
@@ -71,7 +72,12 @@ struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.inside(State::close_outbox);
+        // A listener that panics has written what it has written.
+        self.0.inside(|state| {
+            state.flush_all();
+            state.set_gathering(false);
+            state.close_outbox();
+        });
         self.0.running.set(false);
     }
 }
@@ -99,6 +105,8 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
         trace_phase(core, "prepare");
         watchers::run_watchers(core, WatcherKind::Prepare)?;
         trace_phase(core, "poll");
+        // A logger may have called us.
+        core.finish_callback()?;
     }
     poll(core, may_block)?;
     let has_work = core.inside(|state| {
@@ -210,7 +218,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
 fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
     for _ in 0..FULL_WAITS {
         state.outdate_time();
-        state.backend.wait(timeout)?;
+        state.backend.wait(timeout, state.settings.spin)?;
         if dispatch::harvest(state) < EVENTS_PER_WAIT {
             break;
         }
