@@ -36,6 +36,7 @@ fn main() {
             connections,
             events_per_wait,
             message_size: 16,
+            datagrams: 0,
             waits: echoes / u64::from(events_per_wait),
         };
         let mut theirs = Vec::new();

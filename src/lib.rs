@@ -54,6 +54,7 @@
 //! ```
 
 mod backend;
+pub mod dgram;
 mod event_loop;
 mod ground;
 pub mod manual;

@@ -27,8 +27,11 @@ pub struct Memory {
     pub timers: usize,
     /// The read buffer, which is the loop's, not a socket's.
     pub read_buffer: usize,
-    /// The arena of small writes that wait for the end of their callback.
+    /// The arena of small writes that wait for the end of their callback, and that of datagrams.
     pub gathered: usize,
+    /// Room to receive many datagrams at once, made with the first UDP socket. The system gives memory
+    /// to as much of it as was used.
+    pub datagrams: usize,
     /// Ticks, ready objects, closing objects and other queues of the turn.
     pub queues: usize,
 }
@@ -36,7 +39,7 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.handles + self.timers + self.read_buffer + self.gathered + self.queues
+        self.handles + self.timers + self.read_buffer + self.gathered + self.datagrams + self.queues
     }
 }
 
@@ -63,7 +66,8 @@ impl State {
                 + self.immediates.memory()
                 + self.watchers.memory(),
             read_buffer: self.settings.read_chunk,
-            gathered: self.gather.capacity(),
+            gathered: self.gather.capacity() + self.outbox.capacity(),
+            datagrams: self.catch.capacity(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
                 + self.reap.capacity() * size_of::<Reap>()
