@@ -62,7 +62,7 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
     let socket = UdpSocket(core.raw(id));
     let trace = trace::on();
     loop {
-        let next = core.inside(|state| match state.settle() {
+        let next = core.inside(|state| match state.is_quiet() {
             true => share.advance(state),
             false => Next::Finish,
         });

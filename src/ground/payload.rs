@@ -1,6 +1,7 @@
 //! What a datagram is made of: one buffer, or several.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
@@ -105,6 +106,15 @@ impl<'a> Payload<'a> {
 impl<'a> From<Chunk<'a>> for Payload<'a> {
     fn from(chunk: Chunk<'a>) -> Payload<'a> {
         Payload(Kind::One(chunk))
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    /// Prints its size: its bytes may be many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("size", &self.size())
+            .finish()
     }
 }
 
