@@ -1,6 +1,7 @@
 //! What a datagram is made of: one buffer, or several.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
@@ -99,6 +100,13 @@ impl<'a> Payload<'a> {
                 Payload(Kind::Many(chunks.collect()))
             }
         }
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    /// Prints the size only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.size())
     }
 }
 
