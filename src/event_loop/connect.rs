@@ -17,6 +17,7 @@ use super::sockopt::set_type_of_service;
 use super::state::State;
 use super::task::{SocketEvent, Task};
 use crate::backend::{self, Backend, Unconnected, ready};
+use crate::ground::block_list::BlockList;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
 
@@ -33,6 +34,8 @@ pub(crate) struct ConnectRequest {
     pub(crate) local_port: u16,
     /// How long it may take.
     pub(crate) deadline_ms: Option<u64>,
+    /// What is not connected to.
+    pub(crate) block_list: Option<BlockList>,
 }
 
 /// The address part of where to connect to.
@@ -75,7 +78,7 @@ const LIFE: u64 = flag::DESTROYED
 
 impl State {
     /// `connect`. What the system finds comes as 'error', or as 'connect'.
-    pub(crate) fn connect(&mut self, id: Id, request: ConnectRequest) -> Result<()> {
+    pub(crate) fn connect(&mut self, id: Id, mut request: ConnectRequest) -> Result<()> {
         let Some(stream) = self.stream(id) else {
             return Err(Error::handle_gone());
         };
@@ -96,6 +99,7 @@ impl State {
             errored = extra.errored.take();
         }
         stream.common.flags.set(flag::CONNECTING);
+        stream.extra().block_list = request.block_list.take();
         let life = stream.extra().life;
         let timeout = stream.common.flags.any(flag::TIMEOUT);
         if let Some(error) = errored {
@@ -171,6 +175,11 @@ impl State {
             let error = io::Error::from_raw_os_error(backend.already_connecting());
             let local = backend.local_address(io).ok();
             let error = Error::refused_at_once(error, address, local);
+            return self.destroy(id, Some(error));
+        }
+        let list = stream.extra().block_list.as_ref();
+        if list.is_some_and(|list| list.check(address)) {
+            let error = Error::ip_blocked(address.ip());
             return self.destroy(id, Some(error));
         }
         let mut attempt = Attempt {

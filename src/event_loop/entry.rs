@@ -10,6 +10,7 @@ use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use crate::backend::{self, KeepAlive};
+use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
 use crate::ground::read_queue::ReadQueue;
@@ -119,6 +120,8 @@ pub(crate) struct StreamExtra {
     pub(crate) attempt: Option<Box<Attempt>>,
     /// Keep-alive, if it is on, or will be.
     pub(crate) keep_alive: Option<KeepAlive>,
+    /// What it does not connect to.
+    pub(crate) block_list: Option<BlockList>,
 }
 
 /// A server.
@@ -139,6 +142,8 @@ pub(crate) struct ServerState {
     pub(crate) options: AcceptOptions,
     /// How many connections it may have at a time.
     pub(crate) max_connections: Option<usize>,
+    /// Whose connections it closes.
+    pub(crate) block_list: Option<BlockList>,
     /// Listeners.
     pub(crate) drop: Slot<dyn FnMut(Server, &DropInfo)>,
     pub(crate) connection: Slot<dyn FnMut(Server, Socket)>,

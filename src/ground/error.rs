@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::error_codes;
@@ -235,6 +235,12 @@ impl Error {
             hostname: Some(hostname.into()),
             ..Inner::empty()
         }))
+    }
+
+    /// An address on a block list (N260).
+    pub(crate) fn ip_blocked(ip: IpAddr) -> Error {
+        let message = format!("IP({ip}) is blocked by net.BlockList");
+        Error::library("ERR_IP_BLOCKED", &message)
     }
 
     /// A call that returns a `Result`, or a completion, on a handle whose object is gone.

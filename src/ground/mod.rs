@@ -2,6 +2,9 @@
 //!
 //! Everything here is pure and is tested without a loop, a socket or a clock.
 
+pub(crate) mod addresses;
+pub(crate) mod block_list;
+pub(crate) mod block_list_text;
 pub(crate) mod chunk;
 pub(crate) mod error;
 pub(crate) mod error_codes;

@@ -92,7 +92,8 @@ impl Socket {
     /// What goes wrong comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` …
     /// with the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
     /// the system call `bind` for the local end; `ENOTFOUND` with the system call `getaddrinfo` for a
-    /// host that is no IP address; `EALREADY` if it was connecting, or is connected, already.
+    /// host that is no IP address; `EALREADY` if it was connecting, or is connected, already; `ERR_IP_BLOCKED` for an address
+    /// on the [block list](ConnectOptions::block_list).
     ///
     /// # Errors
     /// `ERR_HANDLE_GONE` if the socket is gone.

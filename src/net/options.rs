@@ -6,6 +6,7 @@ use crate::backend::{self, KeepAlive};
 use crate::event_loop::connect::{ConnectHost, ConnectRequest};
 use crate::event_loop::entry::AcceptOptions;
 use crate::event_loop::server::{ListenHost, ListenRequest};
+use crate::ground::block_list::BlockList;
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
 /// limit of its own.
@@ -33,9 +34,10 @@ pub const DEFAULT_HIGH_WATER_MARK: u32 = 64 * 1024;
 /// # lp.run()
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerOptions {
     pub(super) accept: AcceptOptions,
+    pub(super) block_list: Option<BlockList>,
 }
 
 impl Default for ServerOptions {
@@ -48,6 +50,7 @@ impl Default for ServerOptions {
                 keep_alive: None,
                 high_water_mark: DEFAULT_HIGH_WATER_MARK,
             },
+            block_list: None,
         }
     }
 }
@@ -90,6 +93,13 @@ impl ServerOptions {
     /// `write` returns false (N167). [`DEFAULT_HIGH_WATER_MARK`]. Node's `highWaterMark`.
     pub fn high_water_mark(mut self, bytes: u32) -> ServerOptions {
         self.accept.high_water_mark = bytes;
+        self
+    }
+
+    /// Whose connections are accepted and closed at once, with neither 'connection' nor 'drop'
+    /// (N94). Rules that are added to the list later count, too. Node's `blockList`.
+    pub fn block_list(mut self, list: &BlockList) -> ServerOptions {
+        self.block_list = Some(list.clone());
         self
     }
 }
@@ -222,6 +232,7 @@ impl ConnectOptions {
                 local_address: None,
                 local_port: 0,
                 deadline_ms: None,
+                block_list: None,
             },
             socket: SocketOptions::new(),
             timeout_ms: None,
@@ -244,6 +255,13 @@ impl ConnectOptions {
     /// when the system gives up, which takes it minutes. Node has no such limit.
     pub fn deadline(mut self, ms: u64) -> ConnectOptions {
         self.request.deadline_ms = Some(ms);
+        self
+    }
+
+    /// What is not connected to: the attempt fails with `ERR_IP_BLOCKED` (N260). Rules that are added
+    /// to the list later count, too. Node's `blockList`.
+    pub fn block_list(mut self, list: &BlockList) -> ConnectOptions {
+        self.request.block_list = Some(list.clone());
         self
     }
 

@@ -52,6 +52,7 @@ impl Server {
                     connections: 0,
                     options: options.accept,
                     max_connections: None,
+                    block_list: options.block_list,
                     drop: Slot::Empty,
                     connection: Slot::Empty,
                     listening: Slot::Empty,
