@@ -31,6 +31,8 @@
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
+//! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages
+//!   from other threads.
 //! - [`Error`]: what errors tell.
 //! - `ARCHITECTURE.md` in the repository explains the machine: the turn, the code, the invariants.
 //!
@@ -55,8 +57,10 @@ pub mod timers;
 
 pub use backend::Counts;
 pub use event_loop::api::{AsLoop, Builder, Loop};
-pub use event_loop::handle::{Immediate, LoopHandle, Timer, Watcher};
+pub use event_loop::channels::{SendError, Sender};
+pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
+pub use event_loop::remote::Remote;
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;
 pub use timers::Delay;

@@ -6,6 +6,8 @@
 
 pub(crate) mod null;
 pub(crate) mod os;
+pub(crate) mod wake;
+pub(crate) mod workers;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -18,6 +20,8 @@ use os::Os;
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
+pub(crate) use wake::Waker;
+pub(crate) use workers::Run;
 
 /// What an event says about a descriptor. A hint, never the truth.
 pub(crate) mod ready {
@@ -69,6 +73,10 @@ pub struct Counts {
     pub clock_reads: u64,
     /// Connections closed at once because the process was out of descriptors (N93).
     pub shed: u64,
+    /// Jobs given to worker threads.
+    pub jobs: u64,
+    /// Wake-ups by other threads: one for many messages.
+    pub wakes: u64,
 }
 
 /// Rare paths, forced for tests.
@@ -438,8 +446,57 @@ impl Backend {
 
     pub(crate) fn counts(&self) -> Counts {
         match self {
-            Backend::Os(os) => os.counts,
+            Backend::Os(os) => Counts {
+                jobs: os.workers.jobs,
+                wakes: os.waker.wakes(),
+                ..os.counts
+            },
             Backend::Null(null) => null.counts,
+        }
+    }
+
+    /// What ends a wait from another thread.
+    pub(crate) fn waker(&self) -> Waker {
+        match self {
+            Backend::Os(os) => os.waker.clone(),
+            Backend::Null(_) => Waker::Null,
+        }
+    }
+
+    /// Has a worker thread do something, which must not panic. It comes back if there is no thread.
+    pub(crate) fn start_job(
+        &mut self,
+        key: u64,
+        is_slow: bool,
+        run: Run,
+    ) -> Result<(), (io::Error, Run)> {
+        match self {
+            Backend::Os(os) => os.workers.start(key, is_slow, run),
+            Backend::Null(_) => Err((io::ErrorKind::Unsupported.into(), run)),
+        }
+    }
+
+    /// Takes a job back that no worker has begun.
+    pub(crate) fn cancel_job(&mut self, key: u64) -> Option<Run> {
+        match self {
+            Backend::Os(os) => os.workers.cancel(key),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// How many worker threads there are.
+    pub(crate) fn workers(&self) -> usize {
+        match self {
+            Backend::Os(os) => os.workers.threads(),
+            Backend::Null(_) => 0,
+        }
+    }
+
+    /// Ends the worker threads, each when it has done what it is doing. Gives what none has begun.
+    pub(crate) fn close_workers(&mut self) -> Vec<Run> {
+        match self {
+            Backend::Os(os) => os.workers.close(),
+            Backend::Null(_) => Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{Id, Immediate, LoopHandle, Raw, Server, Socket, Timer, Watcher};
+use super::handle::{Id, Immediate, Job, LoopHandle, Raw, Server, Socket, Timer, Watcher};
 use super::state::{Settings, State};
 use super::table;
 use super::task::{Task, TickCall};
@@ -15,6 +15,7 @@ use super::turn::{self, RunMode};
 use super::watchers::{WatcherCall, WatcherKind};
 use crate::backend::null::{Null, NullOptions};
 use crate::backend::os::Os;
+use crate::backend::workers::DEFAULT_WORKERS;
 use crate::backend::{Backend, Counts, Forced};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Listener;
@@ -143,6 +144,7 @@ impl std::os::fd::AsRawFd for Loop {
 pub struct Builder {
     settings: Settings,
     forced: Forced,
+    workers: usize,
     null: Option<NullOptions>,
 }
 
@@ -155,6 +157,7 @@ impl Builder {
                 spurious_events: false,
             },
             forced: Forced::default(),
+            workers: DEFAULT_WORKERS,
             null: None,
         }
     }
@@ -170,6 +173,14 @@ impl Builder {
     /// least 1.
     pub fn read_budget(mut self, reads: u32) -> Builder {
         self.settings.read_budget = reads.max(1);
+        self
+    }
+
+    /// How many worker threads there may be, for [`spawn_blocking`](LoopHandle::spawn_blocking) and
+    /// look-ups of names. 4, as in libuv; at least 1, at most 1024. They are started when there is
+    /// work for them.
+    pub fn worker_threads(mut self, threads: usize) -> Builder {
+        self.workers = threads;
         self
     }
 
@@ -206,7 +217,7 @@ impl Builder {
         let backend = match self.null {
             Some(options) => Backend::Null(Null::new(options)),
             None => {
-                let os = Os::new(self.forced);
+                let os = Os::new(self.forced, self.workers);
                 Backend::Os(os.map_err(|error| Error::system("poll", error))?)
             }
         };
@@ -276,7 +287,7 @@ macro_rules! as_loop {
     };
 }
 
-as_loop!(Server, Socket, Timer, Immediate, Watcher);
+as_loop!(Server, Socket, Timer, Immediate, Watcher, Job);
 
 impl LoopHandle {
     /// Does something with the loop while it is borrowed; None if it is gone.

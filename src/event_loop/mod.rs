@@ -7,6 +7,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod api;
+pub(crate) mod channels;
 pub(crate) mod connect;
 pub(crate) mod core;
 pub(crate) mod deadlines;
@@ -18,7 +19,10 @@ pub(crate) mod flush;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
+pub(crate) mod jobs;
+pub(crate) mod mailbox;
 pub(crate) mod readable;
+pub(crate) mod remote;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod sockopt;

@@ -3,16 +3,20 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use slab::Slab;
 
+use super::channels::Channels;
 use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
+use super::jobs::Jobs;
+use super::mailbox::{Mail, Mailbox};
 use super::table;
 use super::task::Task;
 use super::timers::TimerValue;
@@ -72,6 +76,14 @@ pub(crate) struct State {
     pub(crate) immediates: Immediates,
     /// Idle, prepare and check watchers.
     pub(crate) watchers: Watchers,
+    /// Where other threads put what they have for the loop.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// What was taken from there and is still to be delivered.
+    pub(crate) mail: VecDeque<Mail>,
+    /// Work under way in other threads.
+    pub(crate) jobs: Jobs,
+    /// Channels from other threads.
+    pub(crate) channels: Channels,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
     /// Servers that ran out of descriptors and wait to be re-armed.
@@ -155,6 +167,7 @@ pub(crate) enum Dead {
 
 impl State {
     pub(crate) fn new(backend: Backend, settings: Settings) -> State {
+        let mailbox = Arc::new(Mailbox::new(backend.waker()));
         State {
             entries: Slab::new(),
             backend,
@@ -174,6 +187,10 @@ impl State {
             deadlines: Deadlines::default(),
             immediates: Immediates::new(),
             watchers: Watchers::new(),
+            mailbox,
+            mail: VecDeque::new(),
+            jobs: Jobs::default(),
+            channels: Channels::default(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
             stalled: Vec::new(),
             stalled_until_ms: 0,
@@ -194,6 +211,8 @@ impl State {
             || self.timers.referenced() > 0
             || self.immediates.referenced() > 0
             || self.watchers.referenced() > 0
+            || self.channels.referenced() > 0
+            || self.has_mail()
             || !self.pending.is_empty()
             || !self.closing.is_empty()
             || !self.closing_now.is_empty()

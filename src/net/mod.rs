@@ -52,6 +52,7 @@ mod sockopt;
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;
 pub use crate::event_loop::handle::{Server, Socket};
+pub use crate::event_loop::remote::{ServerId, SocketId};
 pub use crate::ground::addresses::{Family, SocketAddress, is_ip, is_ipv4, is_ipv6};
 pub use crate::ground::block_list::{BlockList, ToIp};
 pub use crate::ground::chunk::Chunk;
