@@ -29,6 +29,7 @@
 //! # Where to go on
 //!
 //! - [`net`]: servers and sockets, and the life of a connection.
+//! - [`dns`]: looking up names.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
 //! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages
@@ -48,8 +49,14 @@
 //! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
 //! turn, `warn` for what you should know, such as running out of descriptors. The targets are
 //! `nodeloop::event_loop` and `nodeloop::net`.
+//!
+//! # Features
+//!
+//! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
+//!   why one was not found than the standard library does, and takes hints.
 
 mod backend;
+pub mod dns;
 mod event_loop;
 mod ground;
 pub mod net;

@@ -6,13 +6,16 @@
 
 pub(crate) mod null;
 pub(crate) mod os;
+pub(crate) mod resolve;
 pub(crate) mod wake;
 pub(crate) mod workers;
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::ground::error;
+use crate::ground::look_up::{Found, Query};
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
@@ -266,6 +269,14 @@ impl Backend {
         }
     }
 
+    /// Has what was told of a stream told anew.
+    pub(crate) fn reregister(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.reregister(stream, token),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a socket to reach `address`, bound to `local` if that is asked for.
     pub(crate) fn open(
         &mut self,
@@ -464,15 +475,35 @@ impl Backend {
     }
 
     /// Has a worker thread do something, which must not panic. It comes back if there is no thread.
-    pub(crate) fn start_job(
+    pub(crate) fn start_job(&mut self, key: u64, run: Run) -> Result<(), (io::Error, Run)> {
+        match self {
+            Backend::Os(os) => os.workers.start(key, false, run),
+            Backend::Null(_) => Err((io::ErrorKind::Unsupported.into(), run)),
+        }
+    }
+
+    /// Looks a name up in a worker thread, and hands the answer to `report` there. If there is no
+    /// thread, the error comes at once.
+    pub(crate) fn start_look_up(
         &mut self,
         key: u64,
-        is_slow: bool,
-        run: Run,
-    ) -> Result<(), (io::Error, Run)> {
+        query: Query,
+        report: impl FnOnce(error::Result<Vec<Found>>) + Send + 'static,
+    ) -> io::Result<()> {
         match self {
-            Backend::Os(os) => os.workers.start(key, is_slow, run),
-            Backend::Null(_) => Err((io::ErrorKind::Unsupported.into(), run)),
+            Backend::Os(os) => {
+                let run = Box::new(move || report(resolve::resolve(&query)));
+                os.workers.start(key, true, run).map_err(|(error, _)| error)
+            }
+            Backend::Null(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The number of a zone of an IPv6 address; 0 if there is none of that name.
+    pub(crate) fn scope_id(&self, address: IpAddr, zone: &str) -> u32 {
+        match self {
+            Backend::Os(_) => resolve::scope_id(address, zone),
+            Backend::Null(_) => 0,
         }
     }
 

@@ -205,12 +205,16 @@ impl Os {
 
     pub(crate) fn register(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
         self.counts.registrations += 1;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let interest = interest | Interest::PRIORITY;
         self.poll
             .registry()
-            .register(stream, Token(token as usize), interest)
+            .register(stream, Token(token as usize), stream_interest())
+    }
+
+    pub(crate) fn reregister(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
+        self.counts.rearms += 1;
+        self.poll
+            .registry()
+            .reregister(stream, Token(token as usize), stream_interest())
     }
 
     pub(crate) fn deregister(&mut self, stream: &mut TcpStream) {
@@ -281,6 +285,14 @@ impl Os {
         use std::os::fd::AsRawFd;
         self.poll.as_raw_fd()
     }
+}
+
+/// What is to be told of a stream: everything.
+fn stream_interest() -> Interest {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let interest = interest | Interest::PRIORITY;
+    interest
 }
 
 /// EALREADY: the number of "connection already in progress".

@@ -26,6 +26,10 @@ const READ_CHUNK: usize = 64 * 1024;
 /// Reads of one socket in one turn, as Node (N11).
 const READ_BUDGET: u32 = 32;
 
+/// How long one address of a name may take before the next is tried beside it: Node's since version
+/// 25. RFC 8305 has 250 ms.
+const ATTEMPT_TIMEOUT_MS: u64 = 500;
+
 /// An event loop: libuv's `uv_loop_t` with Node's queues on top.
 ///
 /// It owns every server, socket, timer and listener that is made in it, and closes and drops them
@@ -154,6 +158,8 @@ impl Builder {
             settings: Settings {
                 read_chunk: READ_CHUNK,
                 read_budget: READ_BUDGET,
+                auto_select_family: true,
+                attempt_timeout_ms: ATTEMPT_TIMEOUT_MS,
                 spurious_events: false,
             },
             forced: Forced::default(),
@@ -181,6 +187,22 @@ impl Builder {
     /// work for them.
     pub fn worker_threads(mut self, threads: usize) -> Builder {
         self.workers = threads;
+        self
+    }
+
+    /// Whether all addresses of a name are tried where a socket does not
+    /// [say](crate::net::ConnectOptions::auto_select_family). True. Node's
+    /// `net.setDefaultAutoSelectFamily`.
+    pub fn auto_select_family(mut self, yes: bool) -> Builder {
+        self.settings.auto_select_family = yes;
+        self
+    }
+
+    /// How many milliseconds one of them may take before the next is tried beside it, where a socket
+    /// does not [say](crate::net::ConnectOptions::auto_select_family_attempt_timeout). 500; at least
+    /// 10. Node's `net.setDefaultAutoSelectFamilyAttemptTimeout`.
+    pub fn auto_select_family_attempt_timeout(mut self, ms: u64) -> Builder {
+        self.settings.attempt_timeout_ms = ms;
         self
     }
 

@@ -1,6 +1,7 @@
 //! Work for other threads, and what becomes of it.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use slab::Slab;
@@ -11,6 +12,7 @@ use super::mailbox::Mail;
 use super::state::State;
 use super::table;
 use crate::ground::error::{Error, Result};
+use crate::ground::look_up::Query;
 
 /// What a worker has made.
 pub(crate) type Made = Box<dyn Any + Send>;
@@ -93,7 +95,7 @@ impl LoopHandle {
         let origin = Location::caller();
         let done: Done = Box::new(move |lp, outcome| done(lp, outcome.map(unpack)));
         let work = move || -> Made { Box::new(work()) };
-        let id = self.with(move |state| state.start_job(false, work, done, origin));
+        let id = self.with(move |state| state.start_job(work, done, origin));
         Job(self.raw(id))
     }
 
@@ -112,14 +114,8 @@ fn unpack<T: 'static>(made: Made) -> T {
 }
 
 impl State {
-    /// Starts a job. It holds the loop until `done` is called.
-    pub(crate) fn start_job(
-        &mut self,
-        is_slow: bool,
-        work: impl FnOnce() -> Made + Send + 'static,
-        done: Done,
-        origin: &'static Location<'static>,
-    ) -> Id {
+    /// Notes a job. It holds the loop until `done` is called.
+    fn add_job(&mut self, done: Done, origin: &'static Location<'static>) -> Id {
         let serial = table::next_serial();
         let key = self.jobs.all.insert(JobState {
             serial,
@@ -131,18 +127,53 @@ impl State {
             serial,
         };
         self.live.requests += 1;
+        id
+    }
+
+    /// Has a worker do something, and `done` told of it.
+    fn start_job(
+        &mut self,
+        work: impl FnOnce() -> Made + Send + 'static,
+        done: Done,
+        origin: &'static Location<'static>,
+    ) -> Id {
+        let id = self.add_job(done, origin);
         let mailbox = self.mailbox.clone();
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic));
             // If the loop is gone, nobody wants it.
             let _ = mailbox.push(Mail::Job(id, outcome));
         };
-        if let Err((error, run)) = self.backend.start_job(serial, is_slow, Box::new(run)) {
+        if let Err((error, run)) = self.backend.start_job(id.serial, Box::new(run)) {
             self.bury(run);
-            let error = Error::system("thread", error);
-            self.mail.push_back(Mail::Job(id, Err(error)));
+            self.fail_job(id, error);
         }
         id
+    }
+
+    /// Has a worker look a name up, and `done` told of it: an [`Answer`](super::look_up::Answer).
+    pub(crate) fn add_look_up(
+        &mut self,
+        query: Query,
+        done: Done,
+        origin: &'static Location<'static>,
+    ) -> Id {
+        let id = self.add_job(done, origin);
+        let mailbox = self.mailbox.clone();
+        let report = move |answer| {
+            let answer: Made = Box::new(answer);
+            let _ = mailbox.push(Mail::Job(id, Ok(answer)));
+        };
+        if let Err(error) = self.backend.start_look_up(id.serial, query, report) {
+            self.fail_job(id, error);
+        }
+        id
+    }
+
+    /// There is no thread for a job.
+    fn fail_job(&mut self, id: Id, error: io::Error) {
+        let error = Error::system("thread", error);
+        self.mail.push_back(Mail::Job(id, Err(error)));
     }
 
     /// Takes a job back that no worker has begun; its `done` is told so in the poll phase (H5).
@@ -154,6 +185,19 @@ impl State {
         let error = Error::library("ECANCELED", "operation canceled");
         self.mail.push_back(Mail::Job(id, Err(error)));
         true
+    }
+
+    /// Forgets a job, whose result nobody wants any more: it holds the loop no longer, and is not
+    /// begun if it has not. A worker that is at it goes on.
+    pub(crate) fn abandon_job(&mut self, id: Id) {
+        let Some(job) = self.jobs.remove(id) else {
+            return;
+        };
+        self.live.requests -= 1;
+        self.bury(job.done);
+        if let Some(run) = self.backend.cancel_job(id.serial) {
+            self.bury(run);
+        }
     }
 }
 

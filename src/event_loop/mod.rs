@@ -7,8 +7,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod api;
+pub(crate) mod attempts;
 pub(crate) mod channels;
 pub(crate) mod connect;
+pub(crate) mod connect_request;
 pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod dispatch;
@@ -20,6 +22,7 @@ pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
 pub(crate) mod jobs;
+pub(crate) mod look_up;
 pub(crate) mod mailbox;
 pub(crate) mod readable;
 pub(crate) mod remote;

@@ -34,6 +34,10 @@ pub(crate) struct Settings {
     pub(crate) read_chunk: usize,
     /// Reads of one socket in one turn.
     pub(crate) read_budget: u32,
+    /// Whether all addresses of a name are tried.
+    pub(crate) auto_select_family: bool,
+    /// How long one of them may take before the next is tried beside it, in ms.
+    pub(crate) attempt_timeout_ms: u64,
     /// Whether every wait is followed by events that did not happen, for tests.
     pub(crate) spurious_events: bool,
 }

@@ -85,6 +85,13 @@ fn is_zone(zone: &str) -> bool {
     !zone.is_empty() && zone.bytes().all(may_be)
 }
 
+/// An address as [`is_ip`] knows it, with the name of its zone.
+pub(crate) fn parse_literal(text: &str) -> Option<(IpAddr, Option<&str>)> {
+    let family = is_ip(text)?;
+    let zone = text.split_once('%').map(|(_, zone)| zone);
+    parse_ip(text, family).map(|ip| (ip, zone))
+}
+
 /// An address of a family, read as libuv reads it: any zone is left out.
 pub(crate) fn parse_ip(text: &str, family: Family) -> Option<IpAddr> {
     match family {
@@ -339,6 +346,16 @@ mod tests {
         ];
         for bad in bad {
             assert_eq!(is_ip(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn literals_have_zones() {
+        let lo = "fe80::1".parse().unwrap();
+        assert_eq!(parse_literal("fe80::1%lo"), Some((lo, Some("lo"))));
+        assert_eq!(parse_literal("fe80::1"), Some((lo, None)));
+        for name in ["localhost", "", "127.1", "1.2.3.4%1", "::1%", "::1%a_b"] {
+            assert_eq!(parse_literal(name), None, "{name}");
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod chunk;
 pub(crate) mod error;
 pub(crate) mod error_codes;
 pub(crate) mod listeners;
+pub(crate) mod look_up;
 pub(crate) mod read_queue;
 pub(crate) mod tick_queue;
 pub(crate) mod timer_lists;

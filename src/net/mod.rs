@@ -43,6 +43,7 @@
 //! argument says whether there was an error.
 
 mod connect;
+mod connect_options;
 mod events;
 mod options;
 mod server;
@@ -57,9 +58,9 @@ pub use crate::ground::addresses::{Family, SocketAddress, is_ip, is_ipv4, is_ipv
 pub use crate::ground::block_list::{BlockList, ToIp};
 pub use crate::ground::chunk::Chunk;
 pub use connect::{connect, connect_then};
+pub use connect_options::ConnectOptions;
 pub use options::{
-    ConnectOptions, DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions,
-    SocketOptions,
+    DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions, SocketOptions,
 };
 pub use server::{create_server, create_server_with};
 pub use socket::ReadyState;
