@@ -67,9 +67,12 @@ pub use event_loop::api::{AsLoop, Builder, Loop};
 pub use event_loop::channels::{SendError, Sender};
 pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
+pub use event_loop::memory::Memory;
 pub use event_loop::remote::Remote;
+pub use ground::encoding::Encoding;
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;
+pub use ground::string_decoder::StringDecoder;
 pub use timers::Delay;
 
 /// The null backend: a peer in memory, to measure the loop's own time without the kernel.

@@ -6,12 +6,13 @@
 
 mod support_process;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use allocation_counter::measure;
+use bytes::Bytes;
 use nodeloop::{Loop, net};
 use support_process::{DEADLINE, within_deadline};
 
@@ -146,5 +147,60 @@ fn an_echo_in_a_loop_that_runs_by_itself_allocates_nothing() {
         let counted = measure(|| lp.run().expect("no error is left unhandled"));
         peer.join().expect("every message is answered");
         assert_eq!(counted.count_total, 0, "{counted:?}");
+    });
+}
+
+/// One message to a thousand sockets, from one callback.
+#[test]
+fn a_broadcast_allocates_nothing() {
+    const RECEIVERS: usize = 1000;
+    within_deadline(|| {
+        let lp = Loop::new().expect("a loop can be made");
+        let sockets = Rc::new(RefCell::new(Vec::new()));
+        let sockets_too = sockets.clone();
+        let server = net::create_server(&lp, move |socket| {
+            socket.on_data(|_, _| {});
+            sockets_too.borrow_mut().push(socket);
+        });
+        server
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("it does not listen yet");
+        let address = server.address().expect("it listens");
+        let mut receivers = Vec::new();
+        for _ in 0..RECEIVERS {
+            receivers.push(TcpStream::connect(address).expect("it listens"));
+            while sockets.borrow().len() < receivers.len() {
+                lp.run_once().expect("no error is left unhandled");
+            }
+        }
+        let shared = Bytes::from(vec![b'x'; 2000]);
+        for (message, system_calls) in [(Bytes::from_static(&[b'x'; 64]), 1000), (shared, 1000)] {
+            let broadcast = || {
+                let (sockets, message) = (sockets.clone(), message.clone());
+                lp.next_tick(move |_| {
+                    for socket in sockets.borrow().iter() {
+                        assert!(socket.write(&message));
+                    }
+                });
+                let before = lp.counts().writes;
+                lp.run_nowait().expect("no error is left unhandled");
+                assert_eq!(lp.counts().writes - before, system_calls);
+            };
+            let take = |receivers: &mut Vec<TcpStream>| {
+                let mut buffer = [0; 2000];
+                for receiver in receivers {
+                    let all = &mut buffer[..message.len()];
+                    receiver.read_exact(all).expect("it comes");
+                }
+            };
+            for _ in 0..3 {
+                broadcast();
+                take(&mut receivers);
+            }
+            let counted = measure(broadcast);
+            // The tick's closure is the program's.
+            assert!(counted.count_total <= 1, "{counted:?}");
+            take(&mut receivers);
+        }
     });
 }

@@ -12,7 +12,7 @@ mod oracle;
 use std::path::Path;
 use std::process::Command;
 
-use oracle::check::{check, committed, each, files_below};
+use oracle::check::{Writes, check, committed, each, files_below};
 use oracle::commands::report;
 use oracle::scenario::Scenario;
 use oracle::{pinned, tables};
@@ -201,7 +201,7 @@ fn a_scenario_that_hangs_is_ended_at_its_deadline() {
     let file = std::env::temp_dir().join(format!("hangs-{}.scenario", std::process::id()));
     std::fs::write(&file, text).expect("a temporary file");
     let scenario = Scenario::load(&file).expect("it is a good scenario");
-    let outcome = oracle::check::our_trace(&scenario, &inner);
+    let outcome = oracle::check::our_trace(&scenario, Writes::AtOnce, &inner);
     std::fs::remove_file(&file).expect("removing a temporary file");
     let last = outcome.lines.last().map(String::as_str);
     assert_eq!(last, Some("process was killed at the deadline"));

@@ -1,4 +1,5 @@
-//! One scenario against its recording: Node made anew, and ours.
+//! One scenario against its recording: Node made anew, and ours, both ways: with every write a
+//! system call of its own, as Node's, and with small writes gathered.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,24 +13,42 @@ use super::scenario::Scenario;
 use super::trace::{difference, objects_that_differ};
 use super::{ours, pinned};
 
+/// Whether a run of ours gathers: `yes` or `no`.
+const GATHERS: &str = "NODELOOP_ORACLE_GATHERS";
+
+/// How our loop writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Every write at once, as Node's.
+    AtOnce,
+    /// Small writes of a callback together, which is the default.
+    Gathered,
+}
+
 /// Makes the command that has this executable call [`inner`] with a file.
 pub type Inner<'a> = &'a (dyn Fn(&Path) -> Command + Sync);
 
 /// Plays a scenario in this process; its driver is the parent process.
 pub fn inner(file: &Path) {
     let scenario = Scenario::load(file).expect("the driver has read it");
-    let lp = Loop::new().expect("a loop");
+    let gathers = std::env::var(GATHERS).is_ok_and(|gathers| gathers == "yes");
+    let lp = Loop::builder().gather(gathers).build().expect("a loop");
     ours::play(scenario, &lp);
 }
 
 /// Our trace.
-pub fn our_trace(scenario: &Scenario, inner: Inner<'_>) -> Outcome {
-    run(scenario, &mut inner(&scenario.file), "")
+pub fn our_trace(scenario: &Scenario, writes: Writes, inner: Inner<'_>) -> Outcome {
+    let gathers = match writes {
+        Writes::AtOnce => "no",
+        Writes::Gathered => "yes",
+    };
+    run(scenario, inner(&scenario.file).env(GATHERS, gathers), "")
 }
 
-/// Where Node's trace is recorded; and ours, where it is meant to differ.
-pub fn recordings(scenario: &Scenario) -> [PathBuf; 2] {
-    ["trace", "ours"].map(|ending| scenario.file.with_extension(ending))
+/// Where Node's trace is recorded; ours, where it is meant to differ; and ours gathered, where that
+/// is.
+pub fn recordings(scenario: &Scenario) -> [PathBuf; 3] {
+    ["trace", "ours", "gathered"].map(|ending| scenario.file.with_extension(ending))
 }
 
 /// What a check came to.
@@ -52,31 +71,47 @@ pub fn check(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Verd
     }
     match check_run(scenario, node, inner) {
         Err(what) => Verdict::Fails(what),
-        Ok(()) if scenario.differs.is_some() => Verdict::Differs,
+        Ok(()) if scenario.differs.is_some() || scenario.gathering.is_some() => Verdict::Differs,
         Ok(()) => Verdict::Agrees,
     }
 }
 
 fn check_run(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Result<(), String> {
-    let [of_node, of_ours] = recordings(scenario);
+    let [of_node, of_ours, of_gathered] = recordings(scenario);
     let recorded = read_lines(&of_node)?;
     if let Some(node) = node {
         let made = whole(pinned::trace(node, scenario), "Node")?;
         compare(["recorded", "Node, made anew"], &recorded, &made)?;
     }
-    let made = whole(our_trace(scenario, inner), "ours")?;
-    if scenario.differs.is_none() {
-        if of_ours.exists() {
-            return Err(format!("{} has no `differs` beside it", of_ours.display()));
+    let made = |writes| whole(our_trace(scenario, writes, inner), "ours");
+    let at_once = meant("differs", &scenario.differs, &of_ours, &recorded)?;
+    compare(["meant", "ours"], &at_once, &made(Writes::AtOnce)?)?;
+    let gathered = meant("gathering", &scenario.gathering, &of_gathered, &at_once)?;
+    compare(
+        ["meant", "ours, gathered"],
+        &gathered,
+        &made(Writes::Gathered)?,
+    )
+}
+
+/// The trace that is meant: the one in `file` if there is a reason for it to be another.
+fn meant(
+    key: &str,
+    reason: &Option<String>,
+    file: &Path,
+    otherwise: &[String],
+) -> Result<Vec<String>, String> {
+    match reason {
+        None if file.exists() => Err(format!("{} has no `{key}` beside it", file.display())),
+        None => Ok(otherwise.to_vec()),
+        Some(_) => {
+            let meant = read_lines(file)?;
+            match meant == otherwise {
+                true => Err(format!("`{key}` is out of date: the traces agree")),
+                false => Ok(meant),
+            }
         }
-        return compare(["Node", "ours"], &recorded, &made);
     }
-    let meant = read_lines(&of_ours)?;
-    compare(["ours, recorded", "ours"], &meant, &made)?;
-    if meant == recorded {
-        return Err("`differs` is out of date: the traces agree".into());
-    }
-    Ok(())
 }
 
 /// The trace of a run, if the run was what it should be.

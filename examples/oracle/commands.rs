@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use super::check::{self, Verdict, committed, each, files_below, our_trace, recordings, whole};
+use super::check::{
+    self, Verdict, Writes, committed, each, files_below, our_trace, recordings, whole,
+};
 use super::driver::Outcome;
 use super::scenario::Scenario;
 use super::trace::difference;
 use super::{pinned, tables};
 
-const USAGE: &str = "usage: oracle FILE…            our trace
+const USAGE: &str = "usage: oracle FILE…            our trace, every write at once
+       oracle --gathered FILE… our trace, small writes gathered
        oracle --compare FILE…  both traces: the first difference, or `agree`
        oracle --check FILE…    against the recording, as `cargo test` does
        oracle --record FILE…   record Node's trace (and ours, where it is meant to differ)
@@ -46,9 +49,13 @@ pub fn main() -> ExitCode {
             }
             scenarios(files).and_then(|scenarios| show(&scenarios, |it| pinned::trace(&node, it)))
         }
+        ["--gathered", files @ ..] => {
+            scenarios(files).and_then(|scenarios| show(&scenarios, |it| ours(it, Writes::Gathered)))
+        }
         [option, ..] if option.starts_with("--") => Err(USAGE.to_string()),
-        files => scenarios(files)
-            .and_then(|scenarios| show(&scenarios, |it| our_trace(it, &inner_command))),
+        files => {
+            scenarios(files).and_then(|scenarios| show(&scenarios, |it| ours(it, Writes::AtOnce)))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +71,10 @@ fn inner_command(file: &Path) -> Command {
     let mut command = Command::new(own);
     command.arg("--inner").arg(file);
     command
+}
+
+fn ours(scenario: &Scenario, writes: Writes) -> Outcome {
+    our_trace(scenario, writes, &inner_command)
 }
 
 /// Reads the scenarios that are meant.
@@ -110,7 +121,7 @@ fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
             return Ok(());
         }
         let theirs = whole(pinned::trace(&node, scenario), "Node")?;
-        let ours = whole(our_trace(scenario, &inner_command), "ours")?;
+        let ours = whole(ours(scenario, Writes::AtOnce), "ours")?;
         difference(["Node", "ours"], &theirs, &ours).map_or(Ok(()), Err)
     });
     let mut failures = 0;
@@ -198,12 +209,16 @@ fn record_one(node: &Path, scenario: &Scenario) -> Result<(), String> {
         }
         Ok(first)
     };
-    let [of_node, of_ours] = recordings(scenario);
+    let [of_node, of_ours, of_gathered] = recordings(scenario);
     let lines = steady("Node", &|| pinned::trace(node, scenario))?;
     write_lines(&of_node, &lines)?;
     if scenario.differs.is_some() {
-        let lines = steady("ours", &|| our_trace(scenario, &inner_command))?;
+        let lines = steady("ours", &|| ours(scenario, Writes::AtOnce))?;
         write_lines(&of_ours, &lines)?;
+    }
+    if scenario.gathering.is_some() {
+        let lines = steady("ours, gathered", &|| ours(scenario, Writes::Gathered))?;
+        write_lines(&of_gathered, &lines)?;
     }
     Ok(())
 }

@@ -29,6 +29,8 @@ pub struct Scenario {
     pub exits: String,
     /// Why ours is meant to differ from Node.
     pub differs: Option<String>,
+    /// Why ours is another where small writes are gathered.
+    pub gathering: Option<String>,
     /// Why it is not run.
     pub skip: Option<String>,
     /// What the machine has to have: `ipv6`, `linux`.
@@ -131,6 +133,7 @@ impl Scenario {
             merge: Merge::Consecutive,
             exits: "itself".into(),
             differs: None,
+            gathering: None,
             skip: None,
             needs: Vec::new(),
             deadline: DEADLINE,
@@ -274,6 +277,7 @@ impl Scenario {
             ("merge", "all") => self.merge = Merge::All,
             ("exits", "itself" | "stopped" | "error") => self.exits = value.into(),
             ("differs", _) => self.differs = Some(value.into()),
+            ("gathering", _) => self.gathering = Some(value.into()),
             ("skip", _) => self.skip = Some(value.into()),
             ("needs", _) => {
                 for need in value.split_whitespace() {

@@ -219,7 +219,7 @@ fn rust_files_below(directory: &Path, files: &mut Vec<PathBuf>) {
 fn differences(scenarios: &[Scenario]) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for scenario in scenarios {
-        if let Some(reason) = &scenario.differs {
+        for reason in scenario.differs.iter().chain(&scenario.gathering) {
             let name = scenario.name();
             let link = format!("[{name}](scenarios/{name}.scenario)");
             reasons.entry(reason).or_default().push(link);
@@ -227,8 +227,9 @@ fn differences(scenarios: &[Scenario]) -> String {
     }
     let mut out = String::from(
         "# Where we differ from Node on purpose\n\n\
-         Made by `cargo run --release --example oracle -- --tables` from the `differs` of the \
-         scenarios. Beside each lies what Node does (`.trace`) and what we do (`.ours`); that we \
+         Made by `cargo run --release --example oracle -- --tables` from the `differs` and the \
+         `gathering` of the scenarios. Beside each lies what Node does (`.trace`) and what we do \
+         (`.ours` with `gather(false)`, `.gathered` where that makes another trace); that we \
          still differ, and in this way, is checked with every test run.\n\n\
          | difference | shown by |\n|---|---|\n",
     );

@@ -158,10 +158,12 @@ pub(crate) enum Accepted {
 }
 
 impl Backend {
-    /// Waits for events: until one comes, or until `timeout` is over.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits for events: until one comes, or until `timeout` is over. Looks for them for the time of
+    /// `spin` before it blocks.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>, spin: Duration) -> io::Result<()> {
         match self {
-            Backend::Os(os) => os.wait(timeout),
+            Backend::Os(os) if spin.is_zero() => os.wait(timeout),
+            Backend::Os(os) => os.spin_and_wait(timeout, spin),
             Backend::Null(null) => {
                 null.wait();
                 Ok(())
@@ -207,6 +209,15 @@ impl Backend {
         match self {
             Backend::Os(os) => os.read_room(wanted),
             Backend::Null(_) => wanted,
+        }
+    }
+
+    /// A read of fewer bytes into a buffer of `wanted` takes all there is: on an ordinary socket, one
+    /// whose events are edges.
+    pub(crate) fn plain_read_room(&self, wanted: usize) -> usize {
+        match self.has_edges() {
+            true => self.read_room(wanted),
+            false => 0,
         }
     }
 
@@ -373,7 +384,7 @@ impl Backend {
     }
 
     /// Reads into `buffer`; 0 is the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
         match (self, stream) {
             (Backend::Os(os), Stream::Os(stream)) => os.read(stream, buffer),

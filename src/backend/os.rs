@@ -82,6 +82,27 @@ impl Os {
         self.poll.poll(&mut self.events, timeout)
     }
 
+    /// Looks for events again and again for the time of `spin`, then blocks as [`wait`](Os::wait).
+    pub(crate) fn spin_and_wait(
+        &mut self,
+        timeout: Option<Duration>,
+        spin: Duration,
+    ) -> io::Result<()> {
+        let spin = timeout.map_or(spin, |timeout| timeout.min(spin));
+        let begun = Instant::now();
+        loop {
+            self.wait(Some(Duration::ZERO))?;
+            let spent = begun.elapsed();
+            let left = timeout.map(|timeout| timeout.saturating_sub(spent));
+            if !self.events.is_empty() || left == Some(Duration::ZERO) {
+                return Ok(());
+            }
+            if spent >= spin {
+                return self.wait(left);
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn events(&self, mut take: impl FnMut(u64, u8)) {
         for event in &self.events {

@@ -158,6 +158,7 @@ fn make_socket(
     if options.keep_alive.is_some() {
         stream.extra().keep_alive = options.keep_alive;
     }
+    state.make_room();
     state.entries.insert(Entry::Stream(stream));
     if let Some(server) = state.server(server_id) {
         server.connections += 1;

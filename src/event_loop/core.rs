@@ -25,6 +25,9 @@ pub(crate) struct Core {
     pub(crate) running: Cell<bool>,
 }
 
+/// The graveyard keeps its memory for so many; there are rarely more in one loop callback.
+const KEPT_GRAVES: usize = 1024;
+
 /// Where an event's listeners are in an entry; made if they are asked for to be added to.
 pub(crate) type SlotOf<F> = fn(&mut Entry, create: bool) -> Option<&mut Slot<F>>;
 
@@ -148,6 +151,11 @@ impl Core {
                 self.perform(step);
             }
             self.drop_the_dead();
+            if self.inside(|state| !state.gather.is_empty()) {
+                // Before the ticks, which tell what has become of it.
+                self.inside(State::flush_all);
+                continue;
+            }
             if let Some(error) = self.inside(|state| state.uncaught.pop_front()) {
                 return Err(error);
             }
@@ -180,13 +188,19 @@ impl Core {
     pub(crate) fn drop_the_dead(&self) {
         // They may call the API and so discard more.
         loop {
-            let mut state = self.state.borrow_mut();
-            let dead: Vec<Dead> = std::mem::take(&mut state.graveyard);
-            drop(state);
-            if dead.is_empty() {
-                return;
+            let mut dead: Vec<Dead> = {
+                let graveyard = &mut self.state.borrow_mut().graveyard;
+                if graveyard.is_empty() {
+                    return;
+                }
+                std::mem::take(graveyard)
+            };
+            dead.clear();
+            // Its memory is kept, so that no message costs an allocation; a large funeral's is not.
+            let graveyard = &mut self.state.borrow_mut().graveyard;
+            if graveyard.capacity() == 0 && dead.capacity() <= KEPT_GRAVES {
+                *graveyard = dead;
             }
-            drop(dead);
         }
     }
 

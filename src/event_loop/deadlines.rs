@@ -67,6 +67,11 @@ impl Deadlines {
         self.queue.is_empty()
     }
 
+    /// Bytes of memory that they keep.
+    pub(crate) fn memory(&self) -> usize {
+        self.queue.capacity() * size_of::<Deadline>()
+    }
+
     /// When the next deadline is to be looked at.
     pub(crate) fn next_ms(&self) -> Option<u64> {
         self.queue.peek().map(|Reverse(deadline)| deadline.at_ms)

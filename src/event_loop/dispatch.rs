@@ -13,10 +13,11 @@ use super::accept;
 use super::core::Core;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
+use super::socket;
 use super::state::State;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::Taken;
+use crate::ground::listeners::Shared;
 
 /// Turns the events of the last wait into bits in the slab, and appends who is to be served to
 /// the batch. Returns how many events there were.
@@ -35,13 +36,10 @@ pub(crate) fn harvest(state: &mut State) -> usize {
         let Some(entry) = entries.get_mut(key as usize) else {
             return;
         };
-        let serial = entry.common().serial;
         // A descriptor that was handed to somebody else may outlive its object here.
-        if State::token(Id { key, serial }) != token {
-            return;
-        }
-        if entry.take_note(bits) && !entry.common().flags.any(flag::QUEUED) {
-            entry.common_mut().flags.set(flag::QUEUED);
+        if entry.common().is_called(token)
+            && let Some(serial) = entry.take_note(bits)
+        {
             batch.push(Id { key, serial });
         }
     });
@@ -55,14 +53,9 @@ pub(crate) fn harvest(state: &mut State) -> usize {
 fn invent_events(state: &mut State) {
     let State { entries, batch, .. } = state;
     for (key, entry) in entries.iter_mut() {
-        let wanted = entry.take_note(ready::READABLE | ready::WRITABLE);
-        let common = entry.common_mut();
-        if wanted && !common.flags.any(flag::QUEUED) {
-            common.flags.set(flag::QUEUED);
-            batch.push(Id {
-                key: key as u32,
-                serial: common.serial,
-            });
+        if let Some(serial) = entry.take_note(ready::READABLE | ready::WRITABLE) {
+            let key = key as u32;
+            batch.push(Id { key, serial });
         }
     }
 }
@@ -73,145 +66,173 @@ enum Next {
     Done,
     /// A server may have a connection.
     Accept(Id),
-    /// What was lent goes to the 'data' listeners.
-    Deliver,
+    /// So many bytes go to the one 'data' listener.
+    Deliver(Id, Shared<DataListener>, usize),
+    /// So many bytes go to the 'data' listeners.
+    Emit(Id, usize),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
 
-/// Who is being served, with what the loop has lent for it: the read buffer, and the 'data'
-/// listeners while they are called. Dropped, also when a listener panics, it gives all back.
-struct Service<'a> {
-    core: &'a Core,
-    /// Who it is: the front of the batch. It stays there until its share is used up.
-    id: Id,
-    /// Whether somebody is being served.
-    active: bool,
+/// A listener of 'data'.
+type DataListener = dyn FnMut(Socket, &[u8]);
+
+/// Who is being served.
+#[derive(Default)]
+struct Service {
+    /// Who it is: the front of the batch. None between two.
+    id: Option<Id>,
     /// Reads that are left of its share (N11).
     reads: u32,
-    /// The listeners, while they are called.
-    taken: Taken<dyn FnMut(Socket, &[u8])>,
-    /// Whether they are.
-    lent: bool,
-    /// The loop's read buffer.
-    buffer: Box<[u8]>,
-    /// How much of it is data.
-    size: usize,
+    /// What a read has come to that was not the ordinary case.
+    next: Option<Next>,
+}
+
+/// The loop's read buffer, lent to whoever listens; dropped, also when a listener panics, it is
+/// given back.
+struct ReadBuffer<'a> {
+    core: &'a Core,
+    bytes: Box<[u8]>,
+}
+
+impl Drop for ReadBuffer<'_> {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.core.inside(|state| state.buffer = bytes);
+    }
 }
 
 /// Serves the batch to its end.
 pub(crate) fn serve_batch(core: &Core) -> Result<()> {
-    let mut service = Service {
+    let mut service = Service::default();
+    let mut buffer = ReadBuffer {
         core,
-        id: Id::NONE,
-        active: false,
-        reads: 0,
-        taken: Taken::nothing(),
-        lent: false,
-        buffer: core.inside(|state| std::mem::take(&mut state.buffer)),
-        size: 0,
+        bytes: core.inside(|state| std::mem::take(&mut state.buffer)),
     };
+    let room = core.inside(|state| state.backend.plain_read_room(buffer.bytes.len()));
     loop {
-        // The path of every event, so one borrow does it all: what was lent for the last delivery
-        // goes back, and the next read is made.
-        let next = core.inside(|state| {
-            if service.lent {
-                service.take_back(state);
-            }
-            match state.is_quiet() {
-                true => service.advance(state),
-                false => Next::Finish,
-            }
+        // The path of every event, so one borrow sees to the end of the last loop callback and
+        // makes the next read.
+        let plain = core.inside(|state| match state.settle() {
+            true => service.read_plainly(state, &mut buffer.bytes, room),
+            false => None,
         });
-        match next {
-            Next::Deliver => service.deliver(),
-            Next::Finish => core.finish_callback()?,
-            Next::Accept(id) => {
-                accept::accept_one(core, id)?;
-                core.inside(|state| leave_batch(state, id));
-            }
-            Next::Done => return Ok(()),
+        if let Some((id, listener, size)) = plain {
+            listener.borrow_mut()(Socket(core.raw(id)), &buffer.bytes[..size]);
+        } else if !service.serve_in_full(core, &mut buffer.bytes)? {
+            return Ok(());
         }
     }
 }
 
-impl Service<'_> {
-    /// Calls the listeners.
-    #[inline]
-    fn deliver(&mut self) {
-        let socket = Socket(self.core.raw(self.id));
-        let data = &self.buffer[..self.size];
-        self.taken.each(|listener| listener(socket, data));
-    }
-
-    /// Gives the listeners back, and ends a share that is used up. Those that were removed
-    /// meanwhile, or all if the object is gone, go to the graveyard.
+impl Service {
+    /// The ordinary case in one look: a flowing socket with one listener and nothing else to see
+    /// to, and a read that takes all there is, which is less than `room`. None if it is another case;
+    /// then either nothing was done, or the share has begun and what is next stands in `next`.
     #[inline(always)]
-    fn take_back(&mut self, state: &mut State) {
-        self.lent = false;
-        let mut left = true;
-        if let Some(stream) = stream_of(&mut state.entries, self.id) {
-            left = stream.data.put_back(&mut self.taken);
-            if self.reads == 0 && !stream.wants_service() {
+    fn read_plainly(
+        &mut self,
+        state: &mut State,
+        buffer: &mut [u8],
+        room: usize,
+    ) -> Option<(Id, Shared<DataListener>, usize)> {
+        const LOOKED_AT: u64 = flag::ACTIVE
+            | flag::FLOWING
+            | flag::END_CERTAIN
+            | flag::TIMEOUT
+            | flag::WRITING
+            | flag::CONNECT_PENDING;
+        let State {
+            entries,
+            backend,
+            batch,
+            ..
+        } = state;
+        let id = batch.front()?;
+        let stream = stream_of(entries, id)?;
+        let io = stream.io.as_ref()?;
+        let plain = stream.common.flags.of_these(LOOKED_AT) == flag::ACTIVE | flag::FLOWING
+            && stream.ready & (ready::READABLE | SIGNS) == ready::READABLE
+            && stream.read_length() == 0;
+        if !plain {
+            return None;
+        }
+        let listener = stream.data.sole()?;
+        match backend.read(io, buffer) {
+            Ok(size) if size > 0 && size < room => {
+                stream.bytes_read += size as u64;
+                stream.ready &= !ready::READABLE;
+                // Its share is over, so there is nothing to lose if the listener panics.
                 stream.common.flags.clear(flag::QUEUED);
-                state.batch.next();
-                self.active = false;
+                batch.next();
+                Some((id, listener, size))
+            }
+            result => {
+                self.begin(state, id);
+                self.reads -= 1;
+                self.next = self.after_read(state, id, buffer, result);
+                None
             }
         }
-        if left {
-            self.bury_left(state);
-        }
     }
 
-    #[cold]
-    fn bury_left(&mut self, state: &mut State) {
-        let dead = std::mem::replace(&mut self.taken, Taken::nothing());
-        state.bury(dead);
+    /// Every other case, until somebody's share is over. Returns false when the batch is served.
+    #[inline(never)]
+    fn serve_in_full(&mut self, core: &Core, buffer: &mut [u8]) -> Result<bool> {
+        loop {
+            let next = core.inside(|state| match self.next.take() {
+                Some(next) => next,
+                None if state.is_quiet() => self.advance(state, buffer),
+                None => Next::Finish,
+            });
+            match next {
+                Next::Deliver(id, listener, size) => {
+                    listener.borrow_mut()(Socket(core.raw(id)), &buffer[..size]);
+                }
+                Next::Emit(id, size) => {
+                    let (socket, data) = (Socket(core.raw(id)), &buffer[..size]);
+                    core.emit(id, socket::data_slot, |call| call(socket, data));
+                }
+                Next::Finish => core.finish_callback()?,
+                Next::Accept(id) => {
+                    accept::accept_one(core, id)?;
+                    core.inside(|state| leave_batch(state, id));
+                }
+                Next::Done => return Ok(false),
+            }
+            if self.id.is_none() {
+                return Ok(true);
+            }
+        }
     }
 
     /// Finds what is to be done next, and does what needs no user code.
-    #[inline]
-    fn advance(&mut self, state: &mut State) -> Next {
+    fn advance(&mut self, state: &mut State, buffer: &mut [u8]) -> Next {
         loop {
-            if !self.active {
-                let Some(id) = state.batch.front() else {
-                    return Next::Done;
-                };
-                self.id = id;
-                self.active = true;
-                self.reads = state.settings.read_budget;
-            }
+            let id = match (self.id, state.batch.front()) {
+                (Some(id), _) => id,
+                (None, Some(id)) => self.begin(state, id),
+                (None, None) => return Next::Done,
+            };
             // Reads first, then writes (as libuv's uv__stream_io).
-            if self.reads > 0 {
-                self.reads -= 1;
-                match self.read(state) {
-                    Read::Server => {
-                        self.active = false;
-                        return Next::Accept(self.id);
-                    }
-                    Read::Lent => return Next::Deliver,
-                    Read::Noted => return Next::Finish,
-                    Read::Nothing => self.reads = 0,
-                }
+            if self.reads > 0
+                && let Some(next) = self.read(state, id, buffer)
+            {
+                return next;
             }
-            self.active = false;
-            if leave_batch(state, self.id) {
-                state.serve_writable(self.id);
+            self.id = None;
+            if leave_batch(state, id) {
+                state.serve_writable(id);
                 return Next::Finish;
             }
         }
     }
-}
 
-impl Drop for Service<'_> {
-    fn drop(&mut self) {
-        let core = self.core;
-        core.inside(|state| {
-            if self.lent {
-                self.take_back(state);
-            }
-            state.buffer = std::mem::take(&mut self.buffer);
-        });
+    /// Begins with an object's share of the turn.
+    fn begin(&mut self, state: &State, id: Id) -> Id {
+        self.id = Some(id);
+        self.reads = state.settings.read_budget;
+        id
     }
 }
 
@@ -234,99 +255,95 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
     writes
 }
 
-/// What one read gave.
-enum Read {
-    /// Nothing: it is a server.
-    Server,
-    /// Bytes, lent to the listeners.
-    Lent,
-    /// Bytes that were put aside, or an end or an error that was taken note of.
-    Noted,
-    /// Nothing to read, or nobody who wants it.
-    Nothing,
-}
-
-impl Service<'_> {
-    /// One read from the kernel. Clears `reads` if it is the last of this share.
-    #[inline]
-    fn read(&mut self, state: &mut State) -> Read {
+impl Service {
+    /// One read from the kernel. None if there is nothing to read, or nobody who wants it.
+    fn read(&mut self, state: &mut State, id: Id, buffer: &mut [u8]) -> Option<Next> {
         let State {
             entries, backend, ..
         } = state;
-        let stream = match entry_of(entries, self.id) {
-            Some(Entry::Stream(stream)) => stream,
-            Some(Entry::Server(_)) => return Read::Server,
-            None => return Read::Nothing,
+        let stream = match entry_of(entries, id)? {
+            Entry::Stream(stream) => stream,
+            Entry::Server(_) => {
+                self.id = None;
+                return Some(Next::Accept(id));
+            }
         };
         if !stream.wants_to_read() {
-            return Read::Nothing;
+            return None;
         }
-        let Some(io) = &stream.io else {
-            return Read::Nothing;
-        };
+        let io = stream.io.as_ref()?;
+        self.reads -= 1;
         if stream.common.flags.any(flag::END_CERTAIN) {
             self.reads = 0;
-            state.read_end(self.id);
-            return Read::Noted;
+            state.read_end(id);
+            return Some(Next::Finish);
         }
-        let timeout = stream.common.flags.any(flag::TIMEOUT);
-        let size = match backend.read(io, &mut self.buffer) {
+        let result = backend.read(io, buffer);
+        self.after_read(state, id, buffer, result)
+    }
+
+    /// What follows a read. Clears `reads` if it is the last of this share.
+    fn after_read(
+        &mut self,
+        state: &mut State,
+        id: Id,
+        buffer: &[u8],
+        result: io::Result<usize>,
+    ) -> Option<Next> {
+        let size = match result {
             Ok(size) => size,
-            Err(error) => return self.read_failed(state, error),
+            Err(error) => return self.read_failed(state, id, error),
         };
+        if state.stream(id)?.common.flags.any(flag::TIMEOUT) {
+            state.touch(id);
+        }
         if size == 0 {
             self.reads = 0;
-            if timeout {
-                state.touch(self.id);
-            }
-            state.read_end(self.id);
-            return Read::Noted;
+            state.read_end(id);
+            return Some(Next::Finish);
         }
+        let has_edges = state.backend.has_edges();
+        let room = state.backend.read_room(buffer.len());
+        let stream = state.stream(id)?;
         stream.bytes_read += size as u64;
-        let room = backend.read_room(self.buffer.len());
-        if size < room && note_short_read(stream, backend.has_edges()) {
+        if size < room && note_short_read(stream, has_edges) {
             self.reads = 0;
         }
         // For the listeners if the socket flows, else into its buffer.
         if stream.common.flags.any(flag::FLOWING)
             && stream.read_length() == 0
-            && stream.data.take_into(&mut self.taken)
+            && !stream.data.is_empty()
         {
-            self.lent = true;
-            self.size = size;
-            if timeout {
-                state.touch(self.id);
-            }
-            return Read::Lent;
+            return Some(match stream.data.sole() {
+                Some(listener) => Next::Deliver(id, listener, size),
+                None => Next::Emit(id, size),
+            });
         }
-        let chunk = Bytes::copy_from_slice(&self.buffer[..size]);
-        if timeout {
-            state.touch(self.id);
-        }
-        state.buffer_chunk(self.id, chunk);
-        Read::Noted
+        state.buffer_chunk(id, Bytes::copy_from_slice(&buffer[..size]));
+        Some(Next::Finish)
     }
 
-    #[cold]
-    fn read_failed(&mut self, state: &mut State, error: io::Error) -> Read {
+    fn read_failed(&mut self, state: &mut State, id: Id, error: io::Error) -> Option<Next> {
         if error.kind() != io::ErrorKind::WouldBlock {
             self.reads = 0;
-            state.read_failed(self.id, Error::system("read", error));
-            return Read::Noted;
+            state.read_failed(id, Error::system("read", error));
+            return Some(Next::Finish);
         }
-        if let Some(stream) = state.stream(self.id) {
+        if let Some(stream) = state.stream(id) {
             stream.ready &= !(ready::READABLE | ready::URGENT);
         }
-        Read::Nothing
+        None
     }
 }
+
+/// Signs that a short read is not all there is to it.
+const SIGNS: u8 = ready::READ_CLOSED | ready::HANG_UP | ready::ERROR | ready::URGENT;
 
 /// What a read that did not fill the buffer proves. Returns whether it ends the socket's share of
 /// the turn.
 #[inline]
 fn note_short_read(stream: &mut Stream, has_edges: bool) -> bool {
-    let signs = ready::READ_CLOSED | ready::HANG_UP | ready::ERROR | ready::URGENT;
-    if stream.ready & signs == 0 {
+    if stream.ready & SIGNS == 0 {
         // Nothing is left, and what comes next will be told.
         if has_edges {
             stream.ready &= !ready::READABLE;

@@ -12,6 +12,9 @@ use crate::ground::error::{Completion, Error};
 impl State {
     /// `end`: a last chunk if there is one, then no more.
     pub(crate) fn end(&mut self, id: Id, chunk: Option<&mut Chunk<'_>>, done: Option<Completion>) {
+        if chunk.is_none() {
+            self.flush(id);
+        }
         if self.stream(id).is_none() {
             self.complete_later(done, Err(Error::handle_gone));
             return;

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     pub(crate) io: Option<backend::Stream>,
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
+    /// Where the arena has its writes, if it has.
+    pub(crate) bundle: u32,
     /// The peer, once connected.
     pub(crate) remote: Option<Peer>,
     /// The server that accepted it; [`Id::NONE`] for another socket.
@@ -226,6 +228,13 @@ pub(crate) fn server_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Server
 }
 
 impl Common {
+    /// Whether a token means this object: its high half, where there is one, is the low half of the
+    /// serial.
+    #[inline]
+    pub(crate) fn is_called(&self, token: u64) -> bool {
+        size_of::<usize>() < 8 || (token >> 32) as u32 == self.serial as u32
+    }
+
     /// Notes that the object became active or inactive.
     pub(crate) fn set_active(&mut self, active: bool, live: &mut Live) {
         if self.flags.any(flag::ACTIVE) == active {
@@ -279,19 +288,27 @@ impl Entry {
         }
     }
 
-    /// Adds what an event says. Returns true if the object should be served.
+    /// Adds what an event says. If the object is to be served, and does not wait to be already, its
+    /// serial.
     #[inline]
-    pub(crate) fn take_note(&mut self, bits: u8) -> bool {
-        match self {
+    pub(crate) fn take_note(&mut self, bits: u8) -> Option<u64> {
+        let (common, wants_service) = match self {
             Entry::Stream(stream) => {
                 stream.ready |= bits;
-                stream.wants_service()
+                let wants_service = stream.wants_service();
+                (&mut stream.common, wants_service)
             }
             Entry::Server(server) => {
                 server.ready |= bits;
-                server.listener.is_some()
+                let wants_service = server.listener.is_some();
+                (&mut server.common, wants_service)
             }
+        };
+        if !wants_service || common.flags.any(flag::QUEUED) {
+            return None;
         }
+        common.flags.set(flag::QUEUED);
+        Some(common.serial)
     }
 
     /// Removes a listener from whichever slot holds it.
@@ -329,6 +346,7 @@ impl Stream {
             common,
             io: None,
             ready: 0,
+            bundle: 0,
             remote: None,
             server: Id::NONE,
             bytes_read: 0,

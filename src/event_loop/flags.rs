@@ -78,6 +78,8 @@ pub(crate) mod flag {
 
     /// The write in flight waits for the connection.
     pub(crate) const WRITE_PENDING: u64 = 1 << 33;
+    /// It has writes in the arena.
+    pub(crate) const GATHERED: u64 = 1 << 47;
     /// `cork` was called more often than `uncork`.
     pub(crate) const CORKED: u64 = 1 << 35;
     /// To be destroyed after 'finish' (N133).
@@ -106,6 +108,12 @@ impl Flags {
     #[inline]
     pub(crate) fn any(self, flags: u64) -> bool {
         self.0 & flags != 0
+    }
+
+    /// Those of `flags` that are set.
+    #[inline]
+    pub(crate) fn of_these(self, flags: u64) -> u64 {
+        self.0 & flags
     }
 
     /// Whether all of `flags` are set.

@@ -136,6 +136,7 @@ impl State {
 
     /// `cork`: what is written waits for `uncork` (N187).
     pub(crate) fn cork(&mut self, id: Id) {
+        self.flush(id);
         if let Some(stream) = self.stream(id) {
             stream.common.flags.set(flag::CORKED);
             let extra = stream.extra();

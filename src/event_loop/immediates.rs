@@ -44,6 +44,12 @@ impl Immediates {
         }
     }
 
+    /// Bytes of memory that they keep.
+    pub(crate) fn memory(&self) -> usize {
+        self.waiting.capacity() * size_of::<Waiting>()
+            + (self.queue.capacity() + self.running.capacity()) * size_of::<Id>()
+    }
+
     /// How many hold the loop, and keep a wait from blocking (N60).
     #[inline]
     pub(crate) fn referenced(&self) -> usize {

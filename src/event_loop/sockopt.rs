@@ -12,6 +12,7 @@ use crate::ground::error::{Error, Result};
 impl State {
     /// TCP_NODELAY: now, or when the connection stands (N199).
     pub(crate) fn set_no_delay(&mut self, id: Id, no_delay: bool) {
+        self.flush(id);
         let State {
             entries, backend, ..
         } = self;
@@ -34,6 +35,7 @@ impl State {
 
     /// SO_KEEPALIVE: now, or when the connection stands (N199).
     pub(crate) fn set_keep_alive(&mut self, id: Id, keep_alive: Option<KeepAlive>) {
+        self.flush(id);
         let State {
             entries, backend, ..
         } = self;
@@ -53,6 +55,7 @@ impl State {
 
     /// The type of service: now, or when the connection stands (N200).
     pub(crate) fn set_type_of_service(&mut self, id: Id, tos: u8) -> Result<()> {
+        self.flush(id);
         let State {
             entries, backend, ..
         } = self;
@@ -96,6 +99,7 @@ impl State {
         call: &'static str,
         act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
     ) -> Result<R> {
+        self.flush(id);
         let State {
             entries, backend, ..
         } = self;

@@ -45,6 +45,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
             "This loop is running already: `run` was called by one of its listeners.",
         ));
     }
+    core.inside(|state| state.set_gathering(true));
     let _running = Running(core);
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
@@ -71,6 +72,11 @@ struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        // A listener that panics has written what it has written.
+        self.0.inside(|state| {
+            state.flush_all();
+            state.set_gathering(false);
+        });
         self.0.running.set(false);
     }
 }
@@ -98,6 +104,8 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
         trace_phase(core, "prepare");
         watchers::run_watchers(core, WatcherKind::Prepare)?;
         trace_phase(core, "poll");
+        // A logger may have called us.
+        core.finish_callback()?;
     }
     poll(core, may_block)?;
     let has_work = core.inside(|state| {
@@ -211,7 +219,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
 fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
     for _ in 0..FULL_WAITS {
         state.outdate_time();
-        state.backend.wait(timeout)?;
+        state.backend.wait(timeout, state.settings.spin)?;
         if dispatch::harvest(state) < EVENTS_PER_WAIT {
             break;
         }

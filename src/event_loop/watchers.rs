@@ -57,6 +57,13 @@ impl Watchers {
         }
     }
 
+    /// Bytes of memory that they keep.
+    pub(crate) fn memory(&self) -> usize {
+        let queues = self.started.iter().chain(&self.running);
+        let queued: usize = queues.map(VecDeque::capacity).sum();
+        self.all.capacity() * size_of::<State>() + queued * size_of::<Id>()
+    }
+
     /// How many hold the loop.
     #[inline]
     pub(crate) fn referenced(&self) -> usize {

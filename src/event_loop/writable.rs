@@ -7,6 +7,7 @@
 use std::io;
 
 use super::entry::{Stream, flag, stream_of};
+use super::gathering::SPECIAL;
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
@@ -15,7 +16,7 @@ use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 
 /// What the kernel did with a write on an idle socket.
-enum Attempt {
+pub(crate) enum Attempt {
     /// Took all of it.
     Whole,
     /// Took so many bytes; the socket is full.
@@ -26,29 +27,33 @@ enum Attempt {
 
 impl State {
     /// `write`. Returns false if the caller had better wait for 'drain', or if it failed.
-    #[inline]
     pub(crate) fn write(
         &mut self,
         id: Id,
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> bool {
+        let mut done = done;
+        let mut gathered = None;
+        if self.gather_below > 0 {
+            done = match self.gather(id, chunk, done) {
+                Ok(()) => return true,
+                Err(done) => done,
+            };
+            // It goes its own way, behind what was laid aside.
+            gathered = self.flush_in_front_of(id, chunk.as_slice());
+        }
         // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
-        let special = flag::ENDING
-            | flag::DESTROYED
-            | flag::WRITING
-            | flag::ERRORED
-            | flag::NEED_DRAIN
-            | flag::UNCONNECTED
-            | flag::CONNECTING
-            | flag::CORKED;
         if let Some(stream) = stream_of(&mut self.entries, id)
-            && !stream.common.flags.any(special)
+            && !stream.common.flags.any(SPECIAL)
         {
             let length = chunk.as_slice().len();
             stream.bytes_dispatched += length as u64;
             let timeout = stream.common.flags.any(flag::TIMEOUT);
-            let attempt = attempt(&mut self.backend, stream, chunk.as_slice());
+            let attempt = match gathered {
+                Some(attempt) => attempt,
+                None => attempt(&mut self.backend, stream, chunk.as_slice()),
+            };
             if timeout {
                 self.touch(id);
             }
@@ -60,7 +65,6 @@ impl State {
         self.write_special(id, chunk, done)
     }
 
-    #[cold]
     fn write_special(
         &mut self,
         id: Id,
@@ -91,6 +95,7 @@ impl State {
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> Result<bool, Error> {
+        let gathered = self.flush_in_front_of(id, chunk.as_slice());
         let State {
             entries, backend, ..
         } = self;
@@ -130,7 +135,10 @@ impl State {
             return Ok(below_mark);
         }
         let timeout = flags.any(flag::TIMEOUT);
-        let attempt = attempt(backend, stream, chunk.as_slice());
+        let attempt = match gathered {
+            Some(attempt) => attempt,
+            None => attempt(backend, stream, chunk.as_slice()),
+        };
         if timeout {
             self.touch(id);
         }

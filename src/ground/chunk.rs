@@ -9,7 +9,25 @@ use bytes::{Bytes, BytesMut};
 /// `write` and `end_with` take anything that turns into one: `&str`, `&[u8]`, `String`,
 /// `Vec<u8>`, [`Bytes`] and more. A borrowed slice is copied only as far as the kernel did not
 /// take it at once; an owned buffer is never copied.
+///
+/// While a callback runs, small writes are laid aside and sent together when it returns; then
+/// slices, and owned buffers below 1 KiB, are copied.
 pub struct Chunk<'a>(Kind<'a>);
+
+/// An owned buffer.
+pub(crate) enum Owned {
+    Vec(Vec<u8>),
+    Bytes(Bytes),
+}
+
+impl Owned {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Owned::Vec(vec) => vec,
+            Owned::Bytes(bytes) => bytes,
+        }
+    }
+}
 
 enum Kind<'a> {
     Slice(&'a [u8]),
@@ -25,6 +43,27 @@ impl Chunk<'_> {
             Kind::Slice(slice) => slice,
             Kind::Vec(vec) => vec,
             Kind::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Moves an owned buffer out, and leaves nothing. None if it is borrowed.
+    pub(crate) fn take_owned(&mut self) -> Option<Owned> {
+        match std::mem::replace(&mut self.0, Kind::Slice(&[])) {
+            Kind::Vec(vec) => Some(Owned::Vec(vec)),
+            Kind::Bytes(bytes) => Some(Owned::Bytes(bytes)),
+            slice @ Kind::Slice(_) => {
+                self.0 = slice;
+                None
+            }
+        }
+    }
+
+    /// The bytes, if they are borrowed, so that keeping them is a copy.
+    #[inline]
+    pub(crate) fn borrowed(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Slice(slice) => Some(slice),
+            Kind::Vec(_) | Kind::Bytes(_) => None,
         }
     }
 

@@ -4,15 +4,30 @@
 //! is borrowed, and puts them back. What is added or removed meanwhile is noted in the slot and
 //! merged when they return. So a listener may add, remove and replace listeners, itself
 //! included, and one that panics is put back by whoever holds the [`Taken`].
+//!
+//! The path of every message has a shorter way: the slot [shares](Slot::sole) a listener that is
+//! alone and stays, for as long as it is called.
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Names one registration of a listener, for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub(crate) u32);
 
+/// A listener's closure: shared by its slot and by whoever calls it, so that neither borrows the
+/// other. It is never called twice at a time: dispatch has a depth of one.
+pub(crate) type Shared<F> = Rc<RefCell<F>>;
+
+/// Makes a closure one that is shared.
+pub(crate) fn shared<F>(closure: F) -> Shared<F> {
+    Rc::new(RefCell::new(closure))
+}
+
 /// One registered listener.
 pub(crate) struct Listener<F: ?Sized> {
     /// What is called.
-    pub(crate) call: Box<F>,
+    pub(crate) call: Shared<F>,
     /// The registration.
     pub(crate) id: ListenerId,
     /// Whether it is removed before its first call.
@@ -22,7 +37,7 @@ pub(crate) struct Listener<F: ?Sized> {
 }
 
 impl<F: ?Sized> Listener<F> {
-    pub(crate) fn new(call: Box<F>, id: ListenerId, once: bool) -> Listener<F> {
+    pub(crate) fn new(call: Shared<F>, id: ListenerId, once: bool) -> Listener<F> {
         Listener {
             call,
             id,
@@ -60,8 +75,7 @@ pub(crate) struct Taken<F: ?Sized>(Slot<F>);
 
 impl<F: ?Sized> Slot<F> {
     /// Whether nobody listens. A slot whose listeners are out has listeners.
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Slot::Empty)
     }
 
@@ -111,29 +125,27 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
-    /// Takes the listeners out for an emission. None if there are none, or if they are out.
+    /// The one listener that is there and there to stay. None in every other case: then
+    /// [`take`](Slot::take) finds what there is.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Taken<F>> {
-        let mut taken = Taken::nothing();
-        self.take_into(&mut taken).then_some(taken)
+    pub(crate) fn sole(&self) -> Option<Shared<F>> {
+        match self {
+            Slot::One(listener) if !listener.once => Some(listener.call.clone()),
+            _ => None,
+        }
     }
 
-    /// As [`take`](Slot::take), into a place that holds nothing. Returns whether there were any.
-    #[inline]
-    pub(crate) fn take_into(&mut self, taken: &mut Taken<F>) -> bool {
+    /// Takes the listeners out for an emission. None if there are none, or if they are out.
+    pub(crate) fn take(&mut self) -> Option<Taken<F>> {
         if matches!(self, Slot::Empty | Slot::Out(_)) {
-            return false;
+            return None;
         }
-        debug_assert!(matches!(taken.0, Slot::Out(None)));
-        // Swapped rather than replaced: nothing is dropped, so no code for it on this path.
-        std::mem::swap(self, &mut taken.0);
-        true
+        Some(Taken(std::mem::replace(self, Slot::Out(None))))
     }
 
     /// Puts the listeners of an emission back, without those that were removed meanwhile or were
     /// there for one emission. Returns whether such stay in `taken`, to be dropped where nothing is
     /// borrowed.
-    #[inline]
     pub(crate) fn put_back(&mut self, taken: &mut Taken<F>) -> bool {
         match (&mut *self, &taken.0) {
             // The ordinary case: one listener, and nothing happened to it.
@@ -145,7 +157,6 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
-    #[cold]
     fn merge(&mut self, taken: &mut Taken<F>) -> bool {
         let Slot::Out(changes) = self else {
             // The object began a new life with new listeners: the old ones are gone.
@@ -193,21 +204,9 @@ impl<F: ?Sized> Changes<F> {
 }
 
 impl<F: ?Sized> Taken<F> {
-    pub(crate) fn nothing() -> Taken<F> {
-        Taken(Slot::Out(None))
-    }
-
     /// Calls every listener, in the order of registration.
-    #[inline]
-    pub(crate) fn each(&mut self, mut call: impl FnMut(&mut F)) {
-        match &mut self.0 {
-            Slot::One(listener) => {
-                listener.spent = listener.once;
-                call(&mut listener.call);
-            }
-            Slot::Many(_) => self.each_where(|_| true, call),
-            Slot::Empty | Slot::Out(_) => {}
-        }
+    pub(crate) fn each(&mut self, call: impl FnMut(&mut F)) {
+        self.each_where(|_| true, call);
     }
 
     /// Calls those listeners that `chosen` wants, in the order of registration.
@@ -224,7 +223,7 @@ impl<F: ?Sized> Taken<F> {
         for listener in listeners {
             if chosen(listener.id) {
                 listener.spent = listener.once;
-                call(&mut listener.call);
+                call(&mut listener.call.borrow_mut());
             }
         }
     }
@@ -237,7 +236,7 @@ mod tests {
     type Tested = Slot<dyn FnMut(&mut Vec<u32>)>;
 
     fn listener(id: u32, once: bool) -> Listener<dyn FnMut(&mut Vec<u32>)> {
-        let call = Box::new(move |log: &mut Vec<u32>| log.push(id));
+        let call = shared(move |log: &mut Vec<u32>| log.push(id));
         Listener::new(call, ListenerId(id), once)
     }
 
@@ -347,6 +346,24 @@ mod tests {
         assert!(slot.remove(ListenerId(1)).is_some());
         assert!(slot.remove(ListenerId(2)).is_some());
         assert!(slot.is_empty());
+    }
+
+    #[test]
+    fn one_that_stays_is_shared() {
+        let mut slot = Tested::Empty;
+        assert!(slot.sole().is_none());
+        slot.add(listener(1, false));
+        let mut log = Vec::new();
+        let call = slot.sole().unwrap();
+        slot.remove(ListenerId(1));
+        slot.add(listener(2, false));
+        call.borrow_mut()(&mut log);
+        assert_eq!(log, [1], "removed while it is called, it still runs");
+        slot.add(listener(3, false));
+        assert!(slot.sole().is_none(), "two are taken");
+        let mut slot = Tested::Empty;
+        slot.add(listener(4, true));
+        assert!(slot.sole().is_none(), "one for one emission is taken");
     }
 
     #[test]

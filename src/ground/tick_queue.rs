@@ -31,6 +31,20 @@ impl<T> TickQueue<T> {
     }
 
     #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// The tick at an index, counted from the oldest.
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.queue.get_mut(index)
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -93,6 +93,14 @@ impl<T> TimerLists<T> {
         }
     }
 
+    /// Bytes of memory that they keep; of the map about so many.
+    pub(crate) fn memory(&self) -> usize {
+        self.timers.capacity() * size_of::<Timer<T>>()
+            + self.lists.capacity() * size_of::<List>()
+            + self.by_duration.capacity() * size_of::<(u64, u32)>()
+            + self.heap.capacity() * size_of::<u32>()
+    }
+
     /// Whether no timer waits.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {

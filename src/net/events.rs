@@ -8,7 +8,7 @@ use crate::event_loop::socket as state;
 use crate::event_loop::table;
 use crate::event_loop::task::SocketEvent;
 use crate::ground::error::Error;
-use crate::ground::listeners::{Listener, ListenerId};
+use crate::ground::listeners::{Listener, ListenerId, Shared, shared};
 
 /// Listeners.
 impl Socket {
@@ -18,7 +18,7 @@ impl Socket {
     ///
     /// The bytes are lent. To keep some, copy them.
     pub fn on_data(self, listener: impl FnMut(Socket, &[u8]) + 'static) -> ListenerId {
-        self.add_data(Box::new(listener), false)
+        self.add_data(shared(listener), false)
     }
 
     /// Adds a listener of the next 'data'. Data flows on afterwards, and is thrown away if nobody
@@ -30,14 +30,14 @@ impl Socket {
                 listener(socket, chunk);
             }
         };
-        self.add_data(Box::new(call), true)
+        self.add_data(shared(call), true)
     }
 
     /// Adds a listener of 'end': the peer has ended, and everything before was delivered. It comes
     /// on a tick. Unless half-open is allowed, this side is ended a tick later; until then, and
     /// in this listener, it can still write.
     pub fn on_end(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(state::slot_of(SocketEvent::End), Box::new(listener), false)
+        self.add(state::slot_of(SocketEvent::End), shared(listener), false)
     }
 
     /// Adds a listener of the next 'end'.
@@ -53,7 +53,7 @@ impl Socket {
         self,
         listener: impl FnMut(Socket, std::result::Result<IpAddr, &Error>, &str) + 'static,
     ) -> ListenerId {
-        self.add(state::lookup_slot, Box::new(listener), false)
+        self.add(state::lookup_slot, shared(listener), false)
     }
 
     /// Adds a listener of 'connectionAttempt': the system is asked to connect to this address. It
@@ -62,7 +62,7 @@ impl Socket {
         self,
         listener: impl FnMut(Socket, SocketAddr) + 'static,
     ) -> ListenerId {
-        self.add(state::attempt_slot, Box::new(listener), false)
+        self.add(state::attempt_slot, shared(listener), false)
     }
 
     /// Adds a listener of 'connectionAttemptTimeout', in the timer phase: of several addresses of a
@@ -72,7 +72,7 @@ impl Socket {
         self,
         listener: impl FnMut(Socket, SocketAddr) + 'static,
     ) -> ListenerId {
-        self.add(state::attempt_timeout_slot, Box::new(listener), false)
+        self.add(state::attempt_timeout_slot, shared(listener), false)
     }
 
     /// Adds a listener of 'connectionAttemptFailed', which comes in front of 'error', or of the attempt
@@ -82,7 +82,7 @@ impl Socket {
         self,
         listener: impl FnMut(Socket, SocketAddr, &Error) + 'static,
     ) -> ListenerId {
-        self.add(state::attempt_failed_slot, Box::new(listener), false)
+        self.add(state::attempt_failed_slot, shared(listener), false)
     }
 
     /// Adds a listener of 'connect', which comes in the poll phase when the connection stands. What
@@ -90,7 +90,7 @@ impl Socket {
     pub fn on_connect(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
         self.add(
             state::slot_of(SocketEvent::Connect),
-            Box::new(listener),
+            shared(listener),
             false,
         )
     }
@@ -102,11 +102,7 @@ impl Socket {
 
     /// Adds a listener of 'ready', which comes right after 'connect'.
     pub fn on_ready(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Ready),
-            Box::new(listener),
-            false,
-        )
+        self.add(state::slot_of(SocketEvent::Ready), shared(listener), false)
     }
 
     /// Adds a listener of the next 'ready'.
@@ -119,7 +115,7 @@ impl Socket {
     pub fn on_timeout(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
         self.add(
             state::slot_of(SocketEvent::Timeout),
-            Box::new(listener),
+            shared(listener),
             false,
         )
     }
@@ -132,11 +128,7 @@ impl Socket {
     /// Adds a listener of 'drain': a `write` has returned false, and now everything is handed to
     /// the kernel. It comes before the completions of the writes that it drained (N182).
     pub fn on_drain(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Drain),
-            Box::new(listener),
-            false,
-        )
+        self.add(state::slot_of(SocketEvent::Drain), shared(listener), false)
     }
 
     /// Adds a listener of the next 'drain'.
@@ -147,11 +139,7 @@ impl Socket {
     /// Adds a listener of 'finish': after `end` everything was handed to the kernel and the half-
     /// close is done. It does not mean that the peer has it (N120).
     pub fn on_finish(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Finish),
-            Box::new(listener),
-            false,
-        )
+        self.add(state::slot_of(SocketEvent::Finish), shared(listener), false)
     }
 
     /// Adds a listener of the next 'finish'.
@@ -162,21 +150,13 @@ impl Socket {
     /// Adds a listener of 'pause', which comes on the tick after [`pause`](Socket::pause). (In Node
     /// it comes inside the call.)
     pub fn on_pause(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Pause),
-            Box::new(listener),
-            false,
-        )
+        self.add(state::slot_of(SocketEvent::Pause), shared(listener), false)
     }
 
     /// Adds a listener of 'resume', which comes on the tick after [`resume`](Socket::resume),
     /// before what was buffered.
     pub fn on_resume(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
-        self.add(
-            state::slot_of(SocketEvent::Resume),
-            Box::new(listener),
-            false,
-        )
+        self.add(state::slot_of(SocketEvent::Resume), shared(listener), false)
     }
 
     /// Adds a listener of 'error', which comes at most once in a life, on a tick, and is followed by
@@ -184,7 +164,7 @@ impl Socket {
     /// [`destroy_with`](Socket::destroy_with) was given. An 'error' that nobody listens to ends
     /// [`run`](crate::Loop::run).
     pub fn on_error(self, listener: impl FnMut(Socket, &Error) + 'static) -> ListenerId {
-        self.add(state::error_slot, Box::new(listener), false)
+        self.add(state::error_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'error'.
@@ -195,13 +175,13 @@ impl Socket {
                 listener(socket, error);
             }
         };
-        self.add(state::error_slot, Box::new(call), true)
+        self.add(state::error_slot, shared(call), true)
     }
 
     /// Adds a listener of 'close', the last event, in the closing phase. Its argument says whether
     /// the socket was destroyed with an error.
     pub fn on_close(self, listener: impl FnMut(Socket, bool) + 'static) -> ListenerId {
-        self.add(state::close_slot, Box::new(listener), false)
+        self.add(state::close_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'close'.
@@ -212,7 +192,7 @@ impl Socket {
                 listener(socket, had_error);
             }
         };
-        self.add(state::close_slot, Box::new(call), true)
+        self.add(state::close_slot, shared(call), true)
     }
 
     /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
@@ -222,11 +202,11 @@ impl Socket {
         remove_listener(self.0, listener);
     }
 
-    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {
         add_listener(self.0, slot, call, once)
     }
 
-    fn add_data(self, call: Box<dyn FnMut(Socket, &[u8])>, once: bool) -> ListenerId {
+    fn add_data(self, call: Shared<dyn FnMut(Socket, &[u8])>, once: bool) -> ListenerId {
         let id = self.add(state::data_slot, call, once);
         table::with(self.0, |state, id| state.start_flow(id));
         id
@@ -234,9 +214,9 @@ impl Socket {
 }
 
 /// A listener for one emission from a closure that can be called once.
-fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
+fn once(listener: impl FnOnce(Socket) + 'static) -> Shared<dyn FnMut(Socket)> {
     let mut listener = Some(listener);
-    Box::new(move |socket| {
+    shared(move |socket| {
         if let Some(listener) = listener.take() {
             listener(socket);
         }
@@ -247,7 +227,7 @@ fn once(listener: impl FnOnce(Socket) + 'static) -> Box<dyn FnMut(Socket)> {
 pub(super) fn add_listener<F: ?Sized + 'static>(
     raw: Raw,
     slot: SlotOf<F>,
-    call: Box<F>,
+    call: Shared<F>,
     once: bool,
 ) -> ListenerId {
     // Dropped behind the borrow if it finds no place.

@@ -11,7 +11,7 @@ use crate::event_loop::handle::{Server, Socket};
 use crate::event_loop::server::{self as state, ListenRequest};
 use crate::event_loop::table;
 use crate::ground::error::{Completion, Error, Result};
-use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::listeners::{ListenerId, Shared, Slot, shared};
 
 /// Makes a TCP server: Node's `net.createServer`. `on_connection` is called for every connection,
 /// in the poll phase of the turn that accepts it. It does not listen yet: see
@@ -208,7 +208,7 @@ impl Server {
 
     /// Adds a listener of 'listening', which comes a tick after `listen` has succeeded.
     pub fn on_listening(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
-        self.add(state::listening_slot, Box::new(listener), false)
+        self.add(state::listening_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'listening'.
@@ -219,13 +219,13 @@ impl Server {
                 listener(server);
             }
         };
-        self.add(state::listening_slot, Box::new(call), true)
+        self.add(state::listening_slot, shared(call), true)
     }
 
     /// Adds a listener of 'connection': one for each connection, in the poll phase. A server takes
     /// one connection per turn (N10).
     pub fn on_connection(self, listener: impl FnMut(Server, Socket) + 'static) -> ListenerId {
-        self.add(state::connection_slot, Box::new(listener), false)
+        self.add(state::connection_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'connection'.
@@ -236,19 +236,19 @@ impl Server {
                 listener(server, socket);
             }
         };
-        self.add(state::connection_slot, Box::new(call), true)
+        self.add(state::connection_slot, shared(call), true)
     }
 
     /// Adds a listener of 'drop': a connection was closed since there are as many as
     /// [allowed](Server::set_max_connections).
     pub fn on_drop(self, listener: impl FnMut(Server, &DropInfo) + 'static) -> ListenerId {
-        self.add(state::drop_slot, Box::new(listener), false)
+        self.add(state::drop_slot, shared(listener), false)
     }
 
     /// Adds a listener of 'close', which comes on a tick once the server listens no more and its
     /// last connection is destroyed, usually before that connection's own 'close' (N80).
     pub fn on_close(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
-        self.add(state::close_slot, Box::new(listener), false)
+        self.add(state::close_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'close'.
@@ -259,13 +259,13 @@ impl Server {
                 listener(server);
             }
         };
-        self.add(state::close_slot, Box::new(call), true)
+        self.add(state::close_slot, shared(call), true)
     }
 
     /// Adds a listener of 'error': what [`listen`](Server::listen) has run into. An 'error' that
     /// nobody listens to ends [`run`](crate::Loop::run).
     pub fn on_error(self, listener: impl FnMut(Server, &Error) + 'static) -> ListenerId {
-        self.add(state::error_slot, Box::new(listener), false)
+        self.add(state::error_slot, shared(listener), false)
     }
 
     /// Adds a listener of the next 'error'.
@@ -276,7 +276,7 @@ impl Server {
                 listener(server, error);
             }
         };
-        self.add(state::error_slot, Box::new(call), true)
+        self.add(state::error_slot, shared(call), true)
     }
 
     /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
@@ -285,7 +285,7 @@ impl Server {
         super::events::remove_listener(self.0, listener);
     }
 
-    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Box<F>, once: bool) -> ListenerId {
+    fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {
         super::events::add_listener(self.0, slot, call, once)
     }
 

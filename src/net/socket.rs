@@ -66,7 +66,32 @@ impl Socket {
     #[inline]
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
         let mut chunk = data.into();
-        table::with(self.0, |state, id| state.write(id, &mut chunk, None)).unwrap_or(false)
+        table::with(self.0, |state, id| {
+            state.gather_plainly(id, &chunk) || state.write(id, &mut chunk, None)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Sends what the present callback has written to this socket and what was laid aside to be sent
+    /// when it returns: for a callback that blocks, or exits the process, right after it has
+    /// written. Does nothing if nothing was. See [`Builder::gather`](crate::Builder::gather). No
+    /// call of Node's: there each write is a system call of its own.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let server = nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.write("one moment");
+    ///     socket.flush();
+    ///     // Something that takes long, here in the callback.
+    ///     socket.end_with("done");
+    /// });
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(self) {
+        table::with(self.0, |state, id| state.flush(id));
     }
 
     /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in

@@ -297,8 +297,12 @@ pub fn turn_until(lp: &Loop, mut done: impl FnMut() -> bool) {
 /// Runs a test on the usual loop, and on loops that force the rare paths. `narrow` reads and
 /// writes of one byte make large transfers slow: keep them small.
 pub fn on_every_loop(test: impl Fn(&Loop)) {
-    let builders: [(&str, fn(Builder) -> Builder); 6] = [
+    let builders: [(&str, fn(Builder) -> Builder); 8] = [
         ("usual", |builder| builder),
+        ("no gathering", |builder| builder.gather(false)),
+        ("no gathering, one-byte writes", |builder| {
+            builder.gather(false).limit_writes(1)
+        }),
         ("one-byte reads", |builder| builder.limit_reads(1)),
         ("one-byte writes", |builder| builder.limit_writes(1)),
         ("a budget of one read", |builder| builder.read_budget(1)),
