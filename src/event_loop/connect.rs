@@ -213,6 +213,9 @@ impl State {
             let error = Error::ip_blocked(address.ip());
             return self.destroy(id, Some(error));
         }
+        if is_one_of_several {
+            stream.extra().attempted.push(address);
+        }
         let (io, refused) = match backend.connect(unconnected, address, State::token(id)) {
             Ok(io) => (Some(io), None),
             Err((error, local)) if error.kind() != io::ErrorKind::ConnectionRefused => {
