@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::look_up::CustomLookup;
+use super::server::with_scope;
 use crate::ground::addresses::parse_literal;
 use crate::ground::block_list::BlockList;
 use crate::ground::look_up::{Hints, LookupOptions, Query};
@@ -75,12 +76,20 @@ impl ConnectRequest {
     }
 }
 
-impl fmt::Debug for ConnectRequest {
+impl fmt::Display for ConnectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            ConnectHost::Address(ip, _) => write!(f, "{}", SocketAddr::new(*ip, self.port)),
-            ConnectHost::Name(name) => write!(f, "{name}:{}", self.port),
+            ConnectHost::Address(address, scope) => {
+                write!(f, "{}", with_scope(*address, self.port, *scope))
+            }
+            ConnectHost::Name(name) => write!(f, "{name}, port {}", self.port),
         }
+    }
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectRequest({self})")
     }
 }
 
