@@ -32,8 +32,11 @@
 //!   of it; every name of Node's and what it is here.
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`dgram`]: UDP sockets.
+//! - [`dns`]: looking up names.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
+//! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages
+//!   from other threads.
 //! - [`Error`]: what errors tell.
 //! - `ARCHITECTURE.md` in the repository explains the machine: the turn, the code, the invariants.
 //!
@@ -53,9 +56,15 @@
 //! ```sh
 //! RUST_LOG=trace cargo run --example echo
 //! ```
+//!
+//! # Features
+//!
+//! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
+//!   why one was not found than the standard library does, and takes hints.
 
 mod backend;
 pub mod dgram;
+pub mod dns;
 mod event_loop;
 mod ground;
 pub mod manual;
@@ -64,9 +73,11 @@ pub mod timers;
 
 pub use backend::Counts;
 pub use event_loop::api::{AsLoop, Builder, Loop};
-pub use event_loop::handle::{Immediate, LoopHandle, Timer, Watcher};
+pub use event_loop::channels::{SendError, Sender};
+pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
 pub use event_loop::memory::Memory;
+pub use event_loop::remote::Remote;
 pub use event_loop::why::{Reason, WhyAlive};
 pub use ground::encoding::Encoding;
 pub use ground::error::{Error, Result};

@@ -300,7 +300,11 @@ fn n57_udp_sockets() {
     socket.send_to("a datagram", address).unwrap();
     assert!(!why(&lp).is_empty(), "its tick has not come yet");
     socket.close().unwrap();
-    assert!(why(&lp).iter().any(|reason| reason.state.contains("closing")));
+    assert!(
+        why(&lp)
+            .iter()
+            .any(|reason| reason.state.contains("closing"))
+    );
     lp.run().unwrap();
     assert!(why(&lp).is_empty());
 }

@@ -54,8 +54,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Loop,
         &[
-            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
-            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER data=OFF errors=OFF",
+            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER block=RULES data=OFF errors=OFF",
+            "lookup HOST family=NUMBER then=CALLBACK",
             "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER messages=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
@@ -73,9 +74,10 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=PORT host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
+            "listen port=TARGET host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
             "max_connections LIMIT",
+            "block RULES",
             "close_all",
             "ref",
             "unref",
@@ -95,7 +97,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "set_no_delay off",
             "set_keep_alive NUMBER? off",
             "set_type_of_service NUMBER",
-            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT then=CALLBACK",
+            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT lookup=ANSWER answered=WHEN family=NUMBER one attempt_timeout=NUMBER then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
@@ -122,8 +124,8 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Peer,
         &[
             "connect LISTENER host=HOST rcvbuf=NUMBER",
-            "bind host=HOST rcvbuf=NUMBER",
-            "listen host=HOST rcvbuf=NUMBER backlog=NUMBER",
+            "bind host=HOST port=TARGET rcvbuf=NUMBER",
+            "listen host=HOST port=TARGET rcvbuf=NUMBER backlog=NUMBER",
             "accept",
             "kill",
             "send DATA",
@@ -151,8 +153,10 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "lookup",
             "connection_attempt",
             "connection_attempt_failed",
+            "connection_attempt_timeout",
             "connect",
             "ready",
             "data",
@@ -183,6 +187,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "attempted",
             "timeout",
             "corked",
             "writable_mark",

@@ -28,6 +28,14 @@ pub enum HandleKind {
     Prepare,
     /// A check [`Watcher`](crate::Watcher).
     Check,
+    /// A [channel](crate::LoopHandle::channel) from other threads.
+    Channel,
+    /// Work in another thread, by [`spawn_blocking`](crate::LoopHandle::spawn_blocking) or to look up a
+    /// name.
+    Job,
+    /// A closure or a message from another thread that waits. Only among the reasons of
+    /// [`why_alive`](LoopHandle::why_alive).
+    Mail,
     /// A tick that waits: one of [`next_tick`](LoopHandle::next_tick), or an event or a completion that
     /// comes on a tick. Only among the reasons of [`why_alive`](LoopHandle::why_alive).
     Tick,
@@ -48,6 +56,9 @@ impl fmt::Display for HandleKind {
             HandleKind::Idle => "idle",
             HandleKind::Prepare => "prepare",
             HandleKind::Check => "check",
+            HandleKind::Channel => "channel",
+            HandleKind::Job => "job",
+            HandleKind::Mail => "mail",
             HandleKind::Tick => "tick",
             HandleKind::Error => "error",
             HandleKind::Gone => "gone",
@@ -159,10 +170,29 @@ impl LoopHandle {
                     kept: false,
                     origin,
                 });
+            let channels = state
+                .channels
+                .iter()
+                .map(|(referenced, origin)| HandleInfo {
+                    kind: HandleKind::Channel,
+                    active: true,
+                    referenced,
+                    kept: false,
+                    origin,
+                });
+            let jobs = state.jobs.iter().map(|(_, origin)| HandleInfo {
+                kind: HandleKind::Job,
+                active: true,
+                referenced: true,
+                kept: false,
+                origin,
+            });
             entries
                 .chain(timers)
                 .chain(immediates)
                 .chain(watchers)
+                .chain(channels)
+                .chain(jobs)
                 .collect()
         })
         .unwrap_or_default()

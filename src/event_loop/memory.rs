@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
+use super::mailbox::Mail;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
 use crate::backend::datagram::Catch;
@@ -71,6 +72,7 @@ impl State {
             datagrams: self.catches.iter().map(Catch::capacity).sum(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
+                + self.mail.capacity() * size_of::<Mail>()
                 + self.reap.capacity() * size_of::<Reap>()
                 + self.graveyard.capacity() * size_of::<Dead>()
                 + self.uncaught.capacity() * size_of::<Error>(),

@@ -7,7 +7,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod api;
+pub(crate) mod attempts;
+pub(crate) mod channels;
 pub(crate) mod connect;
+pub(crate) mod connect_request;
 pub(crate) mod core;
 pub(crate) mod datagram;
 pub(crate) mod datagram_connect;
@@ -25,9 +28,13 @@ mod gathering;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
+pub(crate) mod jobs;
+pub(crate) mod look_up;
+pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbox;
 mod readable;
+pub(crate) mod remote;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod sockopt;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::dispatch;
 use super::immediates;
+use super::mailbox;
 use super::socket;
 use super::state::State;
 use super::timers;
@@ -189,6 +190,7 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         wait_and_harvest(state, limit)
     });
     waited.map_err(|error| Error::system("poll", error))?;
+    mailbox::deliver(core)?;
     if trace {
         core.trace_batch();
     }
@@ -238,6 +240,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
             Ok(()) => {}
         }
         let over = !state.batch.is_empty()
+            || state.has_mail()
             || match limit {
                 WaitLimit::Now => true,
                 WaitLimit::Until(at_ms) => state.now_ms() >= at_ms,
@@ -273,6 +276,9 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
     }
     if !state.batch.is_empty() {
         return Some("an earlier turn has left something");
+    }
+    if state.has_mail() {
+        return Some("there is mail from another thread");
     }
     if !state.pending.is_empty() {
         return Some("something is pending");

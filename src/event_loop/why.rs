@@ -319,6 +319,25 @@ impl Scan {
                 self.add(referenced, kind.into(), "in every turn".to_string(), origin);
             }
         }
+        for (referenced, origin) in state.channels.iter() {
+            let text = "open to other threads".to_string();
+            self.add(referenced, HandleKind::Channel, text, origin);
+        }
+        for (host, origin) in state.jobs.iter() {
+            self.requests += 1;
+            let text = match host {
+                Some(host) => format!("looking up {host}"),
+                None => "work in another thread".to_string(),
+            };
+            self.add(true, HandleKind::Job, text, origin);
+        }
+        if state.has_mail() {
+            self.why.reasons.push(Reason {
+                kind: HandleKind::Mail,
+                state: "from another thread, for the next poll phase".to_string(),
+                origin: None,
+            });
+        }
         for task in state.steps.iter().chain(state.ticks.iter()) {
             let reason = of_task(state, task);
             self.why.reasons.push(reason);
@@ -335,6 +354,7 @@ impl Scan {
         let watchers = [HandleKind::Idle, HandleKind::Prepare, HandleKind::Check];
         debug_assert_eq!(self.handles, state.live.handles, "handles");
         debug_assert_eq!(self.requests, state.live.requests, "requests");
+        debug_assert_eq!(referenced(HandleKind::Channel), state.channels.referenced());
         debug_assert_eq!(referenced(HandleKind::Timer), state.timers.referenced());
         debug_assert_eq!(
             referenced(HandleKind::Immediate),

@@ -3,6 +3,8 @@
 
 const net = require('node:net');
 
+const names = require('./names.cjs');
+
 // What the scenarios call Node's events, where that is not their name in Node.
 const eventNames = {
   connection_attempt: 'connectionAttempt',
@@ -40,9 +42,11 @@ function addClients(program) {
     if (options.mark) settings.highWaterMark = Number(options.mark);
     if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
     if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
+    if (options.block) settings.blockList = names.blockListOf(options.block);
     const object = { kind: 'socket', name, value: new net.Socket(settings), labels: new Map() };
     objects.set(name, object);
-    const always = ['connection_attempt', 'connection_attempt_failed', 'connect', 'ready'];
+    const always = ['lookup', 'connection_attempt', 'connection_attempt_failed', 'connection_attempt_timeout'];
+    always.push('connect', 'ready');
     always.push('end', 'drain', 'finish', 'resume', 'close');
     for (const event of always) listen(object, event);
     if (!('errors' in options)) listen(object, 'error');
@@ -62,6 +66,7 @@ function addClients(program) {
       }
       if (localAddress !== undefined) options.localAddress = localAddress;
       if (localPort !== undefined) options.localPort = program.portOf(action, localPort);
+      names.connectOptions(action, socket, options, program.trace);
       if (then === undefined) socket.value.connect(options);
       else socket.value.connect(options, callback(socket, then));
     },
@@ -78,7 +83,8 @@ function addClients(program) {
   // Bound when this returns, so that its port is known; the answer to the question is that port.
   const bind = (action) => {
     const { host = '127.0.0.1', rcvbuf = '', backlog = '128' } = action.options;
-    say(`>${[action.object, action.verb, host, rcvbuf, backlog].join('\t')}`);
+    const wanted = program.portOf(action, action.options.port ?? '0');
+    say(`>${[action.object, action.verb, host, rcvbuf, backlog, wanted].join('\t')}`);
     say(`?${action.object}`);
     const port = Number(readLine());
     if (!port) fail(action, `${action.object} has no port`);

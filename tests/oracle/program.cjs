@@ -11,6 +11,7 @@ const fs = require('node:fs');
 const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
+const names = require('./names.cjs');
 
 const { handlers } = JSON.parse(readLine());
 
@@ -104,6 +105,7 @@ function showError(error) {
   }
   message = message.replace(/( - Local \(.*:)([1-9]\d*)\)/, (_, before, port) => `${before}${ports.show(port)})`);
   parts.push(JSON.stringify(message));
+  if (error.errors) parts.push(`[${error.errors.map(showError).join('; ')}]`);
   return parts.join(' ');
 }
 
@@ -159,7 +161,7 @@ function plain(object, event, label, text) {
 
 function listen(object, event, label, once) {
   const listener = listeners[object.kind][event](object, label);
-  const name = eventNames[event] ?? event;
+  const name = eventNames[event] ?? names.eventNames[event] ?? event;
   if (label) object.labels.set(label, [name, listener]);
   object.value[once ? 'once' : 'on'](name, listener);
 }
@@ -228,6 +230,7 @@ const verbs = {
         settings.keepAliveInitialDelay = Number(options.keep_alive);
       }
       if (options.mark) settings.highWaterMark = Number(options.mark);
+      if (options.block) settings.blockList = names.blockListOf(options.block);
       const server = net.createServer(settings);
       const object = { kind: 'server', name, value: server, sockets: [], options, labels: new Map() };
       objects.set(name, object);
@@ -405,9 +408,10 @@ require('./dgram.cjs')({
   listeners, verbs, properties, objects, trace, happen, plain, listen, bytesOf, showAddress, showError, say, readLine,
   fail, addressOf, portOf, order, chainable, listening,
 });
+names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 addClients({
   listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
-  addressOf, portOf, order,
+  addressOf, portOf, order, trace,
 });
 
 // ---------------------------------------------------------------------------------------------
