@@ -29,6 +29,7 @@
 //! # Where to go on
 //!
 //! - [`net`]: servers and sockets, and the life of a connection.
+//! - [`dgram`]: UDP sockets.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
 //! - [`Error`]: what errors tell.
@@ -45,7 +46,7 @@
 //!
 //! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
 //! turn, `warn` for what you should know, such as running out of descriptors. The targets are
-//! `nodeloop::event_loop` and `nodeloop::net`.
+//! `nodeloop::event_loop`, `nodeloop::net` and `nodeloop::dgram`.
 
 mod backend;
 pub mod dgram;

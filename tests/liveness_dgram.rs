@@ -174,6 +174,7 @@ fn n262_a_socket_whose_binding_failed_does_not_hold() {
 }
 
 #[test]
+#[cfg(feature = "full-udp")]
 fn n276_disconnecting_does_not_let_go() {
     row(
         udp4_in_node!(

@@ -62,7 +62,7 @@ pub(crate) struct Catch {
 
 impl Catch {
     /// Room for a full batch.
-    pub(crate) fn new() -> Catch {
+    pub(crate) fn with_room() -> Catch {
         Catch {
             buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             reads: Vec::with_capacity(SLOTS),

@@ -22,6 +22,10 @@ use crate::ground::listeners::Shared;
 /// comes alone proves that nothing is left. It doubles with every full batch.
 pub(crate) const FIRST_READS: usize = 2;
 
+/// So many buffers are kept for the next socket that receives. One is enough unless several sockets
+/// get trains at a time, which they hold from turn to turn.
+const KEPT_CATCHES: usize = 4;
+
 /// What serving comes to next.
 enum Next {
     /// The share is over.
@@ -213,11 +217,7 @@ impl State {
         {
             return std::mem::take(&mut datagram.catch);
         }
-        let catch = std::mem::take(&mut self.catch);
-        match catch.has_room() {
-            true => catch,
-            false => Catch::new(),
-        }
+        self.catches.pop().unwrap_or_else(Catch::with_room)
     }
 
     fn end_share(&mut self, id: Id, catch: Catch) {
@@ -231,9 +231,9 @@ impl State {
 
     /// Keeps a buffer for the next socket that receives.
     pub(crate) fn put_catch_away(&mut self, mut catch: Catch) {
-        if catch.has_room() && !self.catch.has_room() {
+        if catch.has_room() && self.catches.len() < KEPT_CATCHES {
             catch.clear();
-            self.catch = catch;
+            self.catches.push(catch);
         }
     }
 }

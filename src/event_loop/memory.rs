@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
 use super::state::{Dead, Reap, State};
 use super::task::Task;
+use crate::backend::datagram::Catch;
 use crate::ground::error::Error;
 
 /// The memory that a loop keeps for what comes next, in bytes: capacities, whether they are in use
@@ -67,7 +68,7 @@ impl State {
                 + self.watchers.memory(),
             read_buffer: self.settings.read_chunk,
             gathered: self.gather.capacity() + self.outbox.capacity(),
-            datagrams: self.catch.capacity(),
+            datagrams: self.catches.iter().map(Catch::capacity).sum(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
                 + self.reap.capacity() * size_of::<Reap>()

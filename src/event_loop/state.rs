@@ -88,8 +88,8 @@ pub(crate) struct State {
     pub(crate) outbox: Outbox,
     /// Sends whose completion waits for its tick.
     pub(crate) sends: Slab<Sending>,
-    /// Room to receive datagrams in, while no socket holds it.
-    pub(crate) catch: Catch,
+    /// Room to receive datagrams in, which no socket holds.
+    pub(crate) catches: Vec<Catch>,
     /// Servers that ran out of descriptors and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,
     /// When they are.
@@ -201,7 +201,7 @@ impl State {
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
             outbox: Outbox::default(),
             sends: Slab::new(),
-            catch: Catch::default(),
+            catches: Vec::new(),
             stalled: Vec::new(),
             stalled_until_ms: 0,
             shed_warned: false,

@@ -103,6 +103,13 @@ impl<'a> Payload<'a> {
     }
 }
 
+impl fmt::Debug for Payload<'_> {
+    /// Prints the size only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.size())
+    }
+}
+
 impl<'a> From<Chunk<'a>> for Payload<'a> {
     fn from(chunk: Chunk<'a>) -> Payload<'a> {
         Payload(Kind::One(chunk))
