@@ -116,15 +116,6 @@ impl<'a> From<Chunk<'a>> for Payload<'a> {
     }
 }
 
-impl fmt::Debug for Payload<'_> {
-    /// Prints its size: its bytes may be many.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload")
-            .field("size", &self.size())
-            .finish()
-    }
-}
-
 macro_rules! from_one {
     ($($type:ty),+ $(,)?) => {
         $(impl<'a> From<$type> for Payload<'a> {
