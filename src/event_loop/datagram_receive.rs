@@ -5,8 +5,6 @@
 //! next.
 
 use std::io;
-use std::net::SocketAddr;
-use std::ops::Range;
 
 use super::core::Core;
 use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot};
@@ -30,10 +28,10 @@ const KEPT_CATCHES: usize = 4;
 enum Next {
     /// The share is over.
     Done,
-    /// A datagram goes to the one 'message' listener.
-    Deliver(Shared<MessageListener>, Range<usize>, SocketAddr),
-    /// A datagram goes to the 'message' listeners.
-    Emit(Range<usize>, SocketAddr),
+    /// The present datagram goes to the one 'message' listener.
+    Deliver(Shared<MessageListener>),
+    /// The present datagram goes to the 'message' listeners.
+    Emit,
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -69,20 +67,12 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
             false => Next::Finish,
         });
         match next {
-            Next::Deliver(listener, place, address) => {
-                let message = &share.catch.bytes()[place];
-                let from = RemoteInfo {
-                    address,
-                    size: message.len(),
-                };
+            Next::Deliver(listener) => {
+                let (message, from) = share.message();
                 listener.borrow_mut()(socket, message, from);
             }
-            Next::Emit(place, address) => {
-                let message = &share.catch.bytes()[place];
-                let from = RemoteInfo {
-                    address,
-                    size: message.len(),
-                };
+            Next::Emit => {
+                let (message, from) = share.message();
                 core.emit(id, message_slot, |listener| listener(socket, message, from));
             }
             Next::Finish => core.finish_callback()?,
@@ -114,6 +104,14 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 }
 
 impl Share<'_> {
+    /// The present datagram.
+    #[inline]
+    fn message(&self) -> (&[u8], RemoteInfo) {
+        let (message, address) = self.catch.current();
+        let size = message.len();
+        (message, RemoteInfo { address, size })
+    }
+
     /// Finds the next datagram, receiving if need be.
     #[inline]
     fn advance(&mut self, state: &mut State) -> Next {
@@ -126,15 +124,15 @@ impl Share<'_> {
                 self.catch.clear();
                 return Next::Done;
             }
-            if let Some((place, from)) = self.catch.next() {
+            if self.catch.advance() {
                 self.left -= 1;
                 if let Some(listener) = datagram.message.sole() {
-                    return Next::Deliver(listener, place, from);
+                    return Next::Deliver(listener);
                 }
                 if datagram.message.is_empty() {
                     continue;
                 }
-                return Next::Emit(place, from);
+                return Next::Emit;
             }
             if datagram.ready & ready::READABLE == 0 {
                 return Next::Done;
