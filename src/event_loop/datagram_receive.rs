@@ -11,6 +11,7 @@ use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot}
 use super::handle::{Id, UdpSocket};
 use super::state::State;
 use super::task::Task;
+use super::trace;
 use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
@@ -61,11 +62,15 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
         catch: core.inside(|state| state.begin_share(id)),
     };
     let socket = UdpSocket(core.raw(id));
+    let trace = trace::on();
     loop {
         let next = core.inside(|state| match state.is_quiet() {
             true => share.advance(state),
             false => Next::Finish,
         });
+        if trace && matches!(next, Next::Deliver(_) | Next::Emit) {
+            core.trace_message(id, share.message().0.len());
+        }
         match next {
             Next::Deliver(listener) => {
                 let (message, from) = share.message();
