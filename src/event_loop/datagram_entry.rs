@@ -174,6 +174,38 @@ pub(crate) fn datagram_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Data
     }
 }
 
+impl DatagramTask {
+    /// Whether a person who follows the loop wants to know: it calls a listener, or the system.
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            DatagramTask::Listening
+            | DatagramTask::MakeCalls
+            | DatagramTask::Sent(_)
+            | DatagramTask::Complete(..) => false,
+            // Its second half is the same event.
+            DatagramTask::EmitListening(_, before) => *before,
+            _ => true,
+        }
+    }
+
+    /// What it does, for people.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            DatagramTask::Bind(_) => "the system is asked to bind",
+            DatagramTask::Listening | DatagramTask::EmitListening(..) => "'listening'",
+            DatagramTask::MakeCalls => "what waited for the binding",
+            DatagramTask::Connect(_) => "the system is asked to connect",
+            DatagramTask::ConnectFailed(..) => "it could not be connected",
+            DatagramTask::EmitConnect(_) => "'connect'",
+            DatagramTask::EmitError(_) => "'error'",
+            DatagramTask::Throw(_) => "an error that nobody can catch",
+            DatagramTask::EmitClose => "'close'",
+            DatagramTask::Send(_) | DatagramTask::SendStaged => "a datagram is sent",
+            DatagramTask::Sent(_) | DatagramTask::Complete(..) => "a datagram is done",
+        }
+    }
+}
+
 impl DatagramState {
     pub(crate) fn is_closed(&self) -> bool {
         self.common.flags.any(flag::DESTROYED)
