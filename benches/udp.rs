@@ -26,8 +26,11 @@ use socket2::{MsgHdr, SockRef};
 /// Says what this process is.
 const ROLE: &str = "NODELOOP_BENCH_ROLE";
 
-/// The kernel's buffers at both ends, so that bursts are not lost for want of room.
+/// The receive buffer of the servers, so that bursts are not lost for want of room.
 const BUFFER: u32 = 4 << 20;
+
+/// That of the load, so that bursts are not lost for want of room.
+const LOAD_BUFFER: usize = 4 << 20;
 
 /// Where the servers run, and where the load comes from.
 const SERVER_CORE: &str = "0";
@@ -226,7 +229,7 @@ impl Server {
             .expect("it is not zero");
         let options = SockRef::from(&socket);
         options
-            .set_recv_buffer_size(BUFFER as usize)
+            .set_recv_buffer_size(LOAD_BUFFER)
             .expect("the system cuts it down");
         Server {
             input: process.stdin.take(),

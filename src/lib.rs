@@ -61,6 +61,8 @@
 //!
 //! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
 //!   why one was not found than the standard library does, and takes hints.
+//! - `full-udp`, on by default: many datagrams with one system call, also coalesced and segmented ones
+//!   on Linux, and `disconnect` of a UDP socket.
 
 mod backend;
 pub mod dgram;

@@ -414,3 +414,27 @@ fn n289_a_group_on_loopback() {
     turn_until(&lp, || log.has("over"));
     log.expect(&["over"]);
 }
+
+#[test]
+fn why_alive_tells_of_udp_sockets() {
+    let lp = Loop::builder().refuse_sends(u32::MAX).build().unwrap();
+    let (socket, address) = bound(&lp);
+    lp.run_nowait().unwrap();
+    let why = lp.why_alive();
+    assert_eq!(why.len(), 1);
+    assert_eq!(why.reasons[0].kind, HandleKind::UdpSocket);
+    assert_eq!(why.reasons[0].state, format!("receiving at {address}"));
+    socket.connect_sync(address).unwrap();
+    socket.send("waits").unwrap();
+    socket.unref();
+    lp.run_nowait().unwrap();
+    // Each reason is looked for where it was counted: a debug build checks that none is left.
+    let why = lp.why_alive();
+    assert_eq!(
+        why.reasons[0].state,
+        "1 datagram waiting to be sent, 5 bytes"
+    );
+    socket.close().unwrap();
+    lp.run().unwrap();
+    assert!(lp.why_alive().is_empty());
+}

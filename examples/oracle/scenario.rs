@@ -33,7 +33,7 @@ pub struct Scenario {
     pub gathering: Option<String>,
     /// Why it is not run.
     pub skip: Option<String>,
-    /// What the machine has to have: `ipv6`, `linux`.
+    /// What the machine has to have: `ipv6`, `linux`; or the crate: `full-udp`.
     pub needs: Vec<String>,
     /// After this it is killed.
     pub deadline: Duration,
@@ -172,6 +172,7 @@ impl Scenario {
     pub fn why_not(&self) -> Option<String> {
         let missing = |need: &&String| match need.as_str() {
             "ipv6" => TcpListener::bind("[::1]:0").is_err(),
+            "full-udp" => !cfg!(feature = "full-udp"),
             _ => !cfg!(target_os = "linux"),
         };
         let missing = self.needs.iter().find(missing);
@@ -282,7 +283,7 @@ impl Scenario {
             ("skip", _) => self.skip = Some(value.into()),
             ("needs", _) => {
                 for need in value.split_whitespace() {
-                    if !["ipv6", "linux"].contains(&need) {
+                    if !["ipv6", "linux", "full-udp"].contains(&need) {
                         return Err(format!("needs can't be `{need}`"));
                     }
                     self.needs.push(need.into());

@@ -2,7 +2,7 @@
 //!
 //! What was received is a [`Catch`]: a buffer cut into slots, one per read of the system. A read
 //! may bring one datagram, or a train of datagrams of equal size from one sender that the kernel
-//! has coalesced; [`Catch::next`] takes them apart.
+//! has coalesced; [`Catch::advance`] takes them apart.
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +58,9 @@ pub(crate) struct Catch {
     at: usize,
     /// Where in that read it begins.
     offset: usize,
+    /// The datagram that was taken last: the read that it is in, and its place in the buffer.
+    taken: usize,
+    place: Range<usize>,
 }
 
 impl Catch {
@@ -66,30 +69,35 @@ impl Catch {
         Catch {
             buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             reads: Vec::with_capacity(SLOTS),
-            at: 0,
-            offset: 0,
+            ..Catch::default()
         }
     }
 
-    /// The place of the next datagram in [`bytes`](Catch::bytes), and its sender.
+    /// Takes the next datagram, which is [`current`](Catch::current) then. False if there is none.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<(Range<usize>, SocketAddr)> {
-        let read = self.reads.get(self.at)?;
-        let start = read.start + self.offset;
-        let end = read.start + (self.offset + read.each).min(read.size);
+    pub(crate) fn advance(&mut self) -> bool {
+        let Some(read) = self.reads.get(self.at) else {
+            return false;
+        };
+        self.taken = self.at;
+        self.place.start = read.start + self.offset;
+        self.place.end = read.start + (self.offset + read.each).min(read.size);
         self.offset += read.each;
         // An empty datagram is one too.
         if self.offset >= read.size {
             self.at += 1;
             self.offset = 0;
         }
-        Some((start..end, read.from))
+        true
     }
 
-    /// The buffer.
+    /// The datagram that was taken last, and its sender.
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer
+    pub(crate) fn current(&self) -> (&[u8], SocketAddr) {
+        (
+            &self.buffer[self.place.clone()],
+            self.reads[self.taken].from,
+        )
     }
 
     /// Whether everything was taken out.
@@ -297,10 +305,10 @@ mod tests {
     fn sizes(mut catch: Catch) -> Vec<usize> {
         let mut sizes = Vec::new();
         let mut last = 0;
-        while let Some((range, _)) = catch.next() {
-            assert!(range.start >= last, "in order");
-            last = range.start;
-            sizes.push(range.len());
+        while catch.advance() {
+            assert!(catch.place.start >= last, "in order");
+            last = catch.place.start;
+            sizes.push(catch.place.len());
         }
         assert!(catch.is_empty());
         sizes

@@ -5,8 +5,6 @@
 //! next.
 
 use std::io;
-use std::net::SocketAddr;
-use std::ops::Range;
 
 use super::core::Core;
 use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot};
@@ -31,10 +29,10 @@ const KEPT_CATCHES: usize = 4;
 enum Next {
     /// The share is over.
     Done,
-    /// A datagram goes to the one 'message' listener.
-    Deliver(Shared<MessageListener>, Range<usize>, SocketAddr),
-    /// A datagram goes to the 'message' listeners.
-    Emit(Range<usize>, SocketAddr),
+    /// The present datagram goes to the one 'message' listener.
+    Deliver(Shared<MessageListener>),
+    /// The present datagram goes to the 'message' listeners.
+    Emit,
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -70,24 +68,16 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
             true => share.advance(state),
             false => Next::Finish,
         });
-        if trace && let Next::Deliver(_, place, _) | Next::Emit(place, _) = &next {
-            core.trace_message(id, place.len());
+        if trace && matches!(next, Next::Deliver(_) | Next::Emit) {
+            core.trace_message(id, share.message().0.len());
         }
         match next {
-            Next::Deliver(listener, place, address) => {
-                let message = &share.catch.bytes()[place];
-                let from = RemoteInfo {
-                    address,
-                    size: message.len(),
-                };
+            Next::Deliver(listener) => {
+                let (message, from) = share.message();
                 listener.borrow_mut()(socket, message, from);
             }
-            Next::Emit(place, address) => {
-                let message = &share.catch.bytes()[place];
-                let from = RemoteInfo {
-                    address,
-                    size: message.len(),
-                };
+            Next::Emit => {
+                let (message, from) = share.message();
                 core.emit(id, message_slot, |listener| listener(socket, message, from));
             }
             Next::Finish => core.finish_callback()?,
@@ -119,6 +109,14 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 }
 
 impl Share<'_> {
+    /// The present datagram.
+    #[inline]
+    fn message(&self) -> (&[u8], RemoteInfo) {
+        let (message, address) = self.catch.current();
+        let size = message.len();
+        (message, RemoteInfo { address, size })
+    }
+
     /// Finds the next datagram, receiving if need be.
     #[inline]
     fn advance(&mut self, state: &mut State) -> Next {
@@ -131,15 +129,15 @@ impl Share<'_> {
                 self.catch.clear();
                 return Next::Done;
             }
-            if let Some((place, from)) = self.catch.next() {
+            if self.catch.advance() {
                 self.left -= 1;
                 if let Some(listener) = datagram.message.sole() {
-                    return Next::Deliver(listener, place, from);
+                    return Next::Deliver(listener);
                 }
                 if datagram.message.is_empty() {
                     continue;
                 }
-                return Next::Emit(place, from);
+                return Next::Emit;
             }
             if datagram.ready & ready::READABLE == 0 {
                 return Next::Done;

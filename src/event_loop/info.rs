@@ -50,7 +50,7 @@ impl fmt::Display for HandleKind {
         f.pad(match self {
             HandleKind::Server => "server",
             HandleKind::Socket => "socket",
-            HandleKind::UdpSocket => "UDP socket",
+            HandleKind::UdpSocket => "udp",
             HandleKind::Timer => "timer",
             HandleKind::Immediate => "immediate",
             HandleKind::Idle => "idle",
