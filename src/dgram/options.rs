@@ -1,5 +1,9 @@
 //! What UDP sockets are made with, where they are bound, and where they send.
 
+use std::rc::Rc;
+
+use crate::event_loop::look_up::{CustomLookup, LookupAnswer};
+use crate::ground::look_up::LookupOptions;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -52,10 +56,20 @@ impl fmt::Display for SocketType {
 /// # lp.run()
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct SocketOptions {
     pub(super) socket_type: SocketType,
     pub(super) options: DatagramOptions,
+    pub(super) lookup: Option<CustomLookup>,
+}
+
+impl fmt::Debug for SocketOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketOptions")
+            .field("socket_type", &self.socket_type)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SocketOptions {
@@ -72,7 +86,38 @@ impl SocketOptions {
                     bytes: MAX_QUEUED_BYTES,
                 },
             },
+            lookup: None,
         }
+    }
+
+    /// Looks names up with a function of your own instead of the system's resolver. It is called on
+    /// the next tick with the name and the family that is wanted, and answers then or later; the
+    /// first address counts. It holds the loop alive by nothing. Node's `lookup`.
+    ///
+    /// ```
+    /// use nodeloop::dgram::{self, SocketOptions, SocketType};
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let options = SocketOptions::new(SocketType::Udp4).lookup(|host, _, answer| match host {
+    ///     "collector" => answer.found([[127, 0, 0, 1].into()]),
+    ///     _ => answer.not_found(),
+    /// });
+    /// let socket = dgram::create_socket(&lp, options);
+    /// socket.bind(("collector", 0))?;
+    /// socket.on_listening(|socket| {
+    ///     assert!(socket.address().unwrap().ip().is_loopback());
+    ///     socket.close().unwrap();
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn lookup(
+        mut self,
+        lookup: impl Fn(&str, LookupOptions, LookupAnswer) + 'static,
+    ) -> SocketOptions {
+        self.lookup = Some(Rc::new(lookup));
+        self
     }
 
     /// Whether other sockets may be bound to the same address, if they ask for it too. On Linux the
@@ -130,7 +175,7 @@ impl From<SocketType> for SocketOptions {
 /// Where a socket is bound: an address and a port, each with a default.
 ///
 /// A port alone is at all addresses; a host is an IP address, of an interface of this machine or
-/// unspecified; host names are not supported yet.
+/// unspecified, or a name of one, which is looked up.
 ///
 /// ```
 /// use nodeloop::dgram::{self, BindOptions, SocketType};
@@ -205,7 +250,7 @@ impl From<SocketAddr> for BindOptions {
 /// Where a datagram goes, or a socket is connected to: an address and a port.
 ///
 /// A port alone is this machine, `127.0.0.1` or `::1` (N268). A host is an IP address of the socket's
-/// family; another fails with `EINVAL`, and host names are not supported yet. Who sent a datagram is
+/// family; another fails with `EINVAL`. A name is looked up. Who sent a datagram is
 /// a destination too.
 #[derive(Debug, Clone)]
 pub struct Destination {

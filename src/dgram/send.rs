@@ -50,7 +50,9 @@ impl Socket {
     /// than 65,507 bytes), `EACCES` (broadcast without
     /// [`set_broadcast`](Socket::set_broadcast)), `EINVAL` (an address of the other family),
     /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued)) …, with the system
-    /// call `send`, address and port; `ENOTFOUND` for a host that is no IP address.
+    /// call `send`, address and port; `ENOTFOUND` for a name that was not found.
+    ///
+    /// Datagrams keep their order: while one waits for a name to be looked up, those behind it wait too.
     ///
     /// Not called if the socket is closed before the tick on which the datagram would go out (N278);
     /// called with `ECANCELED` if it is closed while the datagram waits for the kernel.

@@ -24,10 +24,11 @@ pub fn create_socket(lp: &impl AsLoop, options: impl Into<SocketOptions>) -> Soc
     let SocketOptions {
         socket_type,
         options,
+        lookup,
     } = options.into();
     let lp = lp.event_loop();
     let is_ipv6 = socket_type == SocketType::Udp6;
-    let id = lp.with(|state| state.make_datagram(is_ipv6, options, origin));
+    let id = lp.with(|state| state.make_datagram(is_ipv6, options, lookup, origin));
     let socket = Socket(lp.raw(id));
     log::debug!(target: "nodeloop::dgram", "{socket:?} made at {origin}");
     socket
@@ -53,7 +54,7 @@ impl Socket {
     ///
     /// What the system finds wrong comes as an 'error' event in its stead: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL` (an address of the other family), with the system call
-    /// `bind`, address and port; for a host that is no IP address `ENOTFOUND`. Then the socket may be
+    /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then the socket may be
     /// bound again (N262).
     ///
     /// # Errors

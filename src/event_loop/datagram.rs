@@ -16,9 +16,11 @@ use super::datagram_entry::{
     Backlog, BindRequest, BindState, ConnectState, DatagramOptions, DatagramState, DatagramTask,
     Host, Waiting, WaitingCall, close_slot, connect_slot, datagram_of, error_slot, listening_slot,
 };
+use super::datagram_names::Wanted;
 use super::datagram_options::parse_with_zone;
 use super::entry::{Entry, flag};
 use super::handle::{Id, UdpSocket};
+use super::look_up::CustomLookup;
 use super::state::{Reap, State};
 use super::task::Task;
 use crate::backend::datagram::{Catch, bad_descriptor};
@@ -52,6 +54,7 @@ impl State {
         &mut self,
         is_ipv6: bool,
         options: DatagramOptions,
+        lookup: Option<CustomLookup>,
         origin: &'static Location<'static>,
     ) -> Id {
         self.insert(flag::REFERENCED, origin, |common| {
@@ -63,6 +66,9 @@ impl State {
                 bound: BindState::Unbound,
                 connected: ConnectState::Disconnected,
                 options,
+                unresolved: VecDeque::new(),
+                look_ups: Vec::new(),
+                lookup,
                 waiting: None,
                 bind_listener: None,
                 untried: Backlog::default(),
@@ -80,15 +86,21 @@ impl State {
         })
     }
 
-    /// `bind`: on a tick, whatever the address (N262).
+    /// `bind`: on a tick, whatever the address (N262); a name is looked up before.
     pub(crate) fn bind_datagram(&mut self, id: Id, request: BindRequest) -> Result<()> {
         let datagram = self.open_datagram(id)?;
         if datagram.bound != BindState::Unbound {
             return Err(already_bound());
         }
         datagram.bound = BindState::Binding;
-        let task = DatagramTask::Bind(Box::new(request));
-        self.ticks.push(Task::Datagram(id, task));
+        let request = Box::new(request);
+        match request.host.name().map(str::to_string) {
+            Some(name) => self.look_up_for_datagram(id, &name, Wanted::Bind(request)),
+            None => {
+                let task = DatagramTask::Bind(request);
+                self.ticks.push(Task::Datagram(id, task));
+            }
+        }
         Ok(())
     }
 
@@ -280,6 +292,7 @@ impl State {
         self.open_datagram(id)?;
         self.flush_outbox_of(id);
         self.outbox.drop_staged(id);
+        self.abandon_datagram_look_ups(id);
         let State {
             entries,
             backend,
@@ -346,6 +359,17 @@ impl State {
 pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
     let socket = UdpSocket(core.raw(id));
     match task {
+        DatagramTask::AskUser(number, question) => {
+            let (host, options) = *question;
+            let name = host.clone();
+            let asked = core.with(|state| state.ask_user_for_datagram(id, number, name, socket));
+            if let Some((lookup, answer)) = asked {
+                lookup(&host, options, answer);
+            }
+        }
+        DatagramTask::LookedUp(number, answer) => {
+            core.with(|state| state.datagram_looked_up(id, number, answer));
+        }
         DatagramTask::Send(outgoing) => core.with(|state| state.send_on_tick(id, outgoing)),
         DatagramTask::SendStaged => core.with(|state| state.send_staged(id)),
         DatagramTask::Sent(key) => {

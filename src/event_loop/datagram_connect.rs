@@ -10,6 +10,7 @@ use super::datagram_entry::{
     BindRequest, BindState, ConnectState, DatagramTask, Host, WaitingCall, connect_slot,
     datagram_of,
 };
+use super::datagram_names::Wanted;
 use super::datagram_options::parse_with_zone;
 use super::handle::{Id, UdpSocket};
 use super::state::State;
@@ -79,8 +80,13 @@ impl State {
                 call.listener = Some(listener);
             }
         }
-        self.ticks
-            .push(Task::Datagram(id, DatagramTask::Connect(call)));
+        match call.host.name().map(str::to_string) {
+            Some(name) => self.look_up_for_datagram(id, &name, Wanted::Connect(call)),
+            None => {
+                let task = DatagramTask::Connect(call);
+                self.ticks.push(Task::Datagram(id, task));
+            }
+        }
     }
 
     /// The tick of a connect (doConnect).

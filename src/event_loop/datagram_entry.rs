@@ -6,15 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use slab::Slab;
 
 use super::datagram_connect::ConnectCall;
+use super::datagram_names::HostLookUp;
 use super::datagram_options::parse_with_zone;
 use super::datagram_send::{Outgoing, Queued, SendDone, Told};
 use super::entry::{Common, Entry, flag, remove_from};
 use super::handle::{Id, UdpSocket};
+use super::look_up::{Answer, CustomLookup};
 use super::server::with_scope;
 use crate::backend::datagram::{BindOptions, Catch, Datagram};
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::look_up::LookupOptions;
 
 /// A UDP socket.
 pub(crate) struct DatagramState {
@@ -38,6 +41,12 @@ pub(crate) struct DatagramState {
     pub(crate) bind_listener: Option<ListenerId>,
     /// Datagrams that wait to be tried: for the binding, or for their tick.
     pub(crate) untried: Backlog,
+    /// Datagrams that wait for a name to be looked up, or behind such.
+    pub(crate) unresolved: VecDeque<Box<Outgoing>>,
+    /// Look-ups that are under way.
+    pub(crate) look_ups: Vec<HostLookUp>,
+    /// Who is asked for names in the resolver's place.
+    pub(crate) lookup: Option<CustomLookup>,
     /// Datagrams that the kernel had no room for.
     pub(crate) queue: VecDeque<Queued>,
     /// What became of those since: to be told, one loop callback each.
@@ -155,6 +164,10 @@ pub(crate) enum DatagramTask {
     Throw(Error),
     /// Emits 'close', the last event.
     EmitClose,
+    /// Asks a user's function for a name.
+    AskUser(u64, Box<(Box<str>, LookupOptions)>),
+    /// A look-up has failed before it began.
+    LookedUp(u64, Answer),
     /// Sends to a host whose look-up is over.
     Send(Box<Outgoing>),
     /// The same of a datagram that lies in the outbox already.
@@ -193,6 +206,8 @@ impl DatagramTask {
         match self {
             DatagramTask::Bind(_) => "the system is asked to bind",
             DatagramTask::Listening | DatagramTask::EmitListening(..) => "'listening'",
+            DatagramTask::AskUser(..) => "a look-up function is asked",
+            DatagramTask::LookedUp(..) => "a look-up has failed",
             DatagramTask::MakeCalls => "what waited for the binding",
             DatagramTask::Connect(_) => "the system is asked to connect",
             DatagramTask::ConnectFailed(..) => "it could not be connected",
@@ -268,14 +283,14 @@ impl DatagramState {
     }
 }
 
-/// The address that a host stands for. There is nothing to ask for names yet.
+/// The address that a host stands for. A name was looked up before, or is refused.
 fn resolve(host: &Host, port: u16, default: IpAddr) -> Result<SocketAddr> {
     match host {
         Host::Default => Ok(SocketAddr::new(default, port)),
         Host::Address(address, scope) => Ok(with_scope(*address, port, *scope)),
         Host::Name(name) => match parse_with_zone(name) {
             Some((address, scope)) => Ok(with_scope(address, port, scope)),
-            None => Err(Error::names_not_supported(name)),
+            None => Err(Error::look_up("ENOTFOUND", name)),
         },
     }
 }

@@ -32,9 +32,9 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Payload<'static>,
     /// Its bytes.
     pub(crate) size: usize,
-    host: Host,
+    pub(crate) host: Host,
     port: u16,
-    done: Option<SendDone>,
+    pub(crate) done: Option<SendDone>,
 }
 
 /// A datagram that the kernel had no room for.
@@ -128,7 +128,9 @@ impl State {
         let Some(datagram) = datagram_of(&mut self.entries, id) else {
             return false;
         };
-        let waits = !datagram.queue.is_empty() || !datagram.told.is_empty();
+        let waits = !datagram.queue.is_empty()
+            || !datagram.told.is_empty()
+            || !datagram.unresolved.is_empty();
         if waits
             || bytes.len() > GATHER_LIMIT
             || !self.settings.gather
@@ -182,8 +184,10 @@ impl State {
 
     /// The look-up of a send.
     pub(crate) fn send_after_binding(&mut self, id: Id, outgoing: Box<Outgoing>) {
-        self.ticks
-            .push(Task::Datagram(id, DatagramTask::Send(outgoing)));
+        if let Some(outgoing) = self.wait_for_name(id, outgoing) {
+            let task = DatagramTask::Send(outgoing);
+            self.ticks.push(Task::Datagram(id, task));
+        }
     }
 
     /// The tick of a send (doSend). A socket that was closed sends nothing and tells nobody (N278).
@@ -492,7 +496,7 @@ impl State {
 
     /// Tells of an error that a look-up or the bound of the queue has brought: the completion, else
     /// 'error' (N271).
-    fn refuse(&mut self, id: Id, error: Error, done: Option<SendDone>) {
+    pub(crate) fn refuse(&mut self, id: Id, error: Error, done: Option<SendDone>) {
         let task = match done {
             Some(done) => DatagramTask::Complete(done, Err(error)),
             None => DatagramTask::EmitError(error),

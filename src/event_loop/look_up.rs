@@ -45,6 +45,15 @@ pub struct LookupAnswer {
 }
 
 impl LookupAnswer {
+    pub(crate) fn new(socket: Raw, number: u64, host: Box<str>) -> LookupAnswer {
+        LookupAnswer {
+            socket,
+            number,
+            host,
+            is_open: true,
+        }
+    }
+
     /// These addresses, in the order in which they are to be tried. None at all is the same as
     /// [`not_found`](LookupAnswer::not_found).
     pub fn found(self, addresses: impl IntoIterator<Item = IpAddr>) {
@@ -147,12 +156,7 @@ impl State {
         let Query { host, options } = request.query();
         let number = table::next_serial();
         self.note_look_up(id, number, None, request);
-        let answer = LookupAnswer {
-            socket: socket.0,
-            number,
-            host: host.into(),
-            is_open: true,
-        };
+        let answer = LookupAnswer::new(socket.0, number, host.into());
         Some((options, answer))
     }
 
@@ -169,6 +173,9 @@ impl State {
     /// There is an answer: 'lookup' for each address, and the attempt to connect. One that comes
     /// when the socket was destroyed is told to nobody.
     pub(crate) fn looked_up(&mut self, id: Id, number: u64, answer: Answer) {
+        if self.datagram(id).is_some() {
+            return self.datagram_looked_up(id, number, answer);
+        }
         let look_up = self.stream(id).and_then(|stream| {
             let look_ups = &mut stream.extra.as_mut()?.look_ups;
             let at = look_ups.iter().position(|it| it.number == number)?;

@@ -286,20 +286,6 @@ impl Error {
         }))
     }
 
-    /// A host of a UDP socket that is no IP literal.
-    pub(crate) fn names_not_supported(hostname: &str) -> Error {
-        Error(Arc::new(Inner {
-            code: Some("ENOTFOUND"),
-            message: format!(
-                "getaddrinfo ENOTFOUND {hostname} (a UDP socket takes no host names yet: give an IP address)"
-            )
-            .into(),
-            syscall: Some("getaddrinfo"),
-            hostname: Some(hostname.into()),
-            ..Inner::empty()
-        }))
-    }
-
     /// A look-up that has failed by an error of the operating system.
     #[cfg(feature = "dns-lookup")]
     pub(crate) fn look_up_system(error: io::Error, hostname: &str) -> Error {
