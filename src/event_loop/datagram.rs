@@ -116,8 +116,10 @@ impl State {
                 .map_err(|error| Error::with_address("bind", error, address, None)),
             Err(error) => Err(error),
         };
-        match bound {
-            Ok(()) => self.announce(id),
+        match bound.map(|()| self.apply_buffer_sizes(id)) {
+            Ok(Ok(())) => self.announce(id),
+            // Node throws it where nobody can catch it, and 'listening' never comes.
+            Ok(Err(error)) => self.throw(id, error),
             Err(error) => {
                 if let Some(datagram) = self.datagram(id) {
                     datagram.bound = BindState::Unbound;
@@ -146,6 +148,7 @@ impl State {
         let address = datagram.any_address(&request.host, request.port)?;
         self.bind_now(id, address)
             .map_err(|error| Error::with_address("bind", error, address, None))?;
+        self.apply_buffer_sizes(id)?;
         self.ticks.push(Task::Datagram(id, DatagramTask::Listening));
         self.datagram_address(id)
     }
@@ -173,6 +176,14 @@ impl State {
         backend.watch_datagram(io, State::token(id))?;
         datagram.bound = BindState::Bound;
         datagram.common.set_active(true, live);
+        Ok(())
+    }
+
+    /// The sizes of the kernel's buffers that it was made with (N284).
+    fn apply_buffer_sizes(&mut self, id: Id) -> Result<()> {
+        let Some(datagram) = self.datagram(id) else {
+            return Ok(());
+        };
         let sizes = [
             (datagram.options.recv_buffer_size, true),
             (datagram.options.send_buffer_size, false),
@@ -181,12 +192,15 @@ impl State {
             let Some(size) = size.filter(|&size| size > 0) else {
                 continue;
             };
-            if let Err(error) = self.set_buffer_size(id, size, receives) {
-                // Node throws it where nobody can catch it.
-                self.uncaught.push_back(error);
-            }
+            self.set_buffer_size(id, size, receives)?;
         }
         Ok(())
+    }
+
+    /// What Node throws out of its own callback, where the program can't catch it.
+    fn throw(&mut self, id: Id, error: Error) {
+        let task = DatagramTask::Throw(error);
+        self.steps.push_back(Task::Datagram(id, task));
     }
 
     /// 'listening', with the calls that have waited for it in the middle.
@@ -236,18 +250,23 @@ impl State {
         else {
             return;
         };
-        for call in waiting.calls {
+        let mut calls = waiting.calls.into_iter();
+        for call in calls.by_ref() {
+            if self.open_datagram(id).is_err() {
+                // Behind a close. Node throws it where nobody can catch it, and forgets the rest.
+                self.throw(id, not_running());
+                self.bury(call);
+                break;
+            }
             match call {
                 WaitingCall::Send(outgoing) => self.send_after_binding(id, outgoing),
                 WaitingCall::Connect(call) => self.connect_after_binding(id, call),
-                WaitingCall::Close => {
-                    if let Err(error) = self.close_datagram(id) {
-                        // Closed twice while it waited: Node throws it where nobody can catch it.
-                        self.uncaught.push_back(error);
-                    }
-                }
+                // It is open, so there is nothing to be told.
+                WaitingCall::Close => drop(self.close_datagram(id)),
             }
         }
+        // Their buffers and completions may be a user's.
+        self.bury(calls);
     }
 
     /// `close`: the descriptor now, 'close' on a tick (N278). While calls wait for the binding it
@@ -368,6 +387,7 @@ pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
                 core.uncaught(error);
             }
         }
+        DatagramTask::Throw(error) => core.uncaught(error),
         DatagramTask::EmitClose => {
             log::debug!(target: "nodeloop::dgram", "{socket:?} closed");
             core.with(|state| {

@@ -151,6 +151,8 @@ pub(crate) enum DatagramTask {
     EmitConnect(bool),
     /// Emits 'error'.
     EmitError(Error),
+    /// Tells of an error that no call and no event carries.
+    Throw(Error),
     /// Emits 'close', the last event.
     EmitClose,
     /// Sends to a host whose look-up is over.
@@ -163,43 +165,51 @@ pub(crate) enum DatagramTask {
     Complete(SendDone, Result<usize>),
 }
 
-/// The UDP socket with this id.
-#[inline]
-pub(crate) fn datagram_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut DatagramState> {
-    match entries.get_mut(id.key as usize) {
-        Some(Entry::Datagram(datagram)) if datagram.common.serial == id.serial => Some(datagram),
-        _ => None,
-    }
-}
-
 impl DatagramTask {
     /// Whether a person who follows the loop wants to know: it calls a listener, or the system.
     pub(crate) fn is_told(&self) -> bool {
         match self {
+            DatagramTask::EmitListening(_, before) => *before,
+            DatagramTask::Bind(_)
+            | DatagramTask::Connect(_)
+            | DatagramTask::EmitConnect(_)
+            | DatagramTask::EmitError(_)
+            | DatagramTask::EmitClose
+            | DatagramTask::Send(_)
+            | DatagramTask::SendStaged
+            | DatagramTask::Sent(_)
+            | DatagramTask::Complete(..) => true,
             DatagramTask::Listening
             | DatagramTask::MakeCalls
-            | DatagramTask::Sent(_)
-            | DatagramTask::Complete(..) => false,
-            // Its second half is the same event.
-            DatagramTask::EmitListening(_, before) => *before,
-            _ => true,
+            | DatagramTask::ConnectFailed(..)
+            | DatagramTask::Throw(_) => false,
         }
     }
 
     /// What it does, for people.
     pub(crate) fn what(&self) -> &'static str {
         match self {
-            DatagramTask::Bind(_) => "the system is asked to bind",
+            DatagramTask::Bind(_) => "the look-up of where to bind is over",
             DatagramTask::Listening | DatagramTask::EmitListening(..) => "'listening'",
-            DatagramTask::MakeCalls => "what waited for the binding",
-            DatagramTask::Connect(_) => "the system is asked to connect",
-            DatagramTask::ConnectFailed(..) => "it could not be connected",
+            DatagramTask::MakeCalls => "calls that have waited for the binding",
+            DatagramTask::Connect(_) => "the look-up of where to connect to is over",
+            DatagramTask::ConnectFailed(..) => "connecting has failed",
             DatagramTask::EmitConnect(_) => "'connect'",
             DatagramTask::EmitError(_) => "'error'",
+            DatagramTask::Throw(_) => "an error that nobody waits for",
             DatagramTask::EmitClose => "'close'",
             DatagramTask::Send(_) | DatagramTask::SendStaged => "a datagram is sent",
-            DatagramTask::Sent(_) | DatagramTask::Complete(..) => "a datagram is done",
+            DatagramTask::Sent(_) | DatagramTask::Complete(..) => "the completion of a datagram",
         }
+    }
+}
+
+/// The UDP socket with this id.
+#[inline]
+pub(crate) fn datagram_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut DatagramState> {
+    match entries.get_mut(id.key as usize) {
+        Some(Entry::Datagram(datagram)) if datagram.common.serial == id.serial => Some(datagram),
+        _ => None,
     }
 }
 

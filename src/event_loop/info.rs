@@ -42,7 +42,7 @@ impl fmt::Display for HandleKind {
         f.pad(match self {
             HandleKind::Server => "server",
             HandleKind::Socket => "socket",
-            HandleKind::UdpSocket => "udp",
+            HandleKind::UdpSocket => "UDP socket",
             HandleKind::Timer => "timer",
             HandleKind::Immediate => "immediate",
             HandleKind::Idle => "idle",

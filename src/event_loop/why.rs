@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 
-use super::datagram_entry::{Backlog, DatagramState};
+use super::datagram_entry::DatagramState;
 use super::entry::{Entry, Peer, ServerState, Stream, flag};
 use super::handle::{Id, LoopHandle};
 use super::info::HandleKind;
@@ -267,13 +267,14 @@ impl Scan {
                 self.requests += requests.len();
                 reasons.extend(requests);
             }
-            if let Entry::Datagram(datagram) = entry
-                && datagram.queued.datagrams > 0
-            {
-                let Backlog { datagrams, bytes } = datagram.queued;
-                self.requests += datagrams;
-                let datagrams = counted(datagrams, "datagram");
-                reasons.push(format!("{datagrams} waiting to be sent, {bytes} bytes"));
+            if let Entry::Datagram(datagram) = entry {
+                let waiting = datagram.queue.len() + datagram.told.len();
+                self.requests += waiting;
+                if waiting > 0 {
+                    let datagrams = counted(waiting, "datagram");
+                    let bytes = datagram.queued.bytes;
+                    reasons.push(format!("{datagrams} waiting, {bytes} bytes"));
+                }
             }
             if waits.closing {
                 reasons.push("closing".to_string());

@@ -103,16 +103,18 @@ impl<'a> Payload<'a> {
     }
 }
 
-impl fmt::Debug for Payload<'_> {
-    /// Prints the size only.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.size())
-    }
-}
-
 impl<'a> From<Chunk<'a>> for Payload<'a> {
     fn from(chunk: Chunk<'a>) -> Payload<'a> {
         Payload(Kind::One(chunk))
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    /// Prints its size: its bytes may be many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("size", &self.size())
+            .finish()
     }
 }
 
