@@ -81,6 +81,7 @@ fn datagrams_keep_their_order_while_names_are_looked_up() {
     socket.send_to("4", ("two", port)).unwrap();
     socket.send_to("5", to).unwrap();
     turn_until(&lp, || !questions.borrow().is_empty());
+    // N293, but for the order and for addresses, which need no look-up.
     assert_eq!(questions.borrow().len(), 1, "one name at a time");
     assert_eq!(socket.send_queue_count(), 0);
     answer(&questions, "one");

@@ -289,7 +289,7 @@ fn n57_udp_sockets() {
     assert!(why(&lp).is_empty(), "it is not bound");
     socket.bind(any_port()).unwrap();
     let states: Vec<_> = why(&lp).into_iter().map(|reason| reason.state).collect();
-    assert_eq!(states, ["the look-up of where to bind is over"]);
+    assert_eq!(states, ["the system is asked to bind"]);
     lp.run_nowait().unwrap();
     let address = socket.address().unwrap();
     let state = only(&lp, HandleKind::UdpSocket, line);
