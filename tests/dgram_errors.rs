@@ -41,8 +41,8 @@ fn n264_what_binding_runs_into() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let (_taken, address) = bound(&lp);
-    let is = |options: SocketOptions, at: (&str, u16), text: &str| {
-        let socket = dgram::create_socket(&lp, options);
+    let is = |options: &SocketOptions, at: (&str, u16), text: &str| {
+        let socket = dgram::create_socket(&lp, options.clone());
         socket.bind(at).unwrap();
         let error = next_error(&lp, socket);
         assert_eq!(error.to_string(), text);
@@ -57,12 +57,13 @@ fn n264_what_binding_runs_into() {
     let udp4 = SocketOptions::new(SocketType::Udp4);
     let udp6 = SocketOptions::new(SocketType::Udp6);
     let text = format!("bind EADDRINUSE {address}");
-    is(udp4, ("127.0.0.1", address.port()), &text);
-    is(udp4, ("1.2.3.4", 0), "bind EADDRNOTAVAIL 1.2.3.4");
-    is(udp4, ("::1", 0), "bind EINVAL ::1");
-    is(udp6, ("127.0.0.1", 0), "bind EINVAL 127.0.0.1");
-    is(udp4.ipv6_only(true), ("0.0.0.0", 0), "bind EINVAL 0.0.0.0");
-    let socket = dgram::create_socket(&lp, udp4);
+    is(&udp4, ("127.0.0.1", address.port()), &text);
+    is(&udp4, ("1.2.3.4", 0), "bind EADDRNOTAVAIL 1.2.3.4");
+    is(&udp4, ("::1", 0), "bind EINVAL ::1");
+    is(&udp6, ("127.0.0.1", 0), "bind EINVAL 127.0.0.1");
+    is(&udp4.clone().ipv6_only(true), ("0.0.0.0", 0), "bind EINVAL 0.0.0.0");
+    let nowhere = udp4.lookup(|_, _, answer| answer.not_found());
+    let socket = dgram::create_socket(&lp, nowhere);
     socket.bind(("no.such.name", 0)).unwrap();
     let error = next_error(&lp, socket);
     assert_eq!(error.code(), Some("ENOTFOUND"));
@@ -424,7 +425,7 @@ fn a_bounded_queue_says_enobufs() {
     let (_peer, address) = peer();
     let options = SocketOptions::new(SocketType::Udp4);
     // Waiting for the binding, two datagrams may wait ...
-    let socket = dgram::create_socket(&lp, options.max_queued(2, 1000));
+    let socket = dgram::create_socket(&lp, options.clone().max_queued(2, 1000));
     follow(&log, socket);
     for name in ["a", "b", "c"] {
         socket
