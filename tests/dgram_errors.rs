@@ -61,7 +61,11 @@ fn n264_what_binding_runs_into() {
     is(&udp4, ("1.2.3.4", 0), "bind EADDRNOTAVAIL 1.2.3.4");
     is(&udp4, ("::1", 0), "bind EINVAL ::1");
     is(&udp6, ("127.0.0.1", 0), "bind EINVAL 127.0.0.1");
-    is(&udp4.clone().ipv6_only(true), ("0.0.0.0", 0), "bind EINVAL 0.0.0.0");
+    is(
+        &udp4.clone().ipv6_only(true),
+        ("0.0.0.0", 0),
+        "bind EINVAL 0.0.0.0",
+    );
     let nowhere = udp4.lookup(|_, _, answer| answer.not_found());
     let socket = dgram::create_socket(&lp, nowhere);
     socket.bind(("no.such.name", 0)).unwrap();

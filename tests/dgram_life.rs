@@ -349,12 +349,12 @@ fn n282_and_n283_several_sockets_at_one_address() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let udp4 = SocketOptions::new(SocketType::Udp4);
-    for options in [udp4.reuse_addr(true), udp4.reuse_port(true)] {
-        let first = dgram::create_socket(&lp, options);
+    for options in [udp4.clone().reuse_addr(true), udp4.clone().reuse_port(true)] {
+        let first = dgram::create_socket(&lp, options.clone());
         let address = first.bind_sync(("127.0.0.1", 0)).unwrap();
         let second = dgram::create_socket(&lp, options);
         second.bind_sync(address).unwrap();
-        let third = dgram::create_socket(&lp, udp4);
+        let third = dgram::create_socket(&lp, udp4.clone());
         assert_eq!(code(third.bind_sync(address)), "EADDRINUSE");
     }
 }
@@ -388,7 +388,7 @@ fn n289_a_group_on_loopback() {
     let lo = Some("127.0.0.1");
     let group = "230.185.192.108";
     let options = SocketOptions::new(SocketType::Udp4).reuse_addr(true);
-    let members = [(); 2].map(|()| dgram::create_socket(&lp, options));
+    let members = [(); 2].map(|()| dgram::create_socket(&lp, options.clone()));
     let port = members[0].bind_sync(0).unwrap().port();
     members[1].bind_sync(port).unwrap();
     for member in members {

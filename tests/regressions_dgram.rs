@@ -41,7 +41,7 @@ fn a_buffer_size_that_cannot_be_set_is_thrown_out_of_the_binding() -> Result<()>
     let noted = log.clone();
     lp.on_uncaught_error(move |_, error| noted.note(code_of(error)));
     let options = SocketOptions::new(SocketType::Udp4).recv_buffer_size(u32::MAX);
-    let socket = dgram::create_socket(&lp, options);
+    let socket = dgram::create_socket(&lp, options.clone());
     socket.on_listening(log.noting("listening"));
     socket.bind(("127.0.0.1", 0))?;
     let other = dgram::create_socket(&lp, options);
