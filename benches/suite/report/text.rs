@@ -1,0 +1,63 @@
+//! The report on the terminal.
+
+use crate::outcome::{LaneOutcome, Outcome};
+use crate::workloads::Figure;
+
+/// Prints a workload's figures.
+pub fn print(outcome: &Outcome) {
+    let workload = &outcome.workload;
+    println!("\n{}: {}", workload.name, workload.stands_for);
+    for lane in &outcome.lanes {
+        println!("  {:<28} {}", lane.name, line(outcome, lane));
+    }
+    for lane in &outcome.lanes {
+        if !lane.calls.is_empty() {
+            let calls: Vec<String> = lane
+                .calls
+                .iter()
+                .filter(|(_, count)| *count >= 0.0005)
+                .map(|(kind, count)| format!("{count:.3} {kind}"))
+                .collect();
+            println!(
+                "  system calls of {} per {}: {}",
+                lane.name,
+                workload.operation,
+                calls.join(", ")
+            );
+        }
+    }
+    for verdict in &outcome.verdicts {
+        println!("  {verdict}");
+    }
+    for remark in &outcome.remarks {
+        println!("  note: {remark}");
+    }
+}
+
+fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
+    let mut parts = Vec::new();
+    if let Some(time) = lane.spread(Figure::ServerTime) {
+        parts.push(format!(
+            "server CPU {time} ns per {}",
+            outcome.workload.operation
+        ));
+    }
+    if let Some(ratio) = outcome.ratio(Figure::ServerTime, &lane.name, "hand-written")
+        && lane.name != "hand-written"
+    {
+        parts.push(format!("{ratio} x hand-written"));
+    }
+    if let Some(rate) = lane.spread(Figure::Rate) {
+        parts.push(format!("{:.0}/s", rate.median));
+    }
+    let percentiles = [0.5, 0.99, 0.999].map(|share| lane.latencies.percentile_us(share));
+    if let [Some(half), Some(most), Some(nearly_all)] = percentiles {
+        parts.push(format!(
+            "latency {half:.0}/{most:.0}/{nearly_all:.0} µs (50/99/99.9 %)"
+        ));
+    }
+    if let Some(bytes) = lane.spread(Figure::BytesPerConnection) {
+        parts.push(format!("{:.0} bytes per connection", bytes.median));
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,207 @@
+//! Measuring: all lanes of a workload in turn, round after round.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::load::{Kind, Load};
+use crate::machine::{self, Cores};
+use crate::outcome::{LaneOutcome, Outcome};
+use crate::peers::{Peer, Program};
+use crate::server::Server;
+use crate::statistics::Latencies;
+use crate::workloads::{Figure, Lane, Work, Workload};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds of each lane.
+    pub rounds: usize,
+    /// How long a round is to take, about.
+    pub round: Duration,
+    /// What thousands of connections become.
+    pub most_connections: usize,
+}
+
+/// What measuring needs.
+pub struct Bench {
+    pub programs: HashMap<Peer, Program>,
+    pub cores: Cores,
+    pub effort: Effort,
+    /// Descriptors that a process may have.
+    pub descriptors: usize,
+}
+
+/// A server with clients that are connected.
+struct Session {
+    server: Server,
+    load: Box<dyn Load>,
+    /// Operations of a round.
+    operations: u64,
+    counts_before: Option<HashMap<String, u64>>,
+    done: u64,
+    outcome: LaneOutcome,
+}
+
+/// Descriptors for everything but the connections.
+const SPARE_DESCRIPTORS: usize = 500;
+
+impl Bench {
+    pub fn start(&self, lane: &Lane) -> io::Result<Server> {
+        let program = &self.programs[&lane.peer];
+        Server::start(lane.peer, program, lane.mode, lane.options, &self.cores)
+    }
+
+    /// How many connections there can be where `wanted` are wanted, `lanes` times at once.
+    pub fn affordable(&self, wanted: usize, lanes: usize) -> usize {
+        let each = self.descriptors.saturating_sub(SPARE_DESCRIPTORS) / lanes.max(1);
+        wanted.min(each).min(self.effort.most_connections)
+    }
+
+    /// Measures a workload by rounds of its load.
+    pub fn traffic(&self, workload: &Workload, kind: Kind) -> Outcome {
+        let lanes: Vec<&Lane> = self.lanes(workload).collect();
+        let mut remarks = Vec::new();
+        let mut sessions = Vec::new();
+        for lane in &lanes {
+            let wanted = lane.load.unwrap_or(kind);
+            let load = wanted.scaled(|count| self.affordable(count, lanes.len()));
+            if load.connections() < wanted.connections() {
+                let (fewer, many) = (load.connections(), wanted.connections());
+                remarks.push(format!(
+                    "{}: {fewer} connections instead of {many}",
+                    lane.name
+                ));
+            }
+            match self.open(lane, load) {
+                Ok(session) => sessions.push(session),
+                Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
+            }
+        }
+        for round in 0..self.effort.rounds {
+            let mut order: Vec<usize> = (0..sessions.len()).collect();
+            // Each goes first as often as last.
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            let mut failed = Vec::new();
+            for index in order {
+                let session = &mut sessions[index];
+                if let Err(error) = session.measure() {
+                    remarks.push(format!("{} failed: {error}", session.outcome.name));
+                    failed.push(index);
+                }
+            }
+            failed.sort_unstable();
+            for index in failed.into_iter().rev() {
+                sessions.remove(index);
+            }
+        }
+        let outcomes = sessions.into_iter().map(|session| match session.finish() {
+            (outcome, None) => outcome,
+            (outcome, Some(error)) => {
+                remarks.push(format!("{}: {error}", outcome.name));
+                outcome
+            }
+        });
+        let outcomes = outcomes.collect();
+        Outcome::of(workload, outcomes, remarks)
+    }
+
+    /// The lanes of the peers that are there.
+    pub fn lanes<'a>(&'a self, workload: &'a Workload) -> impl Iterator<Item = &'a Lane> {
+        let lanes = workload.lanes.iter();
+        lanes.filter(|lane| self.programs.contains_key(&lane.peer))
+    }
+
+    fn open(&self, lane: &Lane, kind: Kind) -> io::Result<Session> {
+        let server = self.start(lane)?;
+        let mut load = kind.open(server.address)?;
+        let mut latencies = Latencies::new();
+        load.check(&mut latencies)?;
+        let operations = self.calibrate(load.as_mut(), &mut latencies)?;
+        latencies.forget();
+        let counts_before = server.counts()?;
+        Ok(Session {
+            server,
+            load,
+            operations,
+            counts_before,
+            done: 0,
+            outcome: LaneOutcome {
+                latencies,
+                ..LaneOutcome::new(&lane.name)
+            },
+        })
+    }
+
+    /// Warms up, and finds how many operations a round takes.
+    fn calibrate(&self, load: &mut dyn Load, latencies: &mut Latencies) -> io::Result<u64> {
+        let unit = load.unit();
+        let mut operations = unit;
+        loop {
+            let begun = Instant::now();
+            let done = load.round(operations, latencies)?;
+            let took = begun.elapsed();
+            if took * 4 > self.effort.round {
+                let rate = done as f64 / took.as_secs_f64();
+                let wanted = (rate * self.effort.round.as_secs_f64()) as u64;
+                return Ok((wanted / unit).max(1) * unit);
+            }
+            operations *= 2;
+        }
+    }
+
+    /// Does what the workload is.
+    pub fn run(&self, workload: &Workload) -> Outcome {
+        match workload.work {
+            Work::Traffic(kind) => self.traffic(workload, kind),
+            Work::Idle { connections } => self.idle(workload, connections),
+        }
+    }
+}
+
+impl Session {
+    fn measure(&mut self) -> io::Result<()> {
+        let time_before = self.server.processor_time()?;
+        let load_before = machine::processor_time(std::process::id())?;
+        let begun = Instant::now();
+        let done = self
+            .load
+            .round(self.operations, &mut self.outcome.latencies)?;
+        let took = begun.elapsed();
+        let time = self.server.processor_time()? - time_before;
+        let load_time = machine::processor_time(std::process::id())? - load_before;
+        self.done += done;
+        let per = |time: Duration| time.as_nanos() as f64 / done as f64;
+        self.outcome.add(Figure::ServerTime, per(time));
+        self.outcome.add(Figure::Rate, 1e9 / per(took));
+        let busier = per(time.max(load_time));
+        self.outcome.add(Figure::RateByTime, 1e9 / busier);
+        Ok(())
+    }
+
+    /// The figures; and what went wrong with asking for the counts.
+    fn finish(mut self) -> (LaneOutcome, Option<io::Error>) {
+        let mut problem = None;
+        match self.server.counts() {
+            Ok(Some(after)) => {
+                let before = self.counts_before.unwrap_or_default();
+                let done = self.done.max(1) as f64;
+                let mut calls: Vec<(String, f64)> = after
+                    .into_iter()
+                    .map(|(kind, count)| {
+                        let earlier = before.get(&kind).copied().unwrap_or(0);
+                        let calls = count.saturating_sub(earlier) as f64 / done;
+                        (kind, calls)
+                    })
+                    .collect();
+                calls.sort_by(|a, b| b.1.total_cmp(&a.1));
+                self.outcome.calls = calls;
+            }
+            Ok(None) => {}
+            Err(error) => problem = Some(error),
+        }
+        (self.outcome, problem)
+    }
+}
