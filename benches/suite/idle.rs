@@ -13,7 +13,7 @@ const WARM_UP: usize = 10;
 
 impl Bench {
     pub fn idle(&self, workload: &Workload, wanted: usize) -> Outcome {
-        let connections = self.affordable(wanted, 1);
+        let connections = self.affordable(wanted);
         let mut remarks = Vec::new();
         if connections < wanted {
             remarks.push(format!("{connections} connections instead of {wanted}"));

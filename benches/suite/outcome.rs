@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::statistics::{Latencies, Spread};
+use crate::statistics::Spread;
 use crate::workloads::{Bound, Figure, Limit, Workload};
 
 /// A workload with its figures.
@@ -18,7 +18,8 @@ pub struct Outcome {
 pub struct LaneOutcome {
     pub name: String,
     pub figures: BTreeMap<Figure, Vec<f64>>,
-    pub latencies: Latencies,
+    /// Latencies in µs within which 50, 99 and 99.9 % of the operations were done.
+    pub percentiles_us: Option<[f64; 3]>,
     /// System calls per operation by kind, where the server counts them.
     pub calls: Vec<(String, f64)>,
 }
@@ -37,7 +38,7 @@ impl LaneOutcome {
         LaneOutcome {
             name: name.to_string(),
             figures: BTreeMap::new(),
-            latencies: Latencies::new(),
+            percentiles_us: None,
             calls: Vec::new(),
         }
     }

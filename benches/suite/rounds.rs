@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::load::{Kind, Load};
-use crate::machine::{self, Cores};
+use crate::load::Kind;
+use crate::load::process::Generator;
+use crate::machine::Cores;
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::peers::{Peer, Program};
 use crate::server::Server;
-use crate::statistics::Latencies;
 use crate::workloads::{Figure, Lane, Work, Workload};
 
 /// How much is measured.
@@ -35,7 +35,7 @@ pub struct Bench {
 /// A server with clients that are connected.
 struct Session {
     server: Server,
-    load: Box<dyn Load>,
+    load: Generator,
     /// Operations of a round.
     operations: u64,
     counts_before: Option<HashMap<String, u64>>,
@@ -52,20 +52,19 @@ impl Bench {
         Server::start(lane.peer, program, lane.mode, lane.options, &self.cores)
     }
 
-    /// How many connections there can be where `wanted` are wanted, `lanes` times at once.
-    pub fn affordable(&self, wanted: usize, lanes: usize) -> usize {
-        let each = self.descriptors.saturating_sub(SPARE_DESCRIPTORS) / lanes.max(1);
-        wanted.min(each).min(self.effort.most_connections)
+    /// How many connections there can be where `wanted` are wanted.
+    pub fn affordable(&self, wanted: usize) -> usize {
+        let possible = self.descriptors.saturating_sub(SPARE_DESCRIPTORS);
+        wanted.min(possible).min(self.effort.most_connections)
     }
 
     /// Measures a workload by rounds of its load.
     pub fn traffic(&self, workload: &Workload, kind: Kind) -> Outcome {
-        let lanes: Vec<&Lane> = self.lanes(workload).collect();
         let mut remarks = Vec::new();
         let mut sessions = Vec::new();
-        for lane in &lanes {
+        for lane in self.lanes(workload) {
             let wanted = lane.load.unwrap_or(kind);
-            let load = wanted.scaled(|count| self.affordable(count, lanes.len()));
+            let load = wanted.scaled(|count| self.affordable(count));
             if load.connections() < wanted.connections() {
                 let (fewer, many) = (load.connections(), wanted.connections());
                 remarks.push(format!(
@@ -116,11 +115,10 @@ impl Bench {
 
     fn open(&self, lane: &Lane, kind: Kind) -> io::Result<Session> {
         let server = self.start(lane)?;
-        let mut load = kind.open(server.address)?;
-        let mut latencies = Latencies::new();
-        load.check(&mut latencies)?;
-        let operations = self.calibrate(load.as_mut(), &mut latencies)?;
-        latencies.forget();
+        let mut load = Generator::start(kind, server.address, &self.cores)?;
+        load.check()?;
+        let operations = self.calibrate(&server, &mut load)?;
+        load.forget()?;
         let counts_before = server.counts()?;
         Ok(Session {
             server,
@@ -128,23 +126,22 @@ impl Bench {
             operations,
             counts_before,
             done: 0,
-            outcome: LaneOutcome {
-                latencies,
-                ..LaneOutcome::new(&lane.name)
-            },
+            outcome: LaneOutcome::new(&lane.name),
         })
     }
 
     /// Warms up, and finds how many operations a round takes.
-    fn calibrate(&self, load: &mut dyn Load, latencies: &mut Latencies) -> io::Result<u64> {
-        let unit = load.unit();
+    fn calibrate(&self, server: &Server, load: &mut Generator) -> io::Result<u64> {
+        let unit = load.unit()?;
         let mut operations = unit;
         loop {
-            let begun = Instant::now();
-            let done = load.round(operations, latencies)?;
-            let took = begun.elapsed();
+            let before = server.processor_time()? + load.processor_time()?;
+            let round = load.round(operations)?;
+            let used = server.processor_time()? + load.processor_time()? - before;
+            // Where other work has the cores most of the time, a round has less in it than it seems.
+            let took = round.took.min(used);
             if took * 4 > self.effort.round {
-                let rate = done as f64 / took.as_secs_f64();
+                let rate = round.done as f64 / took.as_secs_f64();
                 let wanted = (rate * self.effort.round.as_secs_f64()) as u64;
                 return Ok((wanted / unit).max(1) * unit);
             }
@@ -163,27 +160,27 @@ impl Bench {
 
 impl Session {
     fn measure(&mut self) -> io::Result<()> {
-        let time_before = self.server.processor_time()?;
-        let load_before = machine::processor_time(std::process::id())?;
-        let begun = Instant::now();
-        let done = self
-            .load
-            .round(self.operations, &mut self.outcome.latencies)?;
-        let took = begun.elapsed();
-        let time = self.server.processor_time()? - time_before;
-        let load_time = machine::processor_time(std::process::id())? - load_before;
-        self.done += done;
-        let per = |time: Duration| time.as_nanos() as f64 / done as f64;
-        self.outcome.add(Figure::ServerTime, per(time));
-        self.outcome.add(Figure::Rate, 1e9 / per(took));
-        let busier = per(time.max(load_time));
-        self.outcome.add(Figure::RateByTime, 1e9 / busier);
+        let server_before = self.server.processor_time()?;
+        let load_before = self.load.processor_time()?;
+        let round = self.load.round(self.operations)?;
+        let server_time = self.server.processor_time()? - server_before;
+        let load_time = self.load.processor_time()? - load_before;
+        self.done += round.done;
+        let per = |time: Duration| time.as_nanos() as f64 / round.done as f64;
+        let busier = server_time.max(load_time);
+        self.outcome.add(Figure::ServerTime, per(server_time));
+        self.outcome.add(Figure::Rate, 1e9 / per(round.took));
+        self.outcome.add(Figure::RateByTime, 1e9 / per(busier));
         Ok(())
     }
 
-    /// The figures; and what went wrong with asking for the counts.
+    /// The figures; and what went wrong with asking for the last of them.
     fn finish(mut self) -> (LaneOutcome, Option<io::Error>) {
         let mut problem = None;
+        match self.load.percentiles_us() {
+            Ok(percentiles) => self.outcome.percentiles_us = percentiles,
+            Err(error) => problem = Some(error),
+        }
         match self.server.counts() {
             Ok(Some(after)) => {
                 let before = self.counts_before.unwrap_or_default();

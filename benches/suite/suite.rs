@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
+use crate::load;
+use crate::load::process::LOAD;
 use crate::machine::{self, Cores};
 use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
@@ -29,6 +31,9 @@ pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == peers::SERVE) {
         return exit(peers::serve(&arguments[1..]));
+    }
+    if arguments.first().is_some_and(|first| first == LOAD) {
+        return exit(load::process::serve(&arguments[1..]));
     }
     match Arguments::parse(&arguments) {
         Ok(arguments) if arguments.list => {

@@ -96,13 +96,15 @@ const LIMIT: &str = "hand-written";
 /// Every workload, in the order in which they run.
 pub fn all() -> Vec<Workload> {
     let mut all = Vec::new();
-    for connections in [1, 50, 1000] {
-        all.push(ping_pong(connections, 16));
+    for size in [16, 1024] {
+        for connections in [1, 50, 1000, MANY] {
+            all.push(ping_pong(connections, size));
+        }
     }
+    all.extend([pipelined(), many_writes(), churn()]);
+    all.extend([1, 10, 100, 1000].map(broadcast));
     all.extend([
-        many_writes(),
-        churn(),
-        broadcast(1000),
+        pause_storm(),
         spin(true),
         spin(false),
         idle_beside(),
@@ -151,6 +153,40 @@ fn ping_pong(connections: usize, size: usize) -> Workload {
             at_most(OURS, Figure::ServerTime, "libuv", 1.0),
             at_most(OURS, Figure::ServerTime, "tokio", 1.0),
         ],
+    }
+}
+
+/// Several messages under way on each connection, echoed as they come.
+fn pipelined() -> Workload {
+    Workload {
+        name: "pipelined".into(),
+        stands_for: "16 messages of 64 bytes under way on each of 50 connections, echoed as a stream",
+        operation: "16 messages",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 50,
+            size: 16 * 64,
+            idle: 0,
+            spin: false,
+        }),
+        lanes: everyone(Mode::Echo),
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// Reading is paused after each message, and resumed when the turn ends.
+fn pause_storm() -> Workload {
+    Workload {
+        name: "pause-storm".into(),
+        stands_for: "a server that pauses after each message, and resumes when the turn ends",
+        operation: "round trip",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 50,
+            size: 16,
+            idle: 0,
+            spin: false,
+        }),
+        lanes: everyone(Mode::PauseEcho),
+        limits: vec![],
     }
 }
 
@@ -264,7 +300,7 @@ fn idle_beside() -> Workload {
     let beside = Kind::PingPong {
         connections: 10,
         size: 16,
-        idle: MANY / 2,
+        idle: MANY,
         spin: false,
     };
     let lanes = [Peer::Nodeloop, Peer::HandWritten].into_iter();

@@ -7,6 +7,7 @@ mod broadcast;
 mod bulk;
 mod churn;
 mod ping_pong;
+pub mod process;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use self::bulk::{Bulk, Direction};
-pub use self::ping_pong::PingPong;
+use self::ping_pong::PingPong;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
 
@@ -82,6 +83,53 @@ impl Kind {
             Kind::BulkEcho { connections } => {
                 Box::new(Bulk::new(server, connections, Direction::Both))
             }
+        })
+    }
+
+    /// As the arguments of a load generator.
+    pub fn words(self) -> Vec<String> {
+        let words = match self {
+            Kind::PingPong {
+                connections,
+                size,
+                idle,
+                spin,
+            } => format!("ping-pong {connections} {size} {idle} {}", u8::from(spin)),
+            Kind::Churn => "churn".to_string(),
+            Kind::AcceptClose => "accept-close".to_string(),
+            Kind::Broadcast { receivers, size } => format!("broadcast {receivers} {size}"),
+            Kind::Sink { connections } => format!("sink {connections}"),
+            Kind::Source { connections } => format!("source {connections}"),
+            Kind::BulkEcho { connections } => format!("bulk-echo {connections}"),
+        };
+        words.split(' ').map(str::to_string).collect()
+    }
+
+    pub fn from_words(words: &[String]) -> Option<Kind> {
+        let number = |at: usize| words.get(at)?.parse::<usize>().ok();
+        Some(match words.first()?.as_str() {
+            "ping-pong" => Kind::PingPong {
+                connections: number(1)?,
+                size: number(2)?,
+                idle: number(3)?,
+                spin: number(4)? == 1,
+            },
+            "churn" => Kind::Churn,
+            "accept-close" => Kind::AcceptClose,
+            "broadcast" => Kind::Broadcast {
+                receivers: number(1)?,
+                size: number(2)?,
+            },
+            "sink" => Kind::Sink {
+                connections: number(1)?,
+            },
+            "source" => Kind::Source {
+                connections: number(1)?,
+            },
+            "bulk-echo" => Kind::BulkEcho {
+                connections: number(1)?,
+            },
+            _ => return None,
         })
     }
 

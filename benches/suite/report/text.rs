@@ -50,8 +50,7 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
     if let Some(rate) = lane.spread(Figure::Rate) {
         parts.push(format!("{:.0}/s", rate.median));
     }
-    let percentiles = [0.5, 0.99, 0.999].map(|share| lane.latencies.percentile_us(share));
-    if let [Some(half), Some(most), Some(nearly_all)] = percentiles {
+    if let Some([half, most, nearly_all]) = lane.percentiles_us {
         parts.push(format!(
             "latency {half:.0}/{most:.0}/{nearly_all:.0} µs (50/99/99.9 %)"
         ));
