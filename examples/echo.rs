@@ -7,6 +7,8 @@
 //! ```text
 //! cargo run --release --example echo [ADDRESS]
 //! ```
+//!
+//! With `RUST_LOG=trace` in front it tells every turn of the loop, phase by phase.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use nodeloop::{Loop, net};
 
 fn main() -> ExitCode {
+    env_logger::init();
     let argument = std::env::args().nth(1);
     let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
     let Ok(address) = address.parse::<SocketAddr>() else {

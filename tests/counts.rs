@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nodeloop::{Counts, Loop, net};
 use support_process::{DEADLINE, within_deadline};
@@ -390,5 +391,51 @@ fn a_half_close_from_both_sides_is_one_read_one_shutdown_and_one_close() {
             counts! { waits: waits, reads: 1, shutdowns: 1, closes: 1 }
         );
         assert!(waits <= 2, "{cost:?}");
+    });
+}
+
+#[test]
+fn a_loop_that_spins_looks_again_and_again_but_no_longer_than_to_its_timer() {
+    within_deadline(|| {
+        let waits = |spin: Duration| {
+            let lp = Loop::builder().spin_for(spin).build().expect("a loop");
+            lp.set_timeout_once(20, |_| {});
+            lp.run().expect("no error is left unhandled");
+            lp.counts().waits
+        };
+        let blocking = waits(Duration::ZERO);
+        assert!(blocking <= 4, "{blocking}");
+        // An hour would show.
+        let spinning = waits(Duration::from_secs(3600));
+        assert!(spinning > 20 * blocking, "{spinning}");
+    });
+}
+
+#[test]
+fn a_message_ends_the_spinning() {
+    within_deadline(|| {
+        let lp = Loop::builder()
+            .spin_for(Duration::from_secs(3600))
+            .build()
+            .expect("a loop");
+        let server = net::create_server(&lp, |socket| {
+            socket.on_data(|socket, chunk| {
+                socket.write(chunk);
+            });
+            let server = socket.server().expect("it has accepted it");
+            server.close();
+        });
+        server
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("it does not listen yet");
+        let address = server.address().expect("it listens");
+        let client = std::thread::spawn(move || {
+            let mut client = TcpStream::connect(address).expect("it listens");
+            let mut answer = [0; 7];
+            client.write_all(b"message").expect("it is connected");
+            client.read_exact(&mut answer).expect("it is connected");
+        });
+        lp.run().expect("no error is left unhandled");
+        client.join().expect("it is answered");
     });
 }

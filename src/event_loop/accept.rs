@@ -8,6 +8,7 @@ use super::handle::{Id, Server, Socket};
 use super::server;
 use super::state::State;
 use super::table;
+use super::trace;
 use crate::backend::{self, Accepted, ready};
 use crate::ground::error::Result;
 
@@ -30,6 +31,9 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
     let server = Server(core.raw(id));
     let socket = Socket(core.raw(socket));
     log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
+    if trace::on() {
+        core.trace(format_args!("'connection' to {server:?}: {socket:?}"));
+    }
     core.callback(|core| {
         core.emit(id, server::connection_slot, |listener| {
             listener(server, socket);
@@ -41,6 +45,9 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
 fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
     let server = Server(core.raw(id));
     log::debug!(target: "nodeloop::net", "{server:?} dropped {}", info.remote_address);
+    if trace::on() {
+        core.trace(format_args!("'drop' to {server:?}"));
+    }
     core.callback(|core| {
         core.emit(id, server::drop_slot, |listener| listener(server, info));
     })
@@ -148,6 +155,7 @@ fn make_socket(
     if options.keep_alive.is_some() {
         stream.extra().keep_alive = options.keep_alive;
     }
+    state.make_room();
     state.entries.insert(Entry::Stream(stream));
     if let Some(server) = state.server(server_id) {
         server.connections += 1;

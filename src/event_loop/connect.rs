@@ -5,6 +5,7 @@
 //! were there before the first write and those that came after (N99). A socket whose 'close' was
 //! emitted can be connected again and begins a new life (N110).
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -42,6 +43,17 @@ pub(crate) enum ConnectHost {
     Address(IpAddr, u32),
     /// An address as text.
     Name(String),
+}
+
+impl fmt::Display for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            ConnectHost::Address(address, scope) => {
+                write!(f, "{}", with_scope(*address, self.port, *scope))
+            }
+            ConnectHost::Name(name) => write!(f, "{name}, port {}", self.port),
+        }
+    }
 }
 
 /// What is remembered of an attempt.

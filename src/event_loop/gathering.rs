@@ -45,7 +45,10 @@ impl State {
     /// Lays a borrowed slice aside, in the ordinary case. Returns false if it is another case,
     /// before anything is done.
     #[inline]
-    pub(crate) fn gather_plainly(&mut self, id: Id, bytes: &[u8]) -> bool {
+    pub(crate) fn gather_plainly(&mut self, id: Id, chunk: &Chunk<'_>) -> bool {
+        let Some(bytes) = chunk.borrowed() else {
+            return false;
+        };
         // Neither empty nor large, in one look.
         if bytes.len().wrapping_sub(1) >= self.gather_below {
             return false;

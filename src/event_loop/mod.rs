@@ -28,6 +28,8 @@ pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod trace;
 pub(crate) mod turn;
 pub(crate) mod watchers;
+pub(crate) mod why;
 pub(crate) mod writable;

@@ -1,5 +1,6 @@
 //! The life of a server: listening, accepting, closing.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -31,6 +32,19 @@ pub(crate) enum ListenHost {
     Address(IpAddr, u32),
     /// An address as text, looked up on a tick (N67).
     Name(String),
+}
+
+impl fmt::Display for ListenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port;
+        match &self.host {
+            ListenHost::Any => write!(f, "port {port} of every address"),
+            ListenHost::Address(address, scope) => {
+                write!(f, "{}", with_scope(*address, port, *scope))
+            }
+            ListenHost::Name(name) => write!(f, "{name}, port {port}"),
+        }
+    }
 }
 
 impl State {

@@ -128,6 +128,11 @@ impl Batch {
         self.ids.get(self.served).copied()
     }
 
+    /// Those that are still to be served.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Id> {
+        self.ids[self.served..].iter().copied()
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, id: Id) {
         self.ids.push(id);
@@ -261,6 +266,16 @@ impl State {
         self.time_is_valid = false;
     }
 
+    /// Makes room in the slab for one more: a quarter more if it is full, not twice as much, so that
+    /// an idle connection costs little more than its slot.
+    #[inline]
+    pub(crate) fn make_room(&mut self) {
+        if self.entries.len() == self.entries.capacity() {
+            let more = (self.entries.len() / 4).max(16);
+            self.entries.reserve_exact(more);
+        }
+    }
+
     /// Puts an object into the slab.
     pub(crate) fn insert(
         &mut self,
@@ -274,11 +289,7 @@ impl State {
             flags: Flags::of(flags),
             origin,
         };
-        if self.entries.len() == self.entries.capacity() {
-            // By a quarter, not to double: an idle connection is to cost little more than its slot.
-            let more = (self.entries.len() / 4).max(16);
-            self.entries.reserve_exact(more);
-        }
+        self.make_room();
         let key = self.entries.insert(make(common));
         let key = u32::try_from(key).expect("fewer than 2^32 handles");
         Id { key, serial }

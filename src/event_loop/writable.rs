@@ -33,12 +33,16 @@ impl State {
         chunk: &mut Chunk<'_>,
         done: Option<Completion>,
     ) -> bool {
-        let done = match self.gather(id, chunk, done) {
-            Ok(()) => return true,
-            Err(done) => done,
-        };
-        // It goes its own way, behind what was laid aside.
-        let gathered = self.flush_in_front_of(id, chunk.as_slice());
+        let mut done = done;
+        let mut gathered = None;
+        if self.gather_below > 0 {
+            done = match self.gather(id, chunk, done) {
+                Ok(()) => return true,
+                Err(done) => done,
+            };
+            // It goes its own way, behind what was laid aside.
+            gathered = self.flush_in_front_of(id, chunk.as_slice());
+        }
         // The ordinary case in one look: nobody waits for anything, and the kernel takes all.
         if let Some(stream) = stream_of(&mut self.entries, id)
             && !stream.common.flags.any(SPECIAL)

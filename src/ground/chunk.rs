@@ -58,10 +58,13 @@ impl Chunk<'_> {
         }
     }
 
-    /// Whether it is borrowed, so that keeping it is a copy.
+    /// The bytes, if they are borrowed, so that keeping them is a copy.
     #[inline]
-    pub(crate) fn is_borrowed(&self) -> bool {
-        matches!(self.0, Kind::Slice(_))
+    pub(crate) fn borrowed(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Slice(slice) => Some(slice),
+            Kind::Vec(_) | Kind::Bytes(_) => None,
+        }
     }
 
     /// Moves what lies behind the first `taken` bytes out, to be kept.

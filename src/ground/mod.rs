@@ -3,11 +3,13 @@
 //! Everything here is pure and is tested without a loop, a socket or a clock.
 
 pub(crate) mod chunk;
+pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod error_codes;
 pub(crate) mod gather;
 pub(crate) mod listeners;
 pub(crate) mod read_queue;
+pub(crate) mod string_decoder;
 pub(crate) mod tick_queue;
 pub(crate) mod timer_lists;
 pub(crate) mod write_queue;

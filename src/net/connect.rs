@@ -105,7 +105,7 @@ impl Socket {
         if let Some(timeout_ms) = timeout_ms {
             self.set_timeout(timeout_ms);
         }
-        log::debug!(target: "nodeloop::net", "{self:?} connects to {request:?}");
+        log::debug!(target: "nodeloop::net", "{self:?} connects to {request}");
         table::with(self.0, |state, id| state.connect(id, request))
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+pub mod examples;
 pub mod liveness;
 
 use std::io::{BufRead, BufReader, Read};
