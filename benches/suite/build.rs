@@ -36,10 +36,27 @@ pub fn example(name: &str) -> Result<PathBuf, String> {
     Ok(built.clone()?.join(name))
 }
 
+/// How large an example is without its symbols.
+pub fn stripped(name: &str) -> Result<u64, String> {
+    let stripped = directory()?.join(name);
+    run(Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(example(name)?))?;
+    let metadata = std::fs::metadata(&stripped).map_err(|error| error.to_string())?;
+    Ok(metadata.len())
+}
+
 /// The server on libuv, built against the machine's headers.
 pub fn libuv_server() -> Result<PathBuf, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     BUILT.get_or_init(|| c_program("libuv_server")).clone()
+}
+
+/// What libuv does without sockets.
+pub fn libuv_micro() -> Result<PathBuf, String> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| c_program("libuv_micro")).clone()
 }
 
 /// The pinned Node of the oracle.

@@ -56,6 +56,15 @@ fn one(core: usize) -> io::Result<CpuSet> {
     Ok(set)
 }
 
+/// Whether a process waits for something. Only then is its processor time known exactly: that of
+/// one that runs on another core lags behind by as much as a tick of the system.
+pub fn is_asleep(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything.
+    let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.starts_with('S'))
+}
+
 /// The processor time that a process has used, of all its threads.
 pub fn processor_time(process: u32) -> io::Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed()))?;

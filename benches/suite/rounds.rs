@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::load::Kind;
 use crate::load::process::Generator;
 use crate::machine::Cores;
+use crate::micro;
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::peers::{Peer, Program};
+use crate::program;
 use crate::server::Server;
 use crate::workloads::{Figure, Lane, Work, Workload};
 
@@ -21,6 +23,9 @@ pub struct Effort {
     pub round: Duration,
     /// What thousands of connections become.
     pub most_connections: usize,
+    /// Rounds of what is done without sockets, and how much of it.
+    pub micro_rounds: usize,
+    pub micro_operations: u32,
 }
 
 /// What measuring needs.
@@ -78,13 +83,9 @@ impl Bench {
             }
         }
         for round in 0..self.effort.rounds {
-            let mut order: Vec<usize> = (0..sessions.len()).collect();
-            // Each goes first as often as last.
-            if round % 2 == 1 {
-                order.reverse();
-            }
+            let order: Vec<usize> = (0..sessions.len()).collect();
             let mut failed = Vec::new();
-            for index in order {
+            for index in in_turn(&order, round) {
                 let session = &mut sessions[index];
                 if let Err(error) = session.measure() {
                     remarks.push(format!("{} failed: {error}", session.outcome.name));
@@ -149,13 +150,50 @@ impl Bench {
         }
     }
 
+    /// Measures a loop without sockets: processes of the lanes in turn.
+    fn micro(&self, workload: &Workload, task: micro::Task) -> Outcome {
+        let lanes: Vec<&Lane> = self.lanes(workload).collect();
+        let mut outcomes: Vec<LaneOutcome> = Vec::new();
+        let mut remarks = Vec::new();
+        for round in 0..self.effort.micro_rounds {
+            for lane in in_turn(&lanes, round) {
+                let measured =
+                    micro::measure(lane.peer, task, self.effort.micro_operations, &self.cores);
+                let known = outcomes
+                    .iter()
+                    .position(|outcome| outcome.name == lane.name);
+                let index = known.unwrap_or_else(|| {
+                    outcomes.push(LaneOutcome::new(&lane.name));
+                    outcomes.len() - 1
+                });
+                match measured {
+                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, nanos),
+                    Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
+                }
+            }
+        }
+        Outcome::of(workload, outcomes, remarks)
+    }
+
     /// Does what the workload is.
     pub fn run(&self, workload: &Workload) -> Outcome {
         match workload.work {
             Work::Traffic(kind) => self.traffic(workload, kind),
             Work::Idle { connections } => self.idle(workload, connections),
+            Work::Micro(task) => self.micro(workload, task),
+            Work::StartUp => self.start_up(workload),
+            Work::Size => program::size(workload),
         }
     }
+}
+
+/// The order of a round: each goes first as often as last.
+pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
+    let mut order = items.to_vec();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
 impl Session {

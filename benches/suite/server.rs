@@ -6,13 +6,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::machine::{self, Cores};
 use crate::peers::{Mode, Peer, Program};
 
 /// How long a server may take to say that it is ready, and to answer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a server is expected to be busy when nobody talks to it any more.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// A running server. It is ended when this is dropped.
 pub struct Server {
@@ -56,7 +59,10 @@ impl Server {
         Ok(server)
     }
 
+    /// The processor time that it has used, as soon as it has nothing more to do.
     pub fn processor_time(&self) -> io::Result<Duration> {
+        let begun = Instant::now();
+        while !machine::is_asleep(self.process.id()) && begun.elapsed() < SETTLING {}
         machine::processor_time(self.process.id())
     }
 

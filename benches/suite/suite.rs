@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
+use crate::build;
 use crate::load;
 use crate::load::process::LOAD;
 use crate::machine::{self, Cores};
+use crate::micro::{self, MICRO};
 use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
-use crate::report;
+use crate::report::{self, About};
 use crate::rounds::{Bench, Effort};
 use crate::workloads::{self, Workload};
 
@@ -19,12 +21,16 @@ const FULL: Effort = Effort {
     rounds: 15,
     round: Duration::from_millis(120),
     most_connections: usize::MAX,
+    micro_rounds: 5,
+    micro_operations: 1_000_000,
 };
 
 const SMOKE: Effort = Effort {
     rounds: 3,
     round: Duration::from_millis(10),
     most_connections: 200,
+    micro_rounds: 1,
+    micro_operations: 10_000,
 };
 
 pub fn main() -> ExitCode {
@@ -34,6 +40,9 @@ pub fn main() -> ExitCode {
     }
     if arguments.first().is_some_and(|first| first == LOAD) {
         return exit(load::process::serve(&arguments[1..]));
+    }
+    if arguments.first().is_some_and(|first| first == MICRO) {
+        return exit(micro::serve(&arguments[1..]));
     }
     match Arguments::parse(&arguments) {
         Ok(arguments) if arguments.list => {
@@ -62,7 +71,7 @@ fn exit(result: io::Result<()>) -> ExitCode {
 
 fn run(arguments: &Arguments) -> io::Result<()> {
     let begun = Instant::now();
-    let bench = prepare(arguments)?;
+    let (bench, about) = prepare(arguments)?;
     let workloads: Vec<Workload> = workloads::all()
         .into_iter()
         .filter(|workload| arguments.wants(&workload.name))
@@ -84,6 +93,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         report::text::print(&outcome);
         outcomes.push(outcome);
     }
+    let directory = build::directory().map_err(io::Error::other)?;
+    let (data, page) = report::write(directory, &about, &outcomes)?;
+    println!("\nfigures: {}\npage:    {}", data.display(), page.display());
     let verdicts = || outcomes.iter().flat_map(|outcome| &outcome.verdicts);
     let missed = verdicts().filter(|verdict| !verdict.holds).count();
     let seconds = begun.elapsed().as_secs();
@@ -100,9 +112,10 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 }
 
 /// Finds the peers, and says what is measured where.
-fn prepare(arguments: &Arguments) -> io::Result<Bench> {
+fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
     let descriptors = machine::raise_descriptor_limit()?;
     let mut programs = HashMap::new();
+    let mut left_out = Vec::new();
     for peer in Peer::ALL {
         if !arguments.wants_peer(peer) {
             continue;
@@ -111,30 +124,41 @@ fn prepare(arguments: &Arguments) -> io::Result<Bench> {
             Ok(program) => {
                 programs.insert(peer, program);
             }
-            Err(error) => println!("{} is left out: {error}", peer.name()),
+            Err(error) => left_out.push(format!("{} is left out: {error}", peer.name())),
         }
     }
-    println!("{}", machine::description());
+    // Before this process has a core alone.
+    let machine = machine::description();
     let cores = Cores::choose()?;
     cores.be_the_load()?;
-    println!("{}", cores.description);
-    if let Some(load) = machine::load_average()
-        && load > 0.5
-    {
-        println!(
-            "the machine is busy with other things (load {load}): ratios are steadier than rates"
-        );
-    }
     let effort = if arguments.smoke { SMOKE } else { FULL };
-    println!(
-        "{} rounds of about {} ms each; medians, and 10 %–90 % of the rounds in brackets",
-        effort.rounds,
-        effort.round.as_millis()
-    );
-    Ok(Bench {
+    let about = About {
+        machine,
+        cores: cores.description.clone(),
+        busy: machine::load_average()
+            .filter(|load| *load > 0.5)
+            .map(|load| {
+                format!(
+                    "the machine was busy with other things (load {load}): ratios of CPU time are \
+                     steadier than rates"
+                )
+            }),
+        rounds: format!(
+            "{} rounds of about {} ms each; medians, and 10 %–90 % of the rounds in brackets",
+            effort.rounds,
+            effort.round.as_millis()
+        ),
+        left_out,
+    };
+    println!("{}\n{}\n{}", about.machine, about.cores, about.rounds);
+    for line in about.busy.iter().chain(&about.left_out) {
+        println!("{line}");
+    }
+    let bench = Bench {
         programs,
         cores,
         effort,
         descriptors,
-    })
+    };
+    Ok((bench, about))
 }

@@ -1,6 +1,7 @@
 //! What is measured: every workload, who takes part, and where the figures must be.
 
 use crate::load::Kind;
+use crate::micro::{self, MILLION, Task};
 use crate::peers::{Mode, Peer};
 
 /// One thing that servers do, and what it stands for.
@@ -22,6 +23,12 @@ pub enum Work {
     Traffic(Kind),
     /// Many idle connections: what they cost, each of them.
     Idle { connections: usize },
+    /// A loop without sockets, each time in a process of its own.
+    Micro(micro::Task),
+    /// From the start of the process until it listens.
+    StartUp,
+    /// The echo example without symbols.
+    Size,
 }
 
 /// One who takes part in a workload.
@@ -39,7 +46,7 @@ pub struct Lane {
 /// A figure of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Figure {
-    /// Server CPU time per operation, ns.
+    /// CPU time of the server, or of the loop, per operation, ns.
     ServerTime,
     /// Operations per second.
     Rate,
@@ -49,6 +56,8 @@ pub enum Figure {
     RateByTime,
     /// Resident bytes per idle connection.
     BytesPerConnection,
+    /// Bytes of a program.
+    Bytes,
     /// CPU time of accepting one of the last connections, by that of one of the first.
     AcceptGrowth,
 }
@@ -56,10 +65,11 @@ pub enum Figure {
 impl Figure {
     pub fn name(self) -> &'static str {
         match self {
-            Figure::ServerTime => "server CPU",
+            Figure::ServerTime => "CPU time",
             Figure::Rate => "rate",
             Figure::RateByTime => "rate by CPU time",
             Figure::BytesPerConnection => "bytes per idle connection",
+            Figure::Bytes => "size in bytes",
             Figure::AcceptGrowth => "accepting the last thousand against the first",
         }
     }
@@ -133,6 +143,8 @@ pub fn all() -> Vec<Workload> {
             true,
         ));
     }
+    all.extend(Task::ALL.map(micro));
+    all.extend([start_up(), size()]);
     all
 }
 
@@ -389,6 +401,104 @@ fn bulk(name: &str, mode: Mode, kind: Kind, large_chunk: bool) -> Workload {
         work: Work::Traffic(kind),
         lanes,
         limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// A loop without sockets.
+fn micro(task: Task) -> Workload {
+    let (stands_for, operation) = match task {
+        Task::TimerStart { durations: 1 } => ("start a million timers of one duration", "start"),
+        Task::TimerStart { durations: 50 } => ("start a million timers of 50 durations", "start"),
+        Task::TimerStart { .. } => ("start a million timers of a million durations", "start"),
+        Task::TimerCancelInOrder => (
+            "clear a million timers in the order of their start",
+            "clear",
+        ),
+        Task::TimerCancelAtRandom { durations: 1 } => (
+            "clear a million timers of one duration in any order",
+            "clear",
+        ),
+        Task::TimerCancelAtRandom { .. } => (
+            "clear a million timers of a million durations in any order",
+            "clear",
+        ),
+        Task::TimerRearm => ("an idle timeout that each message starts anew", "restart"),
+        Task::TimerFire => ("a million timers are due", "call"),
+        Task::Tick => (
+            "next ticks, a thousand at a time; of tokio a local task",
+            "tick",
+        ),
+        Task::Immediate => (
+            "immediates, a thousand per turn; of tokio a local task",
+            "immediate",
+        ),
+        Task::Turn => ("an empty turn; by hand a wait that does not block", "turn"),
+    };
+    let times_node = |times: f64| at_most(OURS, Figure::ServerTime, "node", 1.0 / times);
+    let limits = match task {
+        Task::TimerStart { durations: MILLION } => vec![ns_at_most(260.0), times_node(2.0)],
+        Task::TimerStart { .. } => vec![ns_at_most(75.0), times_node(2.0)],
+        Task::TimerCancelInOrder => vec![ns_at_most(10.0), times_node(2.0)],
+        Task::TimerCancelAtRandom { .. } => vec![ns_at_most(120.0), times_node(2.0)],
+        Task::TimerRearm => vec![ns_at_most(50.0), times_node(2.0)],
+        Task::TimerFire => vec![ns_at_most(60.0), times_node(2.0)],
+        Task::Tick | Task::Immediate => vec![
+            ns_at_most(if task == Task::Tick { 20.0 } else { 40.0 }),
+            times_node(3.0),
+            at_most(OURS, Figure::ServerTime, "tokio", 1.0 / 5.0),
+        ],
+        Task::Turn => vec![
+            at_most(OURS, Figure::ServerTime, LIMIT, 1.35),
+            at_most(OURS, Figure::ServerTime, "libuv", 1.0),
+        ],
+    };
+    let peers = Peer::ALL.into_iter();
+    Workload {
+        name: task.name(),
+        stands_for,
+        operation,
+        work: Work::Micro(task),
+        lanes: peers
+            .filter(|&peer| micro::takes_part(peer, task))
+            .map(|peer| plain(peer, Mode::Echo))
+            .collect(),
+        limits,
+    }
+}
+
+fn start_up() -> Workload {
+    Workload {
+        name: "start-up".into(),
+        stands_for: "from the start of the process until it listens",
+        operation: "start",
+        work: Work::StartUp,
+        lanes: everyone(Mode::Echo),
+        limits: vec![ns_at_most(5e6)],
+    }
+}
+
+fn size() -> Workload {
+    Workload {
+        name: "size".into(),
+        stands_for: "the echo example, without symbols",
+        operation: "program",
+        work: Work::Size,
+        lanes: vec![plain(Peer::Nodeloop, Mode::Echo)],
+        limits: vec![Limit {
+            lane: OURS,
+            figure: Figure::Bytes,
+            against: None,
+            bound: Bound::AtMost(1.5 * 1024.0 * 1024.0),
+        }],
+    }
+}
+
+fn ns_at_most(limit: f64) -> Limit {
+    Limit {
+        lane: OURS,
+        figure: Figure::ServerTime,
+        against: None,
+        bound: Bound::AtMost(limit),
     }
 }
 

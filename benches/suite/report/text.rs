@@ -12,17 +12,11 @@ pub fn print(outcome: &Outcome) {
     }
     for lane in &outcome.lanes {
         if !lane.calls.is_empty() {
-            let calls: Vec<String> = lane
-                .calls
-                .iter()
-                .filter(|(_, count)| *count >= 0.0005)
-                .map(|(kind, count)| format!("{count:.3} {kind}"))
-                .collect();
             println!(
                 "  system calls of {} per {}: {}",
                 lane.name,
                 workload.operation,
-                calls.join(", ")
+                calls(lane)
             );
         }
     }
@@ -34,13 +28,19 @@ pub fn print(outcome: &Outcome) {
     }
 }
 
+/// The calls of a lane per operation, but for those that hardly happen.
+pub fn calls(lane: &LaneOutcome) -> String {
+    let calls = lane.calls.iter().filter(|(_, count)| *count >= 0.0005);
+    let calls: Vec<String> = calls
+        .map(|(kind, count)| format!("{count:.3} {kind}"))
+        .collect();
+    calls.join(", ")
+}
+
 fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
     let mut parts = Vec::new();
     if let Some(time) = lane.spread(Figure::ServerTime) {
-        parts.push(format!(
-            "server CPU {time} ns per {}",
-            outcome.workload.operation
-        ));
+        parts.push(format!("CPU {time} ns per {}", outcome.workload.operation));
     }
     if let Some(ratio) = outcome.ratio(Figure::ServerTime, &lane.name, "hand-written")
         && lane.name != "hand-written"
@@ -57,6 +57,9 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
     }
     if let Some(bytes) = lane.spread(Figure::BytesPerConnection) {
         parts.push(format!("{:.0} bytes per connection", bytes.median));
+    }
+    if let Some(bytes) = lane.spread(Figure::Bytes) {
+        parts.push(format!("{:.0} bytes", bytes.median));
     }
     parts.join(", ")
 }
