@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nodeloop::null::{Null, NullOptions};
-use nodeloop::{Loop, net};
+use nodeloop::{Loop, dgram, net};
 use slab::Slab;
 
 /// What design calls for: at most so many ns above the hand-written loop, 50 events per wait.
@@ -77,6 +77,11 @@ fn main() {
             println!("      {verdict} the {ALLOWED_NS} ns that are allowed");
         }
     }
+    for datagrams in [1, 32] {
+        let times = (0..rounds).map(|_| nodeloop_datagrams(datagrams, echoes));
+        let ours = Spread::of(times.collect());
+        println!("{datagrams:>5} datagrams per wait: nodeloop {ours}");
+    }
     println!("instructions per echo of 16 bytes on the null backend, by callgrind");
     for (connections, events_per_wait) in WORKLOADS {
         let counted = |which| instructions(which, connections, events_per_wait);
@@ -105,6 +110,7 @@ fn options(connections: u32, events_per_wait: u32, echoes: u64) -> NullOptions {
         connections,
         events_per_wait,
         message_size: 16,
+        datagrams: 0,
         waits: echoes / u64::from(events_per_wait),
     }
 }
@@ -244,6 +250,32 @@ fn nodeloop(options: NullOptions) -> f64 {
     server.listen(1).expect("the null backend cannot fail");
     let started = time();
     lp.run().expect("the null backend cannot fail");
+    per_echo(started, echoed.get())
+}
+
+/// An echo of datagrams on nodeloop: ns per echo. There is little to write by hand: what it is made of
+/// is the loop's.
+fn nodeloop_datagrams(datagrams: u32, echoes: u64) -> f64 {
+    let options = NullOptions {
+        datagrams,
+        ..NullOptions::default()
+    };
+    let builder = Loop::builder().null(options);
+    let lp = builder.build().expect("the null backend cannot fail");
+    let echoed = Rc::new(Cell::new(0_u64));
+    let counter = echoed.clone();
+    let socket = dgram::create_socket(&lp, dgram::SocketType::Udp4);
+    socket.on_message(move |socket, message, from| {
+        socket.send_to(message, from).expect("it is open");
+        counter.set(counter.get() + 1);
+        if counter.get() == echoes {
+            socket.close().expect("it is open");
+        }
+    });
+    socket.bind(()).expect("it is open");
+    let started = time();
+    lp.run().expect("the null backend cannot fail");
+    assert_eq!(lp.counts().datagrams_sent, echoed.get() - 1);
     per_echo(started, echoed.get())
 }
 

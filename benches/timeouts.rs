@@ -99,6 +99,7 @@ impl Bench {
             connections: sockets,
             events_per_wait: READS_PER_TURN,
             message_size: 16,
+            datagrams: 0,
             waits: u64::MAX,
         };
         let builder = Loop::builder().null(options);

@@ -31,6 +31,7 @@
 //! - [`manual`]: how the machine works, chapter by chapter, each with a program and what the loop tells
 //!   of it; every name of Node's and what it is here.
 //! - [`net`]: servers and sockets, and the life of a connection.
+//! - [`dgram`]: UDP sockets.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
 //! - [`Error`]: what errors tell.
@@ -47,13 +48,14 @@
 //!
 //! The loop logs with [`log`](https://docs.rs/log): `warn` for what you should know, such as running out of descriptors,
 //! `debug` for the life of handles, `trace` for each phase of each turn and what it did. The targets
-//! are `nodeloop::event_loop` and `nodeloop::net`. With a logger such as `env_logger`:
+//! are `nodeloop::event_loop`, `nodeloop::net` and `nodeloop::dgram`. With a logger such as `env_logger`:
 //!
 //! ```sh
 //! RUST_LOG=trace cargo run --example echo
 //! ```
 
 mod backend;
+pub mod dgram;
 mod event_loop;
 mod ground;
 pub mod manual;

@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use nodeloop::dgram::{self, SocketType};
 use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
 use nodeloop::{AsLoop, HandleKind, Loop, Reason, Timer};
 use support::traced::{deaf, refusing};
@@ -279,6 +280,33 @@ fn n60_immediates_ticks_and_watchers() {
         assert_eq!(unreferenced(&lp).len(), 1);
         watcher.close();
     }
+}
+
+#[test]
+fn n57_udp_sockets() {
+    let lp = Loop::new().unwrap();
+    let (socket, line) = (dgram::create_socket(&lp, SocketType::Udp4), line!());
+    assert!(why(&lp).is_empty(), "it is not bound");
+    socket.bind(any_port()).unwrap();
+    let states: Vec<_> = why(&lp).into_iter().map(|reason| reason.state).collect();
+    assert_eq!(states, ["the look-up of where to bind is over"]);
+    lp.run_nowait().unwrap();
+    let address = socket.address().unwrap();
+    let state = only(&lp, HandleKind::UdpSocket, line);
+    assert_eq!(state, format!("receiving at {address}"));
+    socket.unref();
+    assert!(why(&lp).is_empty());
+    assert_eq!(lp.why_alive().unreferenced.len(), 1);
+    socket.send_to("a datagram", address).unwrap();
+    assert!(!why(&lp).is_empty(), "its tick has not come yet");
+    socket.close().unwrap();
+    assert!(
+        why(&lp)
+            .iter()
+            .any(|reason| reason.state.contains("closing"))
+    );
+    lp.run().unwrap();
+    assert!(why(&lp).is_empty());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What many of the examples need, and what none of them is about: their arguments, lines of text,
-//! telnet.
+//! telnet, parts of files.
 
 #![allow(dead_code, reason = "every example uses a part of it")]
 
 pub mod lines;
+pub mod parts;
 pub mod telnet;
 
 use std::path::PathBuf;
@@ -26,4 +27,19 @@ pub fn argument<T: FromStr>(place: usize, name: &str, default: &str) -> T {
         // What a shell's own commands end with when they are used wrongly.
         std::process::exit(2)
     })
+}
+
+/// Tells of an error that ends nothing.
+pub fn report(result: nodeloop::Result<()>) {
+    if let Err(error) = result {
+        eprintln!("{error}");
+    }
+}
+
+/// The kind of UDP socket that an address is for.
+pub fn family_of(address: std::net::SocketAddr) -> nodeloop::dgram::SocketType {
+    match address.is_ipv4() {
+        true => nodeloop::dgram::SocketType::Udp4,
+        false => nodeloop::dgram::SocketType::Udp6,
+    }
 }

@@ -18,6 +18,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::data::{Piece, bytes_of};
 use super::driver::{Answers, SPAWNING, spawn};
+use super::peer_dgram::DatagramPeer;
 use super::trace::Trace;
 
 /// How much a peer reads at once unless it is told.
@@ -48,6 +49,7 @@ impl Peer {
             until,
             stream: None,
             socket: None,
+            datagram: DatagramPeer::default(),
         };
         let thread = std::thread::spawn(move || work.run(&orders));
         Peer {
@@ -92,6 +94,8 @@ struct Work {
     stream: Option<TcpStream>,
     /// What was bound, and perhaps listens.
     socket: Option<Socket>,
+    /// What it sends and receives datagrams with.
+    datagram: DatagramPeer,
 }
 
 impl Work {
@@ -163,7 +167,17 @@ impl Work {
                 self.read(count.parse().unwrap_or(0), piece.unwrap_or(READ_AT_ONCE))
             }
             ["read_all"] => self.read(u64::MAX, READ_AT_ONCE),
-            other => panic!("a peer was told {other:?}"),
+            words => {
+                let lines = self.datagram.act(words, self.left())?;
+                if let Some(port) = self.datagram.port() {
+                    self.trace
+                        .lock()
+                        .expect("the trace")
+                        .name_port(port, &self.name);
+                }
+                lines.iter().for_each(|line| self.line(line));
+                Ok(())
+            }
         }
     }
 
@@ -223,8 +237,10 @@ impl Work {
     }
 
     fn bound_port(&self) -> Option<u16> {
-        let address = self.socket.as_ref()?.local_addr().ok()?;
-        Some(address.as_socket()?.port())
+        match &self.socket {
+            Some(socket) => Some(socket.local_addr().ok()?.as_socket()?.port()),
+            None => self.datagram.port(),
+        }
     }
 
     fn accept(&mut self) -> io::Result<()> {

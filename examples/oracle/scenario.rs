@@ -199,6 +199,7 @@ impl Scenario {
         let kind = match words[0].text.as_str() {
             "server" => Kind::Server,
             "client" => Kind::Socket,
+            "udp" => Kind::Udp,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,
@@ -457,10 +458,16 @@ impl Scenario {
             }
             "DELAY" if text.parse::<f64>().is_err() => Err(format!("`{text}` is no delay")),
             "OFF" if text != "off" => Err(format!("`{text}`: only `off` is possible")),
-            "PORT" if text.parse::<u16>().is_err() => of_kind_or(Kind::Server),
-            "TARGET" if text.parse::<u16>().is_ok() => Ok(()),
+            "PORT" if text.parse::<u16>().is_err() => {
+                of_kind_or(Kind::Udp).or_else(|_| of_kind_or(Kind::Server))
+            }
+            "TARGET" | "DESTINATION" if text.parse::<u16>().is_ok() => Ok(()),
+            // Who has sent the last message.
+            "DESTINATION" if text == "sender" => Ok(()),
             // What listens, or at least has a port.
-            "TARGET" | "LISTENER" => of_kind_or(Kind::Peer).or_else(|_| of_kind_or(Kind::Server)),
+            "TARGET" | "LISTENER" | "DESTINATION" => of_kind_or(Kind::Peer)
+                .or_else(|_| of_kind_or(Kind::Udp))
+                .or_else(|_| of_kind_or(Kind::Server)),
             "ADDRESS" if text.parse::<IpAddr>().is_err() => {
                 Err(format!("`{text}` is no IP address"))
             }

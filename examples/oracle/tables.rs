@@ -203,7 +203,7 @@ fn rules_in(line: &str) -> Vec<String> {
     let comment = line.split_once("//").map_or("", |(_, comment)| comment);
     let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
     let is_rule = |word: &&str| {
-        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'T', 'I', 'E']);
+        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'U', 'T', 'I', 'E']);
         number.is_some_and(|number| {
             !number.is_empty() && number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit())
         })

@@ -3,6 +3,8 @@
 //! The parser knows nothing else, so a new module adds its lines here, its verbs to the two
 //! interpreters (`ours` and `tests/oracle/program.cjs`), and is done.
 
+use super::vocabulary_dgram as dgram;
+
 /// What kinds of objects a scenario speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -12,6 +14,8 @@ pub enum Kind {
     Server,
     /// A socket: a client, or one that a server accepted (`s1` is the first of server `s`).
     Socket,
+    /// A UDP socket.
+    Udp,
     /// A timeout or interval.
     Timer,
     /// An immediate.
@@ -33,6 +37,7 @@ impl Kind {
             Kind::Loop => "loop",
             Kind::Server => "server",
             Kind::Socket => "socket",
+            Kind::Udp => "udp",
             Kind::Timer => "timer",
             Kind::Immediate => "immediate",
             Kind::Tick => "tick",
@@ -51,6 +56,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
             "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER data=OFF errors=OFF",
+            "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER messages=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -106,6 +112,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "off LABEL",
         ],
     ),
+    (Kind::Udp, dgram::VERBS),
     (
         Kind::Timer,
         &["clear", "refresh", "ref", "unref", "keep", "release"],
@@ -126,6 +133,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "reset",
             "read NUMBER NUMBER?",
             "read_all",
+            "udp host=HOST deaf rcvbuf=NUMBER",
+            "send_to LISTENER DATA* host=HOST times=NUMBER",
+            "receive NUMBER",
+            "receive_rest",
+            "udp_close",
         ],
     ),
 ];
@@ -154,6 +166,7 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
             "close",
         ],
     ),
+    (Kind::Udp, dgram::EVENTS),
     (Kind::Timer, &["fire"]),
     (Kind::Immediate, &["fire"]),
     (Kind::Tick, &["fire"]),
@@ -199,6 +212,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
             "server",
         ],
     ),
+    (Kind::Udp, dgram::PROPERTIES),
     (Kind::Timer, &["has_ref"]),
     (Kind::Immediate, &["has_ref"]),
 ];

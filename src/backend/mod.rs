@@ -4,8 +4,12 @@
 //! object: the operating system through mio ([`os`]), or the [null backend](null), which answers
 //! in memory so that the loop's own time can be measured.
 
+pub(crate) mod datagram;
 pub(crate) mod null;
 pub(crate) mod os;
+mod udp;
+mod udp_receive;
+mod udp_send;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -53,12 +57,23 @@ pub struct Counts {
     pub listens: u64,
     /// First registrations with the poller (`epoll_ctl` ADD).
     pub registrations: u64,
-    /// Changed registrations (`epoll_ctl` MOD): one per accepted connection.
+    /// Changed registrations (`epoll_ctl` MOD): one per accepted connection, and two when a UDP
+    /// socket's send has to wait for the kernel.
     pub rearms: u64,
     /// Half-closes (`shutdown`).
     pub shutdowns: u64,
     /// Connections begun (`socket`, `connect`, and `bind` if asked for).
     pub connects: u64,
+    /// UDP sockets made (`socket`; `bind` and options follow).
+    pub datagram_sockets: u64,
+    /// Receives from UDP sockets (`recvmmsg`, or `recvfrom`), each of one datagram or of many.
+    pub receives: u64,
+    /// Datagrams that they brought.
+    pub datagrams_received: u64,
+    /// Sends from UDP sockets (`sendto`, `sendmsg`), each of one datagram or of a run.
+    pub sends: u64,
+    /// Datagrams that they took.
+    pub datagrams_sent: u64,
     /// Socket options set (`setsockopt`), without those of listening sockets.
     pub options: u64,
     /// Closed sockets (`close`).
@@ -78,6 +93,10 @@ pub(crate) struct Forced {
     pub(crate) read_limit: usize,
     /// At most so many bytes in one write; 0 is no limit.
     pub(crate) write_limit: usize,
+    /// Of so many sends of datagrams only the last is not refused; 0 refuses none.
+    pub(crate) send_refusals: u32,
+    /// Whether runs of datagrams are refused.
+    pub(crate) refuse_runs: bool,
 }
 
 /// How to listen.
@@ -454,7 +473,7 @@ impl Backend {
         }
     }
 
-    fn counts_mut(&mut self) -> &mut Counts {
+    pub(super) fn counts_mut(&mut self) -> &mut Counts {
         match self {
             Backend::Os(os) => &mut os.counts,
             Backend::Null(null) => &mut null.counts,

@@ -22,6 +22,9 @@ pub struct NullOptions {
     pub events_per_wait: u32,
     /// Bytes of each message.
     pub message_size: usize,
+    /// Datagrams that wait at a UDP socket after each wait; at most 32. While such a socket
+    /// receives no connections arrive.
+    pub datagrams: u32,
     /// Waits after which all peers end their side.
     pub waits: u64,
 }
@@ -32,6 +35,7 @@ impl Default for NullOptions {
             connections: 1,
             events_per_wait: 1,
             message_size: 16,
+            datagrams: 0,
             waits: 1,
         }
     }
@@ -52,6 +56,10 @@ pub struct Null {
     next: usize,
     /// Waits with messages so far.
     rounds: u64,
+    /// The token of the UDP socket that receives.
+    datagram: Option<u64>,
+    /// Datagrams that wait there.
+    datagrams: u32,
     /// Whether the peers have ended.
     ended: bool,
     /// The events of the last wait.
@@ -72,6 +80,8 @@ impl Null {
             waiting: Vec::new(),
             next: 0,
             rounds: 0,
+            datagram: None,
+            datagrams: 0,
             ended: false,
             events: Vec::new(),
             time: 0,
@@ -93,7 +103,10 @@ impl Null {
     pub fn wait(&mut self) {
         self.counts.waits += 1;
         self.events.clear();
-        if self.streams.len() < self.options.connections as usize {
+        if let Some(token) = self.datagram {
+            self.datagrams = self.options.datagrams;
+            self.events.push((token, ready::READABLE));
+        } else if self.streams.len() < self.options.connections as usize {
             self.events
                 .extend(self.listener.map(|token| (token, ready::READABLE)));
         } else if self.rounds < self.options.waits {
@@ -161,6 +174,27 @@ impl Null {
     pub fn write(&mut self, _stream: u32, buffer: &[u8]) -> io::Result<usize> {
         self.counts.writes += 1;
         Ok(std::hint::black_box(buffer).len())
+    }
+
+    /// Has datagrams arrive at the UDP socket with this token, for as long as it is open.
+    pub fn watch_datagrams(&mut self, token: Option<u64>) {
+        self.datagram = token;
+        self.datagrams = 0;
+    }
+
+    /// Takes the datagrams that wait: how many they are, and the size of each.
+    pub fn receive(&mut self) -> (u32, usize) {
+        self.counts.receives += 1;
+        let count = std::mem::take(&mut self.datagrams);
+        self.counts.datagrams_received += u64::from(count);
+        (count, self.options.message_size)
+    }
+
+    /// Takes a datagram, or a run of them.
+    pub fn send(&mut self, bytes: &[u8], datagrams: usize) {
+        self.counts.sends += 1;
+        self.counts.datagrams_sent += datagrams as u64;
+        std::hint::black_box(bytes);
     }
 
     /// Ends a connection.

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Accepted, Counts, Forced, KeepAlive, ListenOptions, Stream, ready};
@@ -29,7 +29,9 @@ pub(crate) struct Os {
     /// A descriptor kept in reserve, to turn connections away when there is no other (A14).
     spare: Option<File>,
     /// Rare paths, forced for tests.
-    forced: Forced,
+    pub(super) forced: Forced,
+    /// Sends that were refused in a row.
+    pub(super) refused: u32,
     /// What was asked of the operating system.
     pub(crate) counts: Counts,
 }
@@ -55,8 +57,13 @@ impl Os {
             started: Instant::now(),
             spare: None,
             forced,
+            refused: 0,
             counts: Counts::default(),
         })
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        self.poll.registry()
     }
 
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -316,12 +323,12 @@ pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) 
 }
 
 #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+pub(super) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
 #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
-fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
+pub(super) fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{Id, Immediate, LoopHandle, Raw, Server, Socket, Timer, Watcher};
+use super::handle::{Id, Immediate, LoopHandle, Raw, Server, Socket, Timer, UdpSocket, Watcher};
 use super::state::{Settings, State};
 use super::table;
 use super::task::{Task, TickCall};
@@ -152,11 +152,11 @@ impl Builder {
     fn new() -> Builder {
         Builder {
             settings: Settings {
-                gather: true,
                 spin: Duration::ZERO,
                 read_chunk: READ_CHUNK,
                 read_budget: READ_BUDGET,
                 spurious_events: false,
+                gather: true,
             },
             forced: Forced::default(),
             null: None,
@@ -169,7 +169,11 @@ impl Builder {
     /// `write` returns true for it; what the kernel then refuses waits, and what fails is reported,
     /// as if it had been written then.
     ///
-    /// `false` gives Node's timing to the letter: every `write` is a system call of its own. A
+    /// Datagrams are laid aside likewise, also those that the listeners of 'message' answer to
+    /// datagrams that came together.
+    ///
+    /// `false` gives Node's timing to the letter: every `write` and every datagram is a system call of
+    /// its own. A
     /// callback that blocks after it has written, or exits the process, wants
     /// [`flush`](crate::net::Socket::flush) instead.
     pub fn gather(mut self, yes: bool) -> Builder {
@@ -223,6 +227,19 @@ impl Builder {
     /// For tests: no write gives more than so many bytes to the kernel.
     pub fn limit_writes(mut self, bytes: usize) -> Builder {
         self.forced.write_limit = bytes;
+        self
+    }
+
+    /// For tests: of so many sends of datagrams only the last goes through; the others are refused as
+    /// if the kernel was full. 0 and 1 refuse none.
+    pub fn refuse_sends(mut self, of: u32) -> Builder {
+        self.forced.send_refusals = of;
+        self
+    }
+
+    /// For tests: runs of datagrams are refused, as by a device that cannot cut them.
+    pub fn refuse_runs(mut self, yes: bool) -> Builder {
+        self.forced.refuse_runs = yes;
         self
     }
 
@@ -317,7 +334,7 @@ macro_rules! as_loop {
     };
 }
 
-as_loop!(Server, Socket, Timer, Immediate, Watcher);
+as_loop!(Server, Socket, UdpSocket, Timer, Immediate, Watcher);
 
 impl LoopHandle {
     /// Does something with the loop while it is borrowed; None if it is gone.
@@ -352,7 +369,10 @@ impl LoopHandle {
     /// when it returns: for a callback that blocks, or exits the process, right after it has
     /// written. See [`Builder::gather`]. No call of Node's: there each write is its own system call.
     pub fn flush(self) {
-        self.with(State::flush_all);
+        self.with(|state| {
+            state.flush_all();
+            state.flush_outbox();
+        });
     }
 
     /// The turn's clock in milliseconds since the loop was made: libuv's `uv_now`. It is read once

@@ -152,7 +152,7 @@ impl Core {
     fn finish_busy_callback(&self) -> Result<()> {
         let mut in_ticks = false;
         loop {
-            while let Some(step) = self.inside(|state| state.steps.pop_front()) {
+            while let Some(step) = self.inside(State::next_step) {
                 if trace::on() {
                     self.trace_task(in_ticks, &step);
                 }
@@ -170,7 +170,7 @@ impl Core {
             if let Some(error) = self.inside(|state| state.uncaught.pop_front()) {
                 return Err(error);
             }
-            let Some(tick) = self.inside(|state| state.ticks.pop()) else {
+            let Some(tick) = self.inside(State::next_tick) else {
                 if self.free_what_is_over() {
                     continue;
                 }

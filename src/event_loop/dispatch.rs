@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::accept;
 use super::core::Core;
+use super::datagram_receive;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::socket;
@@ -66,6 +67,8 @@ enum Next {
     Done,
     /// A server may have a connection.
     Accept(Id),
+    /// A UDP socket may have datagrams, or room for some.
+    Datagrams(Id),
     /// So many bytes go to the one 'data' listener.
     Deliver(Id, Shared<DataListener>, usize),
     /// So many bytes go to the 'data' listeners.
@@ -201,6 +204,10 @@ impl Service {
                     accept::accept_one(core, id)?;
                     core.inside(|state| leave_batch(state, id));
                 }
+                Next::Datagrams(id) => {
+                    datagram_receive::serve(core, id)?;
+                    core.inside(|state| leave_batch(state, id));
+                }
                 Next::Done => return Ok(false),
             }
             if self.id.is_none() {
@@ -248,8 +255,15 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
         return false;
     };
     entry.common_mut().flags.clear(flag::QUEUED);
-    let Entry::Stream(stream) = entry else {
-        return false;
+    let stream = match entry {
+        Entry::Stream(stream) => stream,
+        Entry::Server(_) => return false,
+        Entry::Datagram(datagram) => {
+            if datagram.wants_service() {
+                state.make_ready(id);
+            }
+            return false;
+        }
     };
     let writes = stream.wants_to_write();
     if stream.wants_to_read() {
@@ -269,6 +283,10 @@ impl Service {
             Entry::Server(_) => {
                 self.id = None;
                 return Some(Next::Accept(id));
+            }
+            Entry::Datagram(_) => {
+                self.id = None;
+                return Some(Next::Datagrams(id));
             }
         };
         if !stream.wants_to_read() {

@@ -6,6 +6,7 @@ use std::panic::Location;
 use slab::Slab;
 
 use super::connect::Attempt;
+use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
@@ -21,6 +22,8 @@ pub(crate) enum Entry {
     Stream(Stream),
     /// A server. Boxed: there are few, and every slot is as large as the largest kind.
     Server(Box<ServerState>),
+    /// A UDP socket. Boxed likewise.
+    Datagram(Box<DatagramState>),
 }
 
 /// What the two kinds have in common.
@@ -256,6 +259,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => &stream.common,
             Entry::Server(server) => &server.common,
+            Entry::Datagram(datagram) => &datagram.common,
         }
     }
 
@@ -263,6 +267,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => &mut stream.common,
             Entry::Server(server) => &mut server.common,
+            Entry::Datagram(datagram) => &mut datagram.common,
         }
     }
 
@@ -281,6 +286,11 @@ impl Entry {
                 let wants_service = server.listener.is_some();
                 (&mut server.common, wants_service)
             }
+            Entry::Datagram(datagram) => {
+                datagram.ready |= bits;
+                let wants_service = datagram.wants_service();
+                (&mut datagram.common, wants_service)
+            }
         };
         if !wants_service || common.flags.any(flag::QUEUED) {
             return None;
@@ -294,6 +304,7 @@ impl Entry {
         match self {
             Entry::Stream(stream) => stream.remove_listener(id),
             Entry::Server(server) => server.remove_listener(id),
+            Entry::Datagram(datagram) => datagram.remove_listener(id),
         }
     }
 }
@@ -306,6 +317,7 @@ macro_rules! remove_from {
         })+
     };
 }
+pub(super) use remove_from;
 
 impl Stream {
     /// A connection that was accepted.

@@ -93,6 +93,15 @@ handle! {
 }
 
 handle! {
+    /// A handle to a UDP socket: Node's `dgram.Socket`.
+    ///
+    /// The socket belongs to its loop; the handle is a `Copy` name for it. Dropping it does
+    /// nothing, and a call on a handle whose socket is gone does nothing: see the
+    /// [module](crate::dgram).
+    UdpSocket
+}
+
+handle! {
     /// A handle to a timer: Node's `Timeout`.
     ///
     /// Made by [`set_timeout`](crate::LoopHandle::set_timeout),

@@ -16,6 +16,8 @@ pub enum HandleKind {
     Server,
     /// A [`net::Socket`](crate::net::Socket).
     Socket,
+    /// A [`dgram::Socket`](crate::dgram::Socket).
+    UdpSocket,
     /// A [`Timer`](crate::Timer).
     Timer,
     /// An [`Immediate`](crate::Immediate).
@@ -40,6 +42,7 @@ impl fmt::Display for HandleKind {
         f.pad(match self {
             HandleKind::Server => "server",
             HandleKind::Socket => "socket",
+            HandleKind::UdpSocket => "UDP socket",
             HandleKind::Timer => "timer",
             HandleKind::Immediate => "immediate",
             HandleKind::Idle => "idle",
@@ -57,6 +60,7 @@ impl From<&Entry> for HandleKind {
         match entry {
             Entry::Stream(_) => HandleKind::Socket,
             Entry::Server(_) => HandleKind::Server,
+            Entry::Datagram(_) => HandleKind::UdpSocket,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
 use super::state::{Dead, Reap, State};
 use super::task::Task;
+use crate::backend::datagram::Catch;
 use crate::ground::error::Error;
 
 /// The memory that a loop keeps for what comes next, in bytes: capacities, whether they are in use
@@ -27,8 +28,11 @@ pub struct Memory {
     pub timers: usize,
     /// The read buffer, which is the loop's, not a socket's.
     pub read_buffer: usize,
-    /// The arena of small writes that wait for the end of their callback.
+    /// The arena of small writes that wait for the end of their callback, and that of datagrams.
     pub gathered: usize,
+    /// Room to receive many datagrams at once, made with the first UDP socket. The system gives memory
+    /// to as much of it as was used.
+    pub datagrams: usize,
     /// Ticks, ready objects, closing objects and other queues of the turn.
     pub queues: usize,
 }
@@ -36,7 +40,7 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.handles + self.timers + self.read_buffer + self.gathered + self.queues
+        self.handles + self.timers + self.read_buffer + self.gathered + self.datagrams + self.queues
     }
 }
 
@@ -63,7 +67,8 @@ impl State {
                 + self.immediates.memory()
                 + self.watchers.memory(),
             read_buffer: self.settings.read_chunk,
-            gathered: self.gather.capacity(),
+            gathered: self.gather.capacity() + self.outbox.capacity(),
+            datagrams: self.catches.iter().map(Catch::capacity).sum(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
                 + self.reap.capacity() * size_of::<Reap>()

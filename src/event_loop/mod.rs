@@ -3,12 +3,18 @@
 //! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
 //! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
-//! beginning and its end.
+//! beginning and its end. [`datagram`] is where UDP sockets begin.
 
 pub(crate) mod accept;
 pub(crate) mod api;
 pub(crate) mod connect;
 pub(crate) mod core;
+pub(crate) mod datagram;
+pub(crate) mod datagram_connect;
+pub(crate) mod datagram_entry;
+pub(crate) mod datagram_options;
+pub(crate) mod datagram_receive;
+pub(crate) mod datagram_send;
 pub(crate) mod deadlines;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
@@ -20,6 +26,7 @@ pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
 pub(crate) mod memory;
+pub(crate) mod outbox;
 mod readable;
 pub(crate) mod server;
 pub(crate) mod socket;

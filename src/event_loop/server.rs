@@ -280,7 +280,7 @@ pub(crate) fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
 fn as_server(entry: &mut Entry) -> Option<&mut ServerState> {
     match entry {
         Entry::Server(server) => Some(server),
-        Entry::Stream(_) => None,
+        Entry::Stream(_) | Entry::Datagram(_) => None,
     }
 }
 

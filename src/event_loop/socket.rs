@@ -149,6 +149,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
         core.inside(|state| {
             state.cancel_in_flight(id);
             state.forget_shutdown(id);
+            state.cancel_datagrams(id);
         });
         core.finish_callback()?;
         let is_socket = core.inside(|state| {
@@ -186,7 +187,7 @@ pub(crate) fn data_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, &[u8])>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.data),
-        Entry::Server(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) => None,
     }
 }
 
@@ -197,7 +198,7 @@ pub(crate) fn close_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, bool)>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.close),
-        Entry::Server(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) => None,
     }
 }
 

@@ -8,17 +8,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::datagram_entry::DatagramTask;
+use super::datagram_send::Sending;
 use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
+use super::outbox::Outbox;
 use super::table;
 use super::task::Task;
 use super::timers::TimerValue;
 use super::watchers::Watchers;
 use crate::backend::Backend;
+use crate::backend::datagram::Catch;
 use crate::ground::error::Error;
 use crate::ground::gather::Gather;
 use crate::ground::listeners::{ListenerId, Slot};
@@ -80,6 +84,12 @@ pub(crate) struct State {
     pub(crate) watchers: Watchers,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
+    /// Datagrams laid aside to go out together.
+    pub(crate) outbox: Outbox,
+    /// Sends whose completion waits for its tick.
+    pub(crate) sends: Slab<Sending>,
+    /// Room to receive datagrams in, which no socket holds.
+    pub(crate) catches: Vec<Catch>,
     /// Servers that ran out of descriptors and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,
     /// When they are.
@@ -194,6 +204,9 @@ impl State {
             immediates: Immediates::new(),
             watchers: Watchers::new(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
+            outbox: Outbox::default(),
+            sends: Slab::new(),
+            catches: Vec::new(),
             stalled: Vec::new(),
             stalled_until_ms: 0,
             shed_warned: false,
@@ -243,6 +256,7 @@ impl State {
             | self.graveyard.len()
             | self.uncaught.len()
             | self.reap.len()
+            | self.outbox.due()
     }
 
     /// The turn's clock: read once, when somebody asks.
@@ -340,6 +354,26 @@ impl State {
         ListenerId(self.next_listener)
     }
 
+    /// The next step of the present loop callback.
+    pub(crate) fn next_step(&mut self) -> Option<Task> {
+        if !self.steps.is_empty() && !self.outbox.is_empty() {
+            self.flush_outbox();
+        }
+        self.steps.pop_front()
+    }
+
+    /// The next tick. What was laid aside goes out before, unless this tick adds to it.
+    pub(crate) fn next_tick(&mut self) -> Option<Task> {
+        if !self.outbox.is_empty() {
+            match self.ticks.front() {
+                Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
+                None if self.outbox.is_held() => {}
+                _ => self.flush_outbox(),
+            }
+        }
+        self.ticks.pop()
+    }
+
     /// Lays something aside that may hold user code in its destructor.
     pub(crate) fn bury(&mut self, dead: impl Any) {
         self.graveyard.push(Dead::Other(Box::new(dead)));
@@ -383,6 +417,7 @@ impl State {
                             && !server.is_looking_up
                             && server.connections == 0
                     }
+                    Some(Entry::Datagram(datagram)) => datagram.is_over(),
                     None => return,
                 };
                 let flags = match self.entry(id) {

@@ -9,6 +9,8 @@ use std::panic::Location;
 
 use super::connect::{self, ConnectRequest};
 use super::core::Core;
+use super::datagram;
+use super::datagram_entry::DatagramTask;
 use super::handle::{Id, LoopHandle, Server, Socket};
 use super::server::{self, ListenRequest};
 use super::socket;
@@ -45,6 +47,9 @@ pub(crate) enum Task {
     EmitAttemptFailed(Id, SocketAddr, Error),
     /// Emits 'connect': to the listeners that were added before the first write, or to the others.
     EmitConnect(Id, Option<ListenerId>, bool),
+
+    /// Of a UDP socket.
+    Datagram(Id, DatagramTask),
 
     /// Connects to a host whose look-up is over.
     Connect(Id, u32, ConnectRequest),
@@ -159,6 +164,7 @@ impl Core {
                 connect::emit_connect(self, id, behind, before);
             }
             Task::Flow(id) => readable::flow(self, id),
+            Task::Datagram(id, task) => datagram::perform(self, id, task),
 
             Task::Connect(id, life, request) => {
                 self.with(|state| state.connect_on_tick(id, life, &request));
@@ -226,7 +232,8 @@ impl Task {
             | Task::Destroy(id, _)
             | Task::Destroyed(id, _)
             | Task::Finish(id)
-            | Task::AfterFinish(id) => Some(id),
+            | Task::AfterFinish(id)
+            | Task::Datagram(id, _) => Some(id),
         }
     }
 
@@ -245,6 +252,7 @@ impl Task {
             | Task::EndWritable(_) => true,
             // Its second half is the same event.
             Task::EmitConnect(_, _, before) => *before,
+            Task::Datagram(_, task) => task.is_told(),
             _ => false,
         }
     }
@@ -280,6 +288,7 @@ impl Task {
             Task::Destroyed(..) => "it was destroyed",
             Task::Finish(_) => "the half-close is done",
             Task::AfterFinish(_) => "what follows 'finish'",
+            Task::Datagram(_, task) => task.what(),
         }
     }
 }

@@ -9,7 +9,8 @@ use std::fmt::Arguments;
 
 use super::core::Core;
 use super::entry::{Entry, entry_of, flag};
-use super::handle::{Id, Raw, Server, Socket, Timer};
+use super::handle::{Id, Raw, Server, Socket, Timer, UdpSocket};
+use super::info::HandleKind;
 use super::state::State;
 use super::table;
 use super::task::Task;
@@ -148,6 +149,7 @@ impl Core {
             let bits = |id| match entry_of(entries, id)? {
                 Entry::Stream(stream) => Some((id, stream.ready)),
                 Entry::Server(server) => Some((id, server.ready)),
+                Entry::Datagram(datagram) => Some((id, datagram.ready)),
             };
             batch.waiting().filter_map(bits).collect::<Vec<_>>()
         });
@@ -183,6 +185,13 @@ impl Core {
         self.trace(format_args!("'data' to {who}, {bytes} bytes"));
     }
 
+    /// A datagram goes to the listeners.
+    #[cold]
+    pub(crate) fn trace_message(&self, id: Id, bytes: usize) {
+        let who = self.name(id);
+        self.trace(format_args!("'message' to {who}, {bytes} bytes"));
+    }
+
     /// What a loop callback has written is sent.
     #[cold]
     pub(crate) fn trace_gathered(&self) {
@@ -210,11 +219,12 @@ impl Core {
 
     /// The name of a server or a socket.
     fn name(&self, id: Id) -> String {
-        let is_server = self.with(|state| state.server(id).is_some());
+        let kind = self.with(|state| state.entry(id).map(|entry| HandleKind::from(&*entry)));
         let raw = self.raw(id);
-        match is_server {
-            true => format!("{:?}", Server(raw)),
-            false => format!("{:?}", Socket(raw)),
+        match kind {
+            Some(HandleKind::Server) => format!("{:?}", Server(raw)),
+            Some(HandleKind::UdpSocket) => format!("{:?}", UdpSocket(raw)),
+            _ => format!("{:?}", Socket(raw)),
         }
     }
 }

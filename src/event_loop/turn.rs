@@ -47,6 +47,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     }
     core.inside(|state| state.set_gathering(true));
     let _running = Running(core);
+    core.inside(|state| state.outbox.open());
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
     let mut alive = core.inside(|state| state.is_alive());
@@ -84,6 +85,7 @@ impl Drop for Running<'_> {
         self.0.inside(|state| {
             state.flush_all();
             state.set_gathering(false);
+            state.close_outbox();
         });
         self.0.running.set(false);
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 
+use super::datagram_entry::DatagramState;
 use super::entry::{Entry, Peer, ServerState, Stream, flag};
 use super::handle::{Id, LoopHandle};
 use super::info::HandleKind;
@@ -251,6 +252,7 @@ impl Scan {
                 let activity = match entry {
                     Entry::Stream(stream) => format!("reading, {}", whose(stream)),
                     Entry::Server(server) => listening(server, backend),
+                    Entry::Datagram(datagram) => receiving(datagram, backend),
                 };
                 match referenced {
                     true => {
@@ -264,6 +266,15 @@ impl Scan {
                 let requests = requests(stream);
                 self.requests += requests.len();
                 reasons.extend(requests);
+            }
+            if let Entry::Datagram(datagram) = entry {
+                let waiting = datagram.queue.len() + datagram.told.len();
+                self.requests += waiting;
+                if waiting > 0 {
+                    let datagrams = counted(waiting, "datagram");
+                    let bytes = datagram.queued.bytes;
+                    reasons.push(format!("{datagrams} waiting, {bytes} bytes"));
+                }
             }
             if waits.closing {
                 reasons.push("closing".to_string());
@@ -347,6 +358,16 @@ fn listening(server: &ServerState, backend: &mut Backend) -> String {
         .map_or("an unknown address".to_string(), |it| it.to_string());
     let connections = counted(server.connections, "connection");
     format!("listening on {address}, {connections}")
+}
+
+/// What a UDP socket does.
+fn receiving(datagram: &DatagramState, backend: &mut Backend) -> String {
+    let address = datagram
+        .io
+        .as_ref()
+        .and_then(|io| backend.datagram_address(io).ok())
+        .map_or("an unknown address".to_string(), |it| it.to_string());
+    format!("receiving at {address}")
 }
 
 /// Whose a socket is.

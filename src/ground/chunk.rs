@@ -46,6 +46,18 @@ impl Chunk<'_> {
         }
     }
 
+    /// Cuts it down to a part, which must lie inside.
+    pub(crate) fn cut(&mut self, offset: usize, length: usize) {
+        match &mut self.0 {
+            Kind::Slice(slice) => *slice = &slice[offset..offset + length],
+            Kind::Vec(vec) => {
+                let bytes = Bytes::from(std::mem::take(vec));
+                self.0 = Kind::Bytes(bytes.slice(offset..offset + length));
+            }
+            Kind::Bytes(bytes) => *bytes = bytes.slice(offset..offset + length),
+        }
+    }
+
     /// Moves an owned buffer out, and leaves nothing. None if it is borrowed.
     pub(crate) fn take_owned(&mut self) -> Option<Owned> {
         match std::mem::replace(&mut self.0, Kind::Slice(&[])) {

@@ -181,6 +181,34 @@ impl Error {
         }))
     }
 
+    /// The same about an address.
+    pub(crate) fn canceled_at(syscall: &'static str, address: SocketAddr) -> Error {
+        let ip = address.ip().to_string();
+        Error(Arc::new(Inner {
+            code: Some("ECANCELED"),
+            message: format!("{syscall} ECANCELED {ip}:{}", address.port()).into(),
+            syscall: Some(syscall),
+            address: Some(ip.into()),
+            port: Some(address.port()),
+            ..Inner::empty()
+        }))
+    }
+
+    /// Too much waits to be sent already.
+    pub(crate) fn no_buffer_space(address: Option<SocketAddr>) -> Error {
+        let to = address.map_or(String::new(), |address| {
+            format!(" {}:{}", address.ip(), address.port())
+        });
+        Error(Arc::new(Inner {
+            code: Some("ENOBUFS"),
+            message: format!("send ENOBUFS{to}").into(),
+            syscall: Some("send"),
+            address: address.map(|address| address.ip().to_string().into()),
+            port: address.map(|address| address.port()),
+            ..Inner::empty()
+        }))
+    }
+
     /// A failed `listen`: Node's UVExceptionWithHostPort.
     pub(crate) fn listen(error: io::Error, address: &str, port: u16) -> Error {
         let (code, text) = error_codes::name(&error);
@@ -220,6 +248,21 @@ impl Error {
         Error(Arc::new(Inner {
             local: None,
             ..Inner::addressed("connect", error, address, local)
+        }))
+    }
+
+    /// A buffer size that could not be set or asked for: Node's ERR_SOCKET_BUFFER_SIZE.
+    pub(crate) fn buffer_size(syscall: &'static str, error: io::Error) -> Error {
+        let (code, text) = error_codes::name(&error);
+        Error(Arc::new(Inner {
+            code: Some("ERR_SOCKET_BUFFER_SIZE"),
+            message: format!(
+                "Could not get or set buffer size: {syscall} returned {code} ({text})"
+            )
+            .into(),
+            syscall: Some(syscall),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
         }))
     }
 
@@ -289,7 +332,9 @@ impl Inner {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.code {
-            Some(code) if self.0.syscall.is_none() => write!(f, "[{code}] {}", self.0.message),
+            Some(code) if self.0.syscall.is_none() || code.starts_with("ERR_") => {
+                write!(f, "[{code}] {}", self.0.message)
+            }
             _ => f.write_str(&self.0.message),
         }
     }

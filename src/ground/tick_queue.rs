@@ -49,6 +49,11 @@ impl<T> TickQueue<T> {
         self.queue.is_empty()
     }
 
+    /// The oldest tick.
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.queue.front()
+    }
+
     /// Takes the oldest tick. An empty queue ends the drain.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let tick = self.queue.pop_front();

@@ -401,6 +401,10 @@ const properties = {
 };
 
 require('./flow.cjs')({ verbs, properties, listeners, plain, showAddress });
+require('./dgram.cjs')({
+  listeners, verbs, properties, objects, trace, happen, plain, listen, bytesOf, showAddress, showError, say, readLine,
+  fail, addressOf, portOf, order, chainable, listening,
+});
 addClients({
   listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order,

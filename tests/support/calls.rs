@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use nodeloop::dgram;
 use nodeloop::net::{Server, Socket};
 
 /// What the listeners and completions that the calls hand in do.
@@ -120,4 +121,58 @@ pub const SERVER: &[Call<Server>] = calls! { server, touch;
     close => server.close(),
     close_then => server.close_then(move |_| touch()),
     close_all => server.close_all(),
+};
+
+/// Every call of a UDP socket.
+pub const UDP: &[Call<dgram::Socket>] = calls! { socket, touch;
+    on_message => socket.on_message(move |_, _, _| touch()),
+    once_message => socket.once_message(move |_, _, _| touch()),
+    on_listening => socket.on_listening(move |_| touch()),
+    once_listening => socket.once_listening(move |_| touch()),
+    on_connect => socket.on_connect(move |_| touch()),
+    once_connect => socket.once_connect(move |_| touch()),
+    on_error => socket.on_error(move |_, _| touch()),
+    once_error => socket.once_error(move |_, _| touch()),
+    on_close => socket.on_close(move |_| touch()),
+    once_close => socket.once_close(move |_| touch()),
+    off => socket.off(socket.on_message(move |_, _, _| touch())),
+    bind => socket.bind(()),
+    bind_then => socket.bind_then(("127.0.0.1", 0), move |_| touch()),
+    bind_sync => socket.bind_sync(("127.0.0.1", 0)),
+    address => socket.address(),
+    socket_type => socket.socket_type(),
+    send_to => socket.send_to("text", 9),
+    send_to_then => socket.send_to_then(vec![1, 2, 3], ("127.0.0.1", 9), move |_| touch()),
+    send_list => socket.send_to(dgram::Payload::list(["a", "list"]), 9),
+    send => socket.send("text"),
+    send_then => socket.send_then("text", move |_| touch()),
+    flush => socket.flush(),
+    send_queue_size => socket.send_queue_size(),
+    send_queue_count => socket.send_queue_count(),
+    connect_then => socket.connect_then(9, move |_| touch()),
+    connect => socket.connect(9),
+    connect_sync => socket.connect_sync(9),
+    remote_address => socket.remote_address(),
+    disconnect => socket.disconnect(),
+    set_broadcast => socket.set_broadcast(true),
+    set_ttl => socket.set_ttl(1),
+    set_multicast_ttl => socket.set_multicast_ttl(1),
+    set_multicast_loopback => socket.set_multicast_loopback(true),
+    set_multicast_interface => socket.set_multicast_interface("127.0.0.1"),
+    set_recv_buffer_size => socket.set_recv_buffer_size(10_000),
+    recv_buffer_size => socket.recv_buffer_size(),
+    set_send_buffer_size => socket.set_send_buffer_size(10_000),
+    send_buffer_size => socket.send_buffer_size(),
+    add_membership => socket.add_membership("224.0.0.114", Some("127.0.0.1")),
+    drop_membership => socket.drop_membership("224.0.0.114", Some("127.0.0.1")),
+    add_source => socket.add_source_specific_membership("127.0.0.1", "232.1.1.1", None),
+    drop_source => socket.drop_source_specific_membership("127.0.0.1", "232.1.1.1", None),
+    keep => socket.keep(),
+    release => socket.release(),
+    set_ref => socket.set_ref(),
+    unref => socket.unref(),
+    has_ref => socket.has_ref(),
+    event_loop => socket.event_loop(),
+    close_then => socket.close_then(move |_| touch()),
+    close => socket.close(),
 };

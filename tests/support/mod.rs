@@ -9,6 +9,7 @@
 
 pub mod calls;
 pub mod traced;
+pub mod udp;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};

@@ -36,6 +36,7 @@ const MARK: &str = "say: ";
 /// What a Node scenario begins with.
 const NODE_PRELUDE: &str = "
     const net = require('node:net');
+    const dgram = require('node:dgram');
     const say = (text) => console.log('say: ' + text);
     const listen = (server) => server.listen(0, () => say('listening ' + server.address().port));
 ";

@@ -2,6 +2,7 @@
 //! Node. What it says on its standard output is described in `driver.rs`.
 
 mod clients;
+mod dgram;
 mod flow;
 mod net;
 mod show;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nodeloop::dgram::RemoteInfo;
 use nodeloop::{Immediate, ListenerId, Loop, LoopHandle, Timer};
 
 use super::data::Piece;
@@ -34,7 +36,9 @@ pub struct Object {
     sockets: RefCell<Vec<Rc<Object>>>,
     /// For a socket: bytes received so far.
     received: Cell<u64>,
-    /// For a server or a peer: where it listens, or did.
+    /// For a UDP socket: who has sent the last message.
+    last_from: Cell<Option<RemoteInfo>>,
+    /// For a server, a UDP socket or a peer: where it listens, or did.
     last_address: Cell<Option<SocketAddr>>,
     /// Listeners that were added by name.
     labels: RefCell<HashMap<String, ListenerId>>,
@@ -49,6 +53,8 @@ pub enum Handle {
     Server(nodeloop::net::Server),
     /// A socket.
     Socket(nodeloop::net::Socket),
+    /// A UDP socket.
+    Udp(nodeloop::dgram::Socket),
     /// A timeout or interval.
     Timer(Timer),
     /// An immediate.
@@ -68,6 +74,7 @@ impl Object {
             options: HashMap::new(),
             sockets: RefCell::default(),
             received: Cell::new(0),
+            last_from: Cell::new(None),
             last_address: Cell::new(None),
             labels: RefCell::default(),
         }
@@ -227,6 +234,7 @@ impl World {
                     match object.handle {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
                         Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
+                        Handle::Udp(udp) => self.udp_verb(action, &object, udp, it),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),
                         Handle::None => fail(action, "no such verb"),
@@ -241,6 +249,7 @@ impl World {
         match (action.verb.as_str(), words.as_slice()) {
             ("server", [name]) => self.make_server(name, action),
             ("client", [name]) => self.make_client(name, action),
+            ("udp", [name]) => self.make_udp(name, action),
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
@@ -290,6 +299,8 @@ impl World {
                 parts.push(action.options.get("rcvbuf").cloned().unwrap_or_default());
             }
             "bind" | "listen" => return self.bind_peer(action),
+            "udp" => return self.bind_udp_peer(action),
+            "send_to" => parts.extend(self.words_of_send_to(action, it)),
             _ => parts.extend(action.words.iter().map(|word| word.replace('\n', "\\n"))),
         }
         say(&format!(">{}", parts.join("\t")));

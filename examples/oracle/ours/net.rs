@@ -297,6 +297,7 @@ impl World {
             },
             Handle::Socket(socket) => flow::socket_property(socket, key)
                 .unwrap_or_else(|| self.socket_property(socket, key)),
+            Handle::Udp(udp) => super::dgram::property(object, udp, key),
             Handle::Timer(timer) => timer.has_ref().to_string(),
             Handle::Immediate(immediate) => immediate.has_ref().to_string(),
             Handle::None => "none".into(),
@@ -343,6 +344,6 @@ impl World {
 }
 
 /// What a listener that was added by `on` or `once` is called.
-fn label_of(action: &Action) -> &str {
+pub(super) fn label_of(action: &Action) -> &str {
     action.options.get("as").map_or("2", String::as_str)
 }

@@ -1,0 +1,46 @@
+//! Connects a UDP socket, sends, and closes.
+//!
+//! The pattern: `connect` tells nobody anything, it only remembers the peer. From then on `send` needs
+//! no address and hands its datagram to the system at once, so `close` may follow in the next line. To
+//! an address a datagram goes out on the next tick, and `close` in the next line would send nothing:
+//! there close in the completion.
+//!
+//! ```text
+//! cargo run --release --example udp_connected [ADDRESS [TEXT…]]
+//! ```
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::{argument, family_of};
+use nodeloop::{Loop, dgram};
+
+fn main() -> nodeloop::Result<()> {
+    let address: SocketAddr = argument(1, "ADDRESS", "127.0.0.1:40000");
+    let texts: Vec<String> = std::env::args_os()
+        .skip(2)
+        .map(|text| text.to_string_lossy().into_owned())
+        .collect();
+    let lp = Loop::new()?;
+    let socket = dgram::create_socket(&lp, family_of(address));
+    socket.connect_then(address, move |connected| {
+        if let Err(error) = connected.and_then(|()| send_all(socket, &texts)) {
+            eprintln!("{error}");
+        }
+    })?;
+    socket.on_close(|_| println!("close"));
+    lp.run()
+}
+
+fn send_all(socket: dgram::Socket, texts: &[String]) -> nodeloop::Result<()> {
+    println!(
+        "{} is connected to {}",
+        socket.address()?,
+        socket.remote_address()?
+    );
+    for text in texts {
+        socket.send(text)?;
+    }
+    socket.close()
+}

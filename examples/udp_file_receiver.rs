@@ -1,0 +1,143 @@
+//! Receives a file in datagrams, and says how many of them were lost.
+//!
+//! The pattern: datagrams may be lost, come twice, or in another order. So each says where it belongs
+//! and is written there; which ones have come is kept in mind, and counted when the sender says how
+//! many there were. Where one was lost the file has zeros. The first who sends is the sender; what
+//! comes from others, or is something else, is passed over.
+//!
+//! ```text
+//! cargo run --release --example udp_file_receiver [ADDRESS [FILE [MILLISECONDS]]]
+//! ```
+//!
+//! After the sender's end it stays for so long, since its answer may be lost and asked for again.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use common::parts::{Message, PART_SIZE};
+use common::{argument, family_of, report};
+use nodeloop::dgram::{RemoteInfo, Socket, SocketOptions};
+use nodeloop::{Loop, Result, Timer, dgram};
+
+/// What the kernel is asked to keep while this program is busy. It may give less.
+const RECV_BUFFER: u32 = 4 << 20;
+
+fn main() -> Result<ExitCode> {
+    let address: SocketAddr = argument(1, "ADDRESS", "127.0.0.1:40000");
+    let path: String = argument(2, "FILE", "received.bin");
+    let stay_ms: u64 = argument(3, "number of MILLISECONDS", "500");
+    let file = match File::create(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("{path}: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let lp = Loop::new()?;
+    let options = SocketOptions::new(family_of(address)).recv_buffer_size(RECV_BUFFER);
+    let mut transfer = Transfer::new(file, stay_ms);
+    let socket = dgram::create_socket_with(&lp, options, move |socket, message, from| {
+        if let Err(error) = transfer.take(socket, message, from) {
+            eprintln!("{path}: {error}");
+            report(socket.close());
+        }
+    });
+    socket.bind_then(address, |socket| {
+        if let Ok(address) = socket.address() {
+            println!("listening on {address}");
+        }
+    })?;
+    socket.on_close(|_| println!("close"));
+    lp.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Transfer {
+    file: File,
+    stay_ms: u64,
+    sender: Option<SocketAddr>,
+    /// Which parts have come.
+    has: Vec<bool>,
+    parts: u32,
+    bytes: u64,
+    /// From the sender's end on.
+    staying: Option<Timer>,
+}
+
+impl Transfer {
+    fn new(file: File, stay_ms: u64) -> Transfer {
+        Transfer {
+            file,
+            stay_ms,
+            sender: None,
+            has: Vec::new(),
+            parts: 0,
+            bytes: 0,
+            staying: None,
+        }
+    }
+
+    fn take(&mut self, socket: Socket, message: &[u8], from: RemoteInfo) -> std::io::Result<()> {
+        let Some(message) = Message::read(message) else {
+            println!("{from} sends something else");
+            return Ok(());
+        };
+        if *self.sender.get_or_insert(from.socket_addr()) != from.socket_addr() {
+            println!("{from} is not the sender");
+            return Ok(());
+        }
+        match message {
+            Message::Part(number, bytes) => self.keep(number, bytes),
+            Message::End(parts, bytes) => self.end(socket, from, parts, bytes),
+            Message::Receipt(_) => Ok(()),
+        }
+    }
+
+    /// Writes a part where it belongs, unless it came before.
+    fn keep(&mut self, number: u32, bytes: &[u8]) -> std::io::Result<()> {
+        let index = number as usize;
+        if index >= self.has.len() {
+            self.has.resize(index + 1, false);
+        }
+        if std::mem::replace(&mut self.has[index], true) {
+            return Ok(());
+        }
+        self.parts += 1;
+        self.bytes += bytes.len() as u64;
+        self.file
+            .seek(SeekFrom::Start(index as u64 * PART_SIZE as u64))?;
+        self.file.write_all(bytes)
+    }
+
+    /// The sender has sent everything, and asks how much has come.
+    fn end(
+        &mut self,
+        socket: Socket,
+        from: RemoteInfo,
+        parts: u32,
+        bytes: u64,
+    ) -> std::io::Result<()> {
+        report(socket.send_to(Message::Receipt(self.parts).write(), from));
+        match self.staying {
+            Some(timer) => timer.refresh(),
+            None => {
+                let lost = parts.saturating_sub(self.parts);
+                println!(
+                    "{} of {parts} datagrams have arrived, {lost} were lost",
+                    self.parts
+                );
+                println!("{} of {bytes} bytes", self.bytes);
+                self.file.set_len(bytes)?;
+                let timer = socket
+                    .event_loop()
+                    .set_timeout(self.stay_ms, move |_| report(socket.close()));
+                self.staying = Some(timer);
+            }
+        }
+        Ok(())
+    }
+}

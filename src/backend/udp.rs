@@ -1,0 +1,253 @@
+//! UDP sockets of the operating system: how they are made, bound, connected and watched.
+//!
+//! Receiving is in [`udp_receive`](super::udp_receive), sending in [`udp_send`](super::udp_send).
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use mio::net::UdpSocket;
+use mio::{Interest, Token};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::os::{Os, set_reuse_port};
+
+/// How to bind a UDP socket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BindOptions {
+    /// Whether others may bind the same address (SO_REUSEADDR; all of them need it).
+    pub(crate) reuse_address: bool,
+    /// Whether the system spreads datagrams over the sockets that ask for it (SO_REUSEPORT).
+    pub(crate) reuse_port: bool,
+    /// Whether an IPv6 socket leaves IPv4 alone.
+    pub(crate) ipv6_only: bool,
+}
+
+/// A UDP socket of the operating system.
+#[derive(Debug)]
+pub(crate) struct OsDatagram {
+    pub(super) socket: UdpSocket,
+    /// Of which family it is.
+    pub(super) is_ipv6: bool,
+    /// The largest datagrams that the system was not seen to refuse in a run; 0 if it takes no runs.
+    pub(super) run_limit: Cell<usize>,
+    /// Whether the poller watches it.
+    watched: bool,
+}
+
+/// A group to join or leave: its address and an interface, each of the same family.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Membership {
+    /// The group and the address of an interface; unspecified lets the system choose.
+    V4(Ipv4Addr, Ipv4Addr),
+    /// The group and the index of an interface; 0 lets the system choose.
+    V6(Ipv6Addr, u32),
+    /// Of one source only: source, group, interface.
+    SourceV4(Ipv4Addr, Ipv4Addr, Ipv4Addr),
+    /// The same of IPv6.
+    SourceV6,
+}
+
+impl Os {
+    /// Makes a socket. It is bound later, and watched when it receives.
+    pub(crate) fn open_datagram(is_ipv6: bool) -> io::Result<OsDatagram> {
+        let domain = if is_ipv6 { Domain::IPV6 } else { Domain::IPV4 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        Ok(OsDatagram {
+            socket: UdpSocket::from_std(socket.into()),
+            is_ipv6,
+            run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            watched: false,
+        })
+    }
+
+    /// Begins to watch a socket for datagrams that arrive.
+    ///
+    /// Not for writability: the kernel tells of it whenever a datagram has left, so every send would
+    /// end a wait.
+    pub(crate) fn watch_datagram(&mut self, io: &mut OsDatagram, token: u64) -> io::Result<()> {
+        super::udp_receive::coalesce(&io.socket);
+        self.counts.registrations += 1;
+        io.watched = true;
+        self.registry()
+            .register(&mut io.socket, Token(token as usize), Interest::READABLE)
+    }
+
+    /// Has a socket's writability told too, or no more.
+    pub(crate) fn watch_writability(
+        &mut self,
+        io: &mut OsDatagram,
+        token: u64,
+        yes: bool,
+    ) -> io::Result<()> {
+        let interest = match yes {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        let token = Token(token as usize);
+        if !io.watched {
+            self.counts.registrations += 1;
+            io.watched = true;
+            return self.registry().register(&mut io.socket, token, interest);
+        }
+        self.counts.rearms += 1;
+        self.registry().reregister(&mut io.socket, token, interest)
+    }
+}
+
+impl OsDatagram {
+    /// Binds, with libuv's rules about options (U3, U4).
+    pub(crate) fn bind(&self, address: SocketAddr, options: BindOptions) -> io::Result<()> {
+        if address.is_ipv6() != self.is_ipv6 || (options.ipv6_only && !self.is_ipv6) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let socket = SockRef::from(&self.socket);
+        if options.reuse_address {
+            socket.set_reuse_address(true)?;
+        }
+        if options.reuse_port {
+            set_reuse_port(&socket)?;
+        }
+        if options.ipv6_only {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&SockAddr::from(address))
+    }
+
+    /// Sets the peer.
+    pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<()> {
+        if address.is_ipv6() != self.is_ipv6 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.socket.connect(address)
+    }
+
+    /// Forgets the peer.
+    #[cfg(all(unix, feature = "full-udp"))]
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        match rustix::net::connect_unspec(&self.socket) {
+            // What some systems say though they have done it (libuv's uv__udp_disconnect).
+            Err(error)
+                if error == rustix::io::Errno::AFNOSUPPORT
+                    || (error == rustix::io::Errno::INVAL && !cfg!(target_os = "linux")) =>
+            {
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Forgets the peer: neither std nor mio nor socket2 can.
+    #[cfg(not(all(unix, feature = "full-udp")))]
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Joins or leaves a group.
+    pub(crate) fn set_membership(&self, membership: Membership, join: bool) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        match (membership, join) {
+            (Membership::V4(group, interface), true) => {
+                socket.join_multicast_v4(&group, &interface)
+            }
+            (Membership::V4(group, interface), false) => {
+                socket.leave_multicast_v4(&group, &interface)
+            }
+            (Membership::V6(group, interface), true) => socket.join_multicast_v6(&group, interface),
+            (Membership::V6(group, interface), false) => {
+                socket.leave_multicast_v6(&group, interface)
+            }
+            (Membership::SourceV4(source, group, interface), join) => {
+                set_source(&socket, source, group, interface, join)
+            }
+            // No safe crate has the call.
+            (Membership::SourceV6, _) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+#[cfg(not(any(
+    target_os = "dragonfly",
+    target_os = "haiku",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "nto",
+)))]
+fn set_source(
+    socket: &Socket,
+    source: Ipv4Addr,
+    group: Ipv4Addr,
+    interface: Ipv4Addr,
+    join: bool,
+) -> io::Result<()> {
+    match join {
+        true => socket.join_ssm_v4(&source, &group, &interface),
+        false => socket.leave_ssm_v4(&source, &group, &interface),
+    }
+}
+
+#[cfg(any(
+    target_os = "dragonfly",
+    target_os = "haiku",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "nto",
+))]
+fn set_source(_: &Socket, _: Ipv4Addr, _: Ipv4Addr, _: Ipv4Addr, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The index of a network interface; none if there is no such. Linux tells it in a file; elsewhere
+/// only a number is understood.
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    // A name holds neither, and so leads nowhere else.
+    if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
+        return None;
+    }
+    let path = format!("/sys/class/net/{name}/ifindex");
+    let told = std::fs::read_to_string(path).ok();
+    told.and_then(|index| index.trim().parse().ok())
+        .or_else(|| name.parse().ok())
+}
+
+/// EBADF: what libuv says of a socket that it has not made yet.
+pub(crate) fn bad_descriptor() -> io::Error {
+    io::Error::from_raw_os_error(if cfg!(windows) { 10009 } else { 9 })
+}
+
+/// EISCONN: what libuv says of a datagram with an address from a connected socket.
+pub(crate) fn already_connected() -> io::Error {
+    io::Error::from_raw_os_error(if cfg!(windows) {
+        10056
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        106
+    } else {
+        56
+    })
+}
+
+/// ENODEV: libuv's word for an interface that is not there.
+pub(crate) fn no_such_device(error: io::Error) -> io::Error {
+    const ENXIO: i32 = 6;
+    const ENODEV: i32 = 19;
+    match error.raw_os_error() {
+        Some(ENXIO) if cfg!(unix) => io::Error::from_raw_os_error(ENODEV),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn interfaces_by_name_and_number() {
+        assert_eq!(interface_index("lo"), Some(1));
+        assert_eq!(interface_index("7"), Some(7));
+        for name in ["", "no-such-interface", "../lo", "lo/", ".", ".."] {
+            assert_eq!(interface_index(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Receiving datagrams: many with one system call where the system can.
+//!
+//! What was received is a [`Catch`]: a buffer cut into slots, one per read of the system. A read
+//! may bring one datagram, or a train of datagrams of equal size from one sender that the kernel
+//! has coalesced; [`Catch::next`] takes them apart.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use mio::net::UdpSocket;
+
+use super::os::Os;
+use super::udp::OsDatagram;
+
+/// Datagrams of one socket in one turn, as Node (N12), and so reads in one call.
+pub(crate) const RECEIVE_BUDGET: u32 = 32;
+
+/// The room for one read. A datagram has at most 65,527 bytes; a coalesced train less than 64 KiB,
+/// so nothing is ever cut off.
+const SLOT: usize = 64 * 1024;
+
+/// From one slot to the next. A little more than a slot: at distances of 64 KiB the beginnings of
+/// all slots would fight for the same few lines of the processor's caches.
+const STRIDE: usize = SLOT + 192;
+
+/// Slots of a buffer. The memory is the system's until it is written to.
+const SLOTS: usize = match CAN_BATCH {
+    true => RECEIVE_BUDGET as usize,
+    false => 1,
+};
+
+/// Whether one call can bring several datagrams, and tell that there are no more.
+const CAN_BATCH: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    feature = "full-udp"
+));
+
+/// One read of the system.
+#[derive(Debug, Clone, Copy)]
+struct Caught {
+    /// Where it begins in the buffer.
+    start: usize,
+    /// Its bytes.
+    size: usize,
+    /// The bytes of each datagram in it, but for the last, which may be shorter.
+    each: usize,
+    /// Who sent it.
+    from: SocketAddr,
+}
+
+/// What was received and not delivered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Catch {
+    buffer: Box<[u8]>,
+    reads: Vec<Caught>,
+    /// The read that the next datagram is in.
+    at: usize,
+    /// Where in that read it begins.
+    offset: usize,
+}
+
+impl Catch {
+    /// Room for a full batch.
+    pub(crate) fn with_room() -> Catch {
+        Catch {
+            buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
+            reads: Vec::with_capacity(SLOTS),
+            at: 0,
+            offset: 0,
+        }
+    }
+
+    /// The place of the next datagram in [`bytes`](Catch::bytes), and its sender.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(Range<usize>, SocketAddr)> {
+        let read = self.reads.get(self.at)?;
+        let start = read.start + self.offset;
+        let end = read.start + (self.offset + read.each).min(read.size);
+        self.offset += read.each;
+        // An empty datagram is one too.
+        if self.offset >= read.size {
+            self.at += 1;
+            self.offset = 0;
+        }
+        Some((start..end, read.from))
+    }
+
+    /// The buffer.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Whether everything was taken out.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at >= self.reads.len()
+    }
+
+    /// Its bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether it has a buffer.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Whether the last receive has brought a train.
+    pub(crate) fn has_trains(&self) -> bool {
+        self.reads.iter().any(|read| read.each < read.size)
+    }
+
+    /// How many reads the last receive has brought.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// Forgets what was in it.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.reads.clear();
+        self.at = 0;
+        self.offset = 0;
+    }
+
+    /// Puts datagrams of `size` bytes into it: for the null backend.
+    pub(super) fn fill(&mut self, count: usize, size: usize, from: SocketAddr) {
+        self.clear();
+        let size = size.min(SLOT);
+        for slot in 0..count.min(SLOTS) {
+            let start = slot * STRIDE;
+            self.buffer[start..start + size].fill(b'x');
+            self.reads.push(Caught {
+                start,
+                size,
+                each: size.max(1),
+                from,
+            });
+        }
+    }
+}
+
+/// Has trains of datagrams delivered as they are. Without effect where the system can't.
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+pub(super) fn coalesce(socket: &UdpSocket) {
+    // Kernels before 5.0 refuse; then every datagram comes by itself.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &true);
+}
+
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
+pub(super) fn coalesce(_socket: &UdpSocket) {}
+
+impl Os {
+    /// Receives into an empty catch with one system call of up to `wanted` reads. Returns whether
+    /// that proves that nothing was left.
+    pub(crate) fn receive(
+        &mut self,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+    ) -> io::Result<bool> {
+        catch.clear();
+        loop {
+            self.counts.receives += 1;
+            match receive_once(io, catch, wanted.clamp(1, SLOTS)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(drained) => {
+                    self.counts.datagrams_received += catch.count();
+                    return Ok(drained && Os::HAS_EDGES);
+                }
+            }
+        }
+    }
+}
+
+impl Catch {
+    /// How many datagrams the last receive has brought.
+    fn count(&self) -> u64 {
+        self.reads
+            .iter()
+            .map(|read| read.size.div_ceil(read.each).max(1) as u64)
+            .sum()
+    }
+}
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+fn receive_once(io: &OsDatagram, catch: &mut Catch, wanted: usize) -> io::Result<bool> {
+    use nix::sys::socket::{SockaddrIn, SockaddrIn6};
+    use std::net::{SocketAddrV4, SocketAddrV6};
+    match io.is_ipv6 {
+        false => {
+            batch::receive::<SockaddrIn>(io, catch, wanted, |from| SocketAddrV4::from(from).into())
+        }
+        true => {
+            batch::receive::<SockaddrIn6>(io, catch, wanted, |from| SocketAddrV6::from(from).into())
+        }
+    }
+}
+
+/// One datagram per call; only a call that would block tells that there are no more.
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
+fn receive_once(io: &OsDatagram, catch: &mut Catch, _wanted: usize) -> io::Result<bool> {
+    let (size, from) = io.socket.recv_from(&mut catch.buffer[..SLOT])?;
+    catch.reads.push(Caught {
+        start: 0,
+        size,
+        each: size.max(1),
+        from,
+    });
+    Ok(false)
+}
+
+/// recvmmsg, with the sizes of coalesced datagrams.
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+mod batch {
+    use std::io::{self, IoSliceMut};
+    use std::net::SocketAddr;
+    use std::os::fd::AsRawFd;
+
+    use nix::cmsg_space;
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, recvmmsg};
+
+    use super::{Catch, Caught, SLOT, SLOTS, STRIDE};
+    use crate::backend::udp::OsDatagram;
+
+    pub(super) fn receive<A: Copy + SockaddrLike>(
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<bool> {
+        // Made anew each time: the kernel writes the lengths of addresses and control messages
+        // over those of their buffers, and these headers don't set them again.
+        let mut headers = MultiHeaders::<A>::preallocate(wanted, Some(cmsg_space!(i32)));
+        let mut slots = catch.buffer.chunks_mut(STRIDE);
+        let mut buffers: [[IoSliceMut<'_>; 1]; SLOTS] = std::array::from_fn(|_| {
+            let slot = slots.next().unwrap_or_default();
+            let end = SLOT.min(slot.len());
+            [IoSliceMut::new(&mut slot[..end])]
+        });
+        let received = recvmmsg(
+            io.socket.as_raw_fd(),
+            &mut headers,
+            buffers.iter_mut().take(wanted),
+            MsgFlags::empty(),
+            None,
+        )?;
+        for (slot, message) in received.enumerate() {
+            let each = message.cmsgs().ok().and_then(|mut messages| {
+                messages.find_map(|message| match message {
+                    ControlMessageOwned::UdpGroSegments(size) => usize::try_from(size).ok(),
+                    _ => None,
+                })
+            });
+            let size = message.bytes;
+            let Some(from) = message.address else {
+                continue;
+            };
+            catch.reads.push(Caught {
+                start: slot * STRIDE,
+                size,
+                each: each.filter(|&each| each > 0).unwrap_or(size.max(1)),
+                from: address(from),
+            });
+        }
+        // The kernel stopped before the batch was full: nothing is left, or an error, of which it
+        // will tell.
+        Ok(catch.reads.len() < wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catch(reads: &[(usize, usize)]) -> Catch {
+        let from = SocketAddr::from(([127, 0, 0, 1], 1));
+        let reads = reads
+            .iter()
+            .enumerate()
+            .map(|(slot, &(size, each))| Caught {
+                start: slot * STRIDE,
+                size,
+                each,
+                from,
+            });
+        Catch {
+            reads: reads.collect(),
+            ..Catch::default()
+        }
+    }
+
+    fn sizes(mut catch: Catch) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        let mut last = 0;
+        while let Some((range, _)) = catch.next() {
+            assert!(range.start >= last, "in order");
+            last = range.start;
+            sizes.push(range.len());
+        }
+        assert!(catch.is_empty());
+        sizes
+    }
+
+    #[test]
+    fn trains_are_taken_apart() {
+        let caught = catch(&[(10, 4), (0, 1), (7, 7), (6, 3), (3, 100)]);
+        assert_eq!(caught.count(), 3 + 1 + 1 + 2 + 1);
+        assert_eq!(sizes(caught), [4, 4, 2, 0, 7, 3, 3, 3]);
+        assert_eq!(sizes(catch(&[])), []);
+    }
+
+    #[test]
+    fn trains_are_noticed() {
+        assert!(catch(&[(10, 4)]).has_trains());
+        assert!(!catch(&[(4, 4), (0, 1), (5, 9)]).has_trains());
+    }
+}

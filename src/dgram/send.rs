@@ -1,0 +1,131 @@
+//! Sending.
+
+use super::options::Destination;
+use super::{Payload, Socket};
+use crate::event_loop::datagram_entry::Host;
+use crate::event_loop::datagram_send::SendDone;
+use crate::event_loop::table;
+use crate::ground::error::{Error, Result};
+
+/// Sending.
+impl Socket {
+    /// Sends a datagram to an address: Node's `socket.send(msg, port, address)`. A socket that is not
+    /// bound is bound to a port of the system's choice first (N265). It goes out on the next tick
+    /// (N267), and what becomes of it nobody is told: see [`send_to_then`](Socket::send_to_then).
+    ///
+    /// ```
+    /// use nodeloop::dgram::{self, Payload};
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let socket = dgram::create_socket(&lp, dgram::SocketType::Udp4);
+    /// socket.send_to("text", ("127.0.0.1", 9))?;
+    /// socket.send_to(vec![1, 2, 3], 9)?; // to this machine
+    /// socket.send_to(Payload::list(["one ", "datagram"]), 9)?;
+    /// socket.send_to(Payload::part("a part", 2, 4)?, 9)?;
+    /// socket.send_to_then(b"", 9, move |result| {
+    ///     assert_eq!(result.unwrap(), 0); // an empty one is one too
+    ///     socket.close().unwrap();
+    /// })?;
+    /// # lp.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - `ERR_SOCKET_BAD_PORT` for port 0.
+    /// - `ERR_SOCKET_DGRAM_IS_CONNECTED` if the socket is connected.
+    /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
+    /// - `ERR_HANDLE_GONE` if the socket is gone.
+    pub fn send_to<'a>(
+        self,
+        data: impl Into<Payload<'a>>,
+        to: impl Into<Destination>,
+    ) -> Result<()> {
+        let (mut data, to) = (data.into(), to.into());
+        self.send_with(&mut data, Some(to.parts()), &mut None)
+    }
+
+    /// As [`send_to`](Socket::send_to), and calls `done` on a later tick, in the order of the sends,
+    /// with the number of bytes once the kernel has taken them, or with the error: `EMSGSIZE` (more
+    /// than 65,507 bytes), `EACCES` (broadcast without
+    /// [`set_broadcast`](Socket::set_broadcast)), `EINVAL` (an address of the other family),
+    /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued)) …, with the system
+    /// call `send`, address and port; `ENOTFOUND` for a host that is no IP address.
+    ///
+    /// Not called if the socket is closed before the tick on which the datagram would go out (N278);
+    /// called with `ECANCELED` if it is closed while the datagram waits for the kernel.
+    ///
+    /// # Errors
+    /// As [`send_to`](Socket::send_to); `done` is not called then, unless the socket is gone.
+    pub fn send_to_then<'a>(
+        self,
+        data: impl Into<Payload<'a>>,
+        to: impl Into<Destination>,
+        done: impl FnOnce(Result<usize>) + 'static,
+    ) -> Result<()> {
+        let (mut data, to) = (data.into(), to.into());
+        let mut done: Option<SendDone> = Some(Box::new(done));
+        self.send_with(&mut data, Some(to.parts()), &mut done)
+    }
+
+    /// Sends a datagram to the peer that the socket is [connected](Socket::connect) to, within this
+    /// call: Node's `socket.send(msg)`.
+    ///
+    /// # Errors
+    /// - `ERR_SOCKET_BAD_PORT` if the socket is not connected: there is no port to send to.
+    /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
+    /// - `ERR_HANDLE_GONE` if the socket is gone.
+    pub fn send<'a>(self, data: impl Into<Payload<'a>>) -> Result<()> {
+        let mut data = data.into();
+        self.send_with(&mut data, None, &mut None)
+    }
+
+    /// As [`send`](Socket::send), and calls `done` on a tick with the number of bytes or the error, as
+    /// [`send_to_then`](Socket::send_to_then) does; also with `ECONNREFUSED`, which an earlier
+    /// datagram has met (N273).
+    ///
+    /// # Errors
+    /// As [`send`](Socket::send); `done` is not called then, unless the socket is gone.
+    pub fn send_then<'a>(
+        self,
+        data: impl Into<Payload<'a>>,
+        done: impl FnOnce(Result<usize>) + 'static,
+    ) -> Result<()> {
+        let mut data = data.into();
+        let mut done: Option<SendDone> = Some(Box::new(done));
+        self.send_with(&mut data, None, &mut done)
+    }
+
+    fn send_with(
+        self,
+        data: &mut Payload<'_>,
+        to: Option<(Host, u16)>,
+        done: &mut Option<SendDone>,
+    ) -> Result<()> {
+        self.attempt(|state, id| {
+            if state.datagram(id).is_none() {
+                state.tell_later(id, done.take(), Err(Error::handle_gone()));
+            }
+            state.send(id, data, to, done)
+        })
+    }
+
+    /// Has what was sent and laid aside go out now: before the process ends, or the callback blocks.
+    /// Sends to an address that wait for their tick are not among it.
+    pub fn flush(self) {
+        table::with(self.0, |state, id| state.flush_outbox_of(id));
+    }
+
+    /// Bytes that wait since the kernel had no room: Node's `socket.getSendQueueSize`. Sends are tried
+    /// at once, so it is usually 0.
+    pub fn send_queue_size(self) -> usize {
+        self.flush();
+        self.ask(0, |datagram| datagram.queued.bytes)
+    }
+
+    /// Datagrams that wait since the kernel had no room: Node's `socket.getSendQueueCount`.
+    pub fn send_queue_count(self) -> usize {
+        self.flush();
+        self.ask(0, |datagram| datagram.queued.datagrams)
+    }
+}

@@ -1,0 +1,244 @@
+//! The way of datagrams into the loop: serving a UDP socket.
+//!
+//! One receive may bring many datagrams ([`Catch`]). Each is a loop callback of its own; a socket
+//! delivers at most 32 in a turn (N12), and what was received beyond stays in its entry until the
+//! next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::core::Core;
+use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot};
+use super::handle::{Id, UdpSocket};
+use super::state::State;
+use super::task::Task;
+use super::trace;
+use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
+use crate::backend::ready;
+use crate::ground::error::{Error, Result};
+use crate::ground::listeners::Shared;
+
+/// How many reads the first receive of a socket asks for: one more than one, so that a datagram that
+/// comes alone proves that nothing is left. It doubles with every full batch.
+pub(crate) const FIRST_READS: usize = 2;
+
+/// So many buffers are kept for the next socket that receives. One is enough unless several sockets
+/// get trains at a time, which they hold from turn to turn.
+const KEPT_CATCHES: usize = 4;
+
+/// What serving comes to next.
+enum Next {
+    /// The share is over.
+    Done,
+    /// A datagram goes to the one 'message' listener.
+    Deliver(Shared<MessageListener>, Range<usize>, SocketAddr),
+    /// A datagram goes to the 'message' listeners.
+    Emit(Range<usize>, SocketAddr),
+    /// Something was taken note of that the end of a loop callback sees to.
+    Finish,
+}
+
+/// A listener of 'message'.
+type MessageListener = dyn FnMut(UdpSocket, &[u8], RemoteInfo);
+
+/// A socket's share of a turn, with what it has borrowed from the loop. Dropped, also when a
+/// listener panics, it gives it back.
+struct Share<'a> {
+    core: &'a Core,
+    id: Id,
+    /// Datagrams that may still be delivered.
+    left: u32,
+    /// What was received.
+    catch: Catch,
+}
+
+/// Serves a UDP socket: receives, then sends what waits (libuv's uv__udp_io).
+// Not part of the service of streams, whose registers it would take.
+#[inline(never)]
+pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
+    let mut share = Share {
+        core,
+        id,
+        left: RECEIVE_BUDGET,
+        catch: core.inside(|state| state.begin_share(id)),
+    };
+    let socket = UdpSocket(core.raw(id));
+    let trace = trace::on();
+    loop {
+        let next = core.inside(|state| match state.is_quiet() {
+            true => share.advance(state),
+            false => Next::Finish,
+        });
+        if trace && let Next::Deliver(_, place, _) | Next::Emit(place, _) = &next {
+            core.trace_message(id, place.len());
+        }
+        match next {
+            Next::Deliver(listener, place, address) => {
+                let message = &share.catch.bytes()[place];
+                let from = RemoteInfo {
+                    address,
+                    size: message.len(),
+                };
+                listener.borrow_mut()(socket, message, from);
+            }
+            Next::Emit(place, address) => {
+                let message = &share.catch.bytes()[place];
+                let from = RemoteInfo {
+                    address,
+                    size: message.len(),
+                };
+                core.emit(id, message_slot, |listener| listener(socket, message, from));
+            }
+            Next::Finish => core.finish_callback()?,
+            Next::Done => break,
+        }
+    }
+    drop(share);
+    core.finish_callback()?;
+    serve_queued(core, id)
+}
+
+/// Sends what waits for the kernel, and tells the completions, one loop callback each.
+fn serve_queued(core: &Core, id: Id) -> Result<()> {
+    core.inside(|state| {
+        let wants = state
+            .datagram(id)
+            .is_some_and(|datagram| datagram.wants_to_send());
+        if wants {
+            state.send_queued(id);
+        }
+    });
+    while let Some((done, result)) = core.inside(|state| state.next_told(id)) {
+        if let Some(done) = done {
+            done(result);
+        }
+        core.finish_callback()?;
+    }
+    Ok(())
+}
+
+impl Share<'_> {
+    /// Finds the next datagram, receiving if need be.
+    #[inline]
+    fn advance(&mut self, state: &mut State) -> Next {
+        while self.left > 0 {
+            let Some(datagram) = state.datagram(self.id) else {
+                return Next::Done;
+            };
+            if !datagram.common.flags.any(super::entry::flag::ACTIVE) {
+                // N279: closed meanwhile; nothing more of it is delivered.
+                self.catch.clear();
+                return Next::Done;
+            }
+            if let Some((place, from)) = self.catch.next() {
+                self.left -= 1;
+                if let Some(listener) = datagram.message.sole() {
+                    return Next::Deliver(listener, place, from);
+                }
+                if datagram.message.is_empty() {
+                    continue;
+                }
+                return Next::Emit(place, from);
+            }
+            if datagram.ready & ready::READABLE == 0 {
+                return Next::Done;
+            }
+            if let Err(error) = self.receive(state) {
+                // As in libuv an error ends the share.
+                self.left = 0;
+                let error = Error::system("recvmsg", error);
+                let task = DatagramTask::EmitError(error);
+                state.steps.push_back(Task::Datagram(self.id, task));
+                return Next::Finish;
+            }
+        }
+        Next::Done
+    }
+
+    /// One receive from the kernel.
+    fn receive(&mut self, state: &mut State) -> io::Result<()> {
+        let State {
+            entries, backend, ..
+        } = state;
+        let Some(datagram) = datagram_of(entries, self.id) else {
+            return Ok(());
+        };
+        let Some(io) = &datagram.io else {
+            return Ok(());
+        };
+        let wanted = datagram.reads.min(self.left as usize);
+        match backend.receive(io, &mut self.catch, wanted) {
+            Ok(drained) => {
+                if drained && datagram.ready & ready::ERROR == 0 {
+                    datagram.ready &= !ready::READABLE;
+                }
+                datagram.reads = next_reads(datagram.reads, wanted, &self.catch);
+                Ok(())
+            }
+            Err(error) => {
+                // An error was read with this; datagrams may lie behind it.
+                datagram.ready &= !ready::ERROR;
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    return Err(error);
+                }
+                datagram.ready &= !ready::READABLE;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How many reads the next receive asks for. Each costs a little even if it brings nothing, and each
+/// may bring a train of 64 datagrams, far more than a turn delivers.
+fn next_reads(reads: usize, wanted: usize, catch: &Catch) -> usize {
+    if catch.has_trains() {
+        return FIRST_READS;
+    }
+    match catch.reads() {
+        got if got >= wanted => (reads * 2).min(RECEIVE_BUDGET as usize),
+        got if got * 4 < reads => (reads / 2).max(FIRST_READS),
+        _ => reads,
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let core = self.core;
+        core.inside(|state| {
+            let catch = std::mem::take(&mut self.catch);
+            state.end_share(self.id, catch);
+        });
+    }
+}
+
+impl State {
+    /// What is laid aside waits from now on, until the socket's share is over. Gives what an earlier
+    /// share has left, or room.
+    fn begin_share(&mut self, id: Id) -> Catch {
+        self.outbox.hold(true);
+        if let Some(datagram) = self.datagram(id)
+            && !datagram.catch.is_empty()
+        {
+            return std::mem::take(&mut datagram.catch);
+        }
+        self.catches.pop().unwrap_or_else(Catch::with_room)
+    }
+
+    fn end_share(&mut self, id: Id, catch: Catch) {
+        self.outbox.hold(false);
+        self.flush_outbox();
+        match self.datagram(id) {
+            Some(datagram) if !catch.is_empty() && !datagram.is_closed() => datagram.catch = catch,
+            _ => self.put_catch_away(catch),
+        }
+    }
+
+    /// Keeps a buffer for the next socket that receives.
+    pub(crate) fn put_catch_away(&mut self, mut catch: Catch) {
+        if catch.has_room() && self.catches.len() < KEPT_CATCHES {
+            catch.clear();
+            self.catches.push(catch);
+        }
+    }
+}

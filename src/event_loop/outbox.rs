@@ -1,0 +1,281 @@
+//! Datagrams laid aside, to go out together.
+
+use std::net::SocketAddr;
+
+use super::handle::Id;
+use crate::backend::datagram::Piece;
+
+/// So many bytes or datagrams laid aside go out at once: a run has 64 KiB at most, and what is laid
+/// aside is memory.
+const OUTBOX_BYTES: usize = 64 * 1024;
+const OUTBOX_DATAGRAMS: usize = 1024;
+
+/// What waits for its tick is laid aside in advance up to so many bytes, so that it needs no
+/// allocation of its own.
+const STAGED_BYTES: usize = 1024 * 1024;
+
+/// So much memory is kept for the next time.
+const KEPT_BYTES: usize = 512 * 1024;
+
+/// Datagrams of one socket. First those that have gone, to everybody but the kernel; behind them those
+/// that are staged: they wait for their tick, and may still come to nothing.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// Whose they are.
+    id: Option<Id>,
+    /// Their bytes behind each other.
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// The completion of each, by its key.
+    keys: Vec<Option<usize>>,
+    /// Up to where they went out: datagrams and bytes.
+    sent: Mark,
+    /// From where on they are staged.
+    staged: Mark,
+    /// Whether something may be laid aside: while the loop runs.
+    open: bool,
+    /// Whether it waits for the rest of the datagrams that were received together.
+    held: bool,
+    /// Not 0 if something is to go out, and is not held.
+    due: usize,
+}
+
+/// A place in the outbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mark {
+    piece: usize,
+    byte: usize,
+}
+
+impl Outbox {
+    /// Whether nothing is to go out.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.piece == self.staged.piece
+    }
+
+    /// Not 0 if it is to go out when the present loop callback is over. Asked after every one of them,
+    /// so it is kept ready.
+    #[inline]
+    pub(crate) fn due(&self) -> usize {
+        self.due
+    }
+
+    fn note_due(&mut self) {
+        self.due = usize::from(!self.is_empty() && !self.held);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// The memory that it keeps, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.keys.capacity() * size_of::<Option<usize>>()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(crate) fn owner(&self) -> Option<Id> {
+        self.id
+    }
+
+    /// The loop runs: what is laid aside will go out.
+    pub(crate) fn open(&mut self) {
+        self.open = true;
+    }
+
+    /// The loop runs no more.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
+        self.hold(false);
+    }
+
+    /// Holds it, or no more.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.note_due();
+    }
+
+    pub(crate) fn has_staged(&self) -> bool {
+        self.staged.piece < self.pieces.len()
+    }
+
+    /// Whether another datagram of this socket may be staged. Those of another must have gone.
+    pub(crate) fn takes_staged(&self, id: Id, size: usize) -> bool {
+        self.bytes.len() + size <= STAGED_BYTES && (self.pieces.is_empty() || self.id == Some(id))
+    }
+
+    /// Lays a datagram aside that waits for its tick.
+    pub(crate) fn stage(&mut self, id: Id, bytes: &[u8], to: SocketAddr) {
+        self.id = Some(id);
+        self.push(bytes, Some(to), None);
+    }
+
+    /// Lays a datagram aside that has gone. Nothing may be staged.
+    pub(crate) fn add(&mut self, id: Id, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
+        debug_assert!(!self.has_staged());
+        self.id = Some(id);
+        self.push(bytes, to, key);
+        self.staged.piece += 1;
+        self.staged.byte += bytes.len();
+        self.note_due();
+    }
+
+    fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
+        self.bytes.extend_from_slice(bytes);
+        self.pieces.push(Piece {
+            size: bytes.len(),
+            to,
+        });
+        self.keys.push(key);
+    }
+
+    /// The first staged datagram.
+    pub(crate) fn first_staged(&self) -> Option<Piece> {
+        self.pieces.get(self.staged.piece).copied()
+    }
+
+    /// The first staged datagram has gone.
+    pub(crate) fn commit(&mut self) {
+        if let Some(piece) = self.first_staged() {
+            self.staged.piece += 1;
+            self.staged.byte += piece.size;
+            self.note_due();
+        }
+    }
+
+    /// The first staged datagram goes another way: its bytes.
+    pub(crate) fn take_staged(&mut self) -> Vec<u8> {
+        let Mark { piece, byte } = self.staged;
+        self.keys.remove(piece);
+        let size = self.pieces.remove(piece).size;
+        self.bytes.drain(byte..byte + size).collect()
+    }
+
+    /// What is staged comes to nothing, if it is this socket's.
+    pub(crate) fn drop_staged(&mut self, id: Id) {
+        if self.id == Some(id) {
+            self.pieces.truncate(self.staged.piece);
+            self.keys.truncate(self.staged.piece);
+            self.bytes.truncate(self.staged.byte);
+            self.clear_if_sent();
+        }
+    }
+
+    /// Whether it is time that what has gone goes out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.staged.byte - self.sent.byte >= OUTBOX_BYTES
+            || self.staged.piece - self.sent.piece >= OUTBOX_DATAGRAMS
+    }
+
+    /// What is to go out next: bytes and datagrams.
+    pub(crate) fn unsent(&self) -> (&[u8], &[Piece]) {
+        (
+            &self.bytes[self.sent.byte..self.staged.byte],
+            &self.pieces[self.sent.piece..self.staged.piece],
+        )
+    }
+
+    /// The next one went out, or failed, or is to wait elsewhere: it, its bytes, and its completion.
+    pub(crate) fn next_sent(&mut self) -> Option<(Piece, &[u8], Option<usize>)> {
+        let Mark { piece, byte } = self.sent;
+        if piece == self.staged.piece {
+            return None;
+        }
+        let (sent, key) = (self.pieces[piece], self.keys[piece]);
+        self.sent.piece += 1;
+        self.sent.byte += sent.size;
+        self.note_due();
+        Some((sent, &self.bytes[byte..byte + sent.size], key))
+    }
+
+    /// Begins anew if nothing is left.
+    pub(crate) fn clear_if_sent(&mut self) {
+        if self.sent.piece < self.pieces.len() {
+            return;
+        }
+        self.id = None;
+        self.pieces.clear();
+        self.keys.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.sent = Mark::default();
+        self.staged = Mark::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Id = Id { key: 1, serial: 1 };
+    const OTHER: Id = Id { key: 2, serial: 2 };
+
+    fn to() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    fn sizes(outbox: &Outbox) -> Vec<usize> {
+        let (bytes, pieces) = outbox.unsent();
+        assert_eq!(bytes.len(), pieces.iter().map(|piece| piece.size).sum());
+        pieces.iter().map(|piece| piece.size).collect()
+    }
+
+    #[test]
+    fn what_is_staged_goes_when_its_tick_has_come() {
+        let mut outbox = Outbox::default();
+        for size in 1..=3 {
+            assert!(outbox.takes_staged(ID, size));
+            outbox.stage(ID, &[0; 3][..size], to());
+        }
+        assert!(outbox.is_empty() && outbox.has_staged() && outbox.due() == 0);
+        assert!(!outbox.takes_staged(OTHER, 1));
+        outbox.commit();
+        outbox.commit();
+        assert_eq!(sizes(&outbox), [1, 2]);
+        outbox.hold(true);
+        assert_eq!(outbox.due(), 0);
+        outbox.hold(false);
+        assert_ne!(outbox.due(), 0);
+        assert_eq!(outbox.next_sent().unwrap().1.len(), 1);
+        assert_eq!(sizes(&outbox), [2]);
+        assert_eq!(outbox.take_staged().len(), 3);
+        assert_eq!(outbox.next_sent().unwrap().1.len(), 2);
+        assert!(outbox.next_sent().is_none() && outbox.due() == 0);
+        outbox.clear_if_sent();
+        assert!(outbox.takes_staged(OTHER, 1));
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_what_has_gone() {
+        let mut outbox = Outbox::default();
+        outbox.add(ID, b"gone", None, Some(7));
+        outbox.stage(ID, b"staged", to());
+        outbox.drop_staged(OTHER);
+        assert!(outbox.has_staged());
+        outbox.drop_staged(ID);
+        assert!(!outbox.has_staged());
+        assert_eq!(sizes(&outbox), [4]);
+        let (piece, bytes, key) = outbox.next_sent().unwrap();
+        assert_eq!((piece.to, bytes, key), (None, &b"gone"[..], Some(7)));
+    }
+
+    #[test]
+    fn it_is_full_in_time() {
+        let mut outbox = Outbox::default();
+        for _ in 0..OUTBOX_DATAGRAMS {
+            assert!(!outbox.is_full());
+            outbox.add(ID, b"", None, None);
+        }
+        assert!(outbox.is_full());
+        let mut outbox = Outbox::default();
+        outbox.add(ID, &[0; OUTBOX_BYTES], None, None);
+        assert!(outbox.is_full());
+        assert!(!outbox.takes_staged(ID, STAGED_BYTES));
+    }
+}
