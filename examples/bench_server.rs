@@ -10,7 +10,9 @@
 //! Modes: `tcp-echo`; `msg-echo`, which answers each 64-byte frame with a `write` of its own;
 //! `tcp-sink`; `tcp-source`, which sends blocks of 64 KiB as fast as the peer takes them;
 //! `broadcast`, which sends what comes to every connection, the sender's included; `accept-close`;
-//! `pause-echo`, which pauses after each message until the turn's immediates.
+//! `pause-echo`, which pauses after each message until the turn's immediates; `udp-echo`; `udp-sink`,
+//! which counts datagrams, and answers one of four bytes, which does not count, with the count as
+//! eight bytes, the lowest first.
 //!
 //! It prints `ready`, and on the next line where it listens. Options: `--chunk BYTES` is the read
 //! chunk, `--spin-us MICROSECONDS` how long it looks for events before it blocks, `--no-gather`
@@ -24,8 +26,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodeloop::Loop;
+use nodeloop::dgram::{self, SocketType};
 use nodeloop::net::{self, ServerOptions, Socket};
+use nodeloop::{Loop, LoopHandle};
 
 /// What `msg-echo` takes for one message.
 const FRAME: usize = 64;
@@ -36,12 +39,18 @@ const BLOCK: usize = 64 * 1024;
 /// Blocks that `tcp-source` writes in one callback at most, so that others have their turn.
 const BLOCKS_PER_CALLBACK: usize = 32;
 
+/// A datagram of so many bytes asks a sink for its count.
+const QUESTION: usize = 4;
+
+/// Bytes that the kernel keeps for a UDP socket, so that a flood finds room.
+const UDP_BUFFER: u32 = 4 * 1024 * 1024;
+
 /// From here on a broadcast shares one copy among all receivers.
 const WORTH_SHARING: usize = 1024;
 
 const USAGE: &str = "usage: bench_server MODE ADDRESS \
     [--chunk BYTES] [--spin-us MICROSECONDS] [--no-gather] [--counts]\n\
-    modes: tcp-echo msg-echo tcp-sink tcp-source broadcast accept-close pause-echo";
+    modes: tcp-echo msg-echo tcp-sink tcp-source broadcast accept-close pause-echo udp-echo udp-sink";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -60,12 +69,57 @@ fn main() -> ExitCode {
 
 /// What was asked for.
 struct Settings {
-    on_connection: Box<dyn FnMut(Socket)>,
-    /// Whether small answers must not wait for one another in the kernel.
-    no_delay: bool,
+    service: Service,
     address: SocketAddr,
     builder: nodeloop::Builder,
     counts: bool,
+}
+
+/// What a server does.
+enum Service {
+    /// With each connection; and whether small answers must not wait for one another in the kernel.
+    Tcp(Box<dyn FnMut(Socket)>, bool),
+    /// With its socket.
+    Udp(fn(dgram::Socket)),
+}
+
+impl Service {
+    fn named(mode: &str) -> Option<Service> {
+        Some(match mode {
+            "tcp-echo" => Service::Tcp(Box::new(echo), false),
+            "msg-echo" => Service::Tcp(Box::new(echo_messages), true),
+            "tcp-sink" => Service::Tcp(Box::new(swallow), false),
+            "tcp-source" => Service::Tcp(source(), false),
+            "broadcast" => Service::Tcp(broadcast(), true),
+            "accept-close" => Service::Tcp(Box::new(Socket::destroy), false),
+            "pause-echo" => Service::Tcp(Box::new(pause_and_echo), false),
+            "udp-echo" => Service::Udp(echo_datagrams),
+            "udp-sink" => Service::Udp(count_datagrams),
+            _ => return None,
+        })
+    }
+
+    /// Starts it: where it listens.
+    fn start(self, lp: LoopHandle, address: SocketAddr) -> nodeloop::Result<Option<SocketAddr>> {
+        match self {
+            Service::Tcp(on_connection, no_delay) => {
+                let options = ServerOptions::new().no_delay(no_delay);
+                let server = net::create_server_with(&lp, options, on_connection);
+                server.listen(address)?;
+                Ok(server.address())
+            }
+            Service::Udp(serve) => {
+                let family = match address {
+                    SocketAddr::V4(_) => SocketType::Udp4,
+                    SocketAddr::V6(_) => SocketType::Udp6,
+                };
+                let options = dgram::SocketOptions::new(family).recv_buffer_size(UDP_BUFFER);
+                let socket = dgram::create_socket(&lp, options);
+                serve(socket);
+                socket.bind_sync(address).map(Some)
+            }
+        }
+    }
 }
 
 impl Settings {
@@ -73,19 +127,8 @@ impl Settings {
         let [mode, address, options @ ..] = arguments else {
             return None;
         };
-        let on_connection: Box<dyn FnMut(Socket)> = match mode.as_str() {
-            "tcp-echo" => Box::new(echo),
-            "msg-echo" => Box::new(echo_messages),
-            "tcp-sink" => Box::new(swallow),
-            "tcp-source" => source(),
-            "broadcast" => broadcast(),
-            "accept-close" => Box::new(Socket::destroy),
-            "pause-echo" => Box::new(pause_and_echo),
-            _ => return None,
-        };
         let mut settings = Settings {
-            on_connection,
-            no_delay: matches!(mode.as_str(), "msg-echo" | "broadcast"),
+            service: Service::named(mode)?,
             address: address.parse().ok()?,
             builder: Loop::builder(),
             counts: false,
@@ -112,13 +155,11 @@ impl Settings {
 
 fn serve(settings: Settings) -> nodeloop::Result<()> {
     let lp = settings.builder.build()?;
-    let options = ServerOptions::new().no_delay(settings.no_delay);
     // The load generator ends connections as it likes.
     lp.on_uncaught_error(|_, _| {});
-    let server = net::create_server_with(&lp, options, settings.on_connection);
-    server.listen(settings.address)?;
+    let address = settings.service.start(lp.handle(), settings.address)?;
     println!("ready");
-    if let Some(address) = server.address() {
+    if let Some(address) = address {
         println!("listening on {address}");
     }
     if settings.counts {
@@ -227,14 +268,35 @@ fn pause_and_echo(socket: Socket) {
     });
 }
 
+fn echo_datagrams(socket: dgram::Socket) {
+    socket.on_message(|socket, message, from| {
+        // It fails when the socket is closed, and then there is nobody to answer.
+        let _ = socket.send_to(message, from);
+    });
+}
+
+fn count_datagrams(socket: dgram::Socket) {
+    let mut count = 0_u64;
+    socket.on_message(move |socket, message, from| {
+        if message.len() == QUESTION {
+            let _ = socket.send_to(&count.to_le_bytes(), from);
+        } else {
+            count += 1;
+        }
+    });
+}
+
 fn tell_counts(lp: &Loop) -> nodeloop::Result<()> {
     let teller = net::create_server(lp, |socket| {
         let counts = socket.event_loop().counts();
         let line = format!(
-            "waits {} reads {} writes {} accepts {} registrations {} rearms {} shutdowns {} closes {}\n",
+            "waits {} reads {} writes {} receives {} sends {} accepts {} registrations {} rearms {} \
+             shutdowns {} closes {}\n",
             counts.waits,
             counts.reads,
             counts.writes,
+            counts.receives,
+            counts.sends,
             counts.accepts,
             counts.registrations,
             counts.rearms,

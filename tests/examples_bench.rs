@@ -2,8 +2,10 @@
 
 mod support_process;
 
-use support_process::Process;
+use std::net::UdpSocket;
+
 use support_process::examples::{Client, example};
+use support_process::{DEADLINE, Process};
 
 const BLOCK: usize = 64 * 1024;
 
@@ -130,6 +132,42 @@ fn pause_echo_answers_one_message_after_the_other() {
     for message in ["one", "two", "three"] {
         client.says(message);
         client.reads(message);
+    }
+}
+
+/// A client by UDP of a server in a mode.
+fn asks(mode: &str) -> (Process, UdpSocket) {
+    let mut server = example("bench_server", &[mode, "127.0.0.1:0"]);
+    server.prints("ready");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    client.connect(server.listens()).expect("an address");
+    client.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    (server, client)
+}
+
+#[test]
+fn udp_echo_answers_each_datagram_with_itself() {
+    let (_server, client) = asks("udp-echo");
+    for message in [&b"one"[..], b"", &pattern(20_000)] {
+        client.send(message).expect("sent");
+        let mut answer = vec![0; 65_536];
+        let size = client.recv(&mut answer).expect("an answer");
+        assert_eq!(&answer[..size], message);
+    }
+}
+
+#[test]
+fn udp_sink_counts_and_tells_its_count_when_it_is_asked() {
+    let (_server, client) = asks("udp-sink");
+    for message in [&b"one"[..], b"fives", b"", &pattern(1200)] {
+        client.send(message).expect("sent");
+    }
+    // The questions do not count.
+    for _ in 0..2 {
+        client.send(b"many").expect("sent");
+        let mut answer = [0; 64];
+        let size = client.recv(&mut answer).expect("an answer");
+        assert_eq!(answer[..size], 4_u64.to_le_bytes());
     }
 }
 

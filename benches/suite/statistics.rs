@@ -28,13 +28,26 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.median < 100.0 { 2 } else { 0 };
-        write!(
-            f,
-            "{:.digits$} ({:.digits$}–{:.digits$})",
-            self.median, self.low, self.high
-        )
+        let [median, low, high] =
+            [self.median, self.low, self.high].map(|value| match self.median < 100.0 {
+                true => format!("{value:.2}"),
+                false => grouped(value),
+            });
+        write!(f, "{median} ({low}–{high})")
     }
+}
+
+/// A whole number with a comma before each three digits.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (number, digit) in digits.chars().enumerate() {
+        if number > 0 && (digits.len() - number).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// Buckets for each doubling: what is read from it is good to about 3 %.

@@ -143,6 +143,7 @@ pub fn all() -> Vec<Workload> {
             true,
         ));
     }
+    all.extend([1, 32, 256].map(datagrams));
     all.extend(Task::ALL.map(micro));
     all.extend([start_up(), size()]);
     all
@@ -401,6 +402,26 @@ fn bulk(name: &str, mode: Mode, kind: Kind, large_chunk: bool) -> Workload {
         work: Work::Traffic(kind),
         lanes,
         limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// Datagrams; `benches/udp.rs` has more of them.
+fn datagrams(in_flight: usize) -> Workload {
+    let limits = match in_flight {
+        1 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+        32 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.8)],
+        _ => vec![],
+    };
+    Workload {
+        name: format!("udp-echo-{in_flight}"),
+        stands_for: "UDP ping-pong, 64 bytes; by hand one datagram per system call",
+        operation: "round trip",
+        work: Work::Traffic(Kind::Datagrams {
+            in_flight,
+            size: 64,
+        }),
+        lanes: everyone(Mode::UdpEcho),
+        limits,
     }
 }
 

@@ -6,6 +6,7 @@
 mod broadcast;
 mod bulk;
 mod churn;
+mod datagrams;
 mod ping_pong;
 pub mod process;
 
@@ -18,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use self::bulk::{Bulk, Direction};
+use self::datagrams::Datagrams;
 use self::ping_pong::PingPong;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
@@ -46,6 +48,8 @@ pub enum Kind {
     Source { connections: usize },
     /// Blocks there and back.
     BulkEcho { connections: usize },
+    /// Datagrams there and back, so many under way.
+    Datagrams { in_flight: usize, size: usize },
 }
 
 /// An open load on one server.
@@ -83,6 +87,9 @@ impl Kind {
             Kind::BulkEcho { connections } => {
                 Box::new(Bulk::new(server, connections, Direction::Both))
             }
+            Kind::Datagrams { in_flight, size } => {
+                Box::new(Datagrams::open(server, in_flight, size)?)
+            }
         })
     }
 
@@ -101,6 +108,7 @@ impl Kind {
             Kind::Sink { connections } => format!("sink {connections}"),
             Kind::Source { connections } => format!("source {connections}"),
             Kind::BulkEcho { connections } => format!("bulk-echo {connections}"),
+            Kind::Datagrams { in_flight, size } => format!("datagrams {in_flight} {size}"),
         };
         words.split(' ').map(str::to_string).collect()
     }
@@ -129,6 +137,10 @@ impl Kind {
             "bulk-echo" => Kind::BulkEcho {
                 connections: number(1)?,
             },
+            "datagrams" => Kind::Datagrams {
+                in_flight: number(1)?,
+                size: number(2)?,
+            },
             _ => return None,
         })
     }
@@ -141,6 +153,7 @@ impl Kind {
             } => connections + idle,
             Kind::Broadcast { receivers, .. } => receivers,
             Kind::Churn | Kind::AcceptClose => churn::AT_ONCE,
+            Kind::Datagrams { .. } => 1,
             Kind::Sink { connections }
             | Kind::Source { connections }
             | Kind::BulkEcho { connections } => connections,

@@ -232,7 +232,7 @@ impl Server {
                 self.broadcast(size);
                 Ok(())
             }
-            Mode::Sink | Mode::Source | Mode::AcceptClose => Ok(()),
+            Mode::Sink | Mode::Source | Mode::AcceptClose | Mode::UdpEcho => Ok(()),
             Mode::Echo | Mode::PauseEcho => self.connections[key].send(chunk),
             Mode::Messages => self.connections[key].answer_frames(chunk, self.options.gather),
         }

@@ -8,9 +8,9 @@
 #define FRAME 64
 #define BLOCK (64 * 1024)
 
-enum mode { M_ECHO, M_MESSAGES, M_SINK, M_SOURCE, M_BROADCAST, M_ACCEPT_CLOSE, M_PAUSE_ECHO, M_MODES };
+enum mode { M_ECHO, M_MESSAGES, M_SINK, M_SOURCE, M_BROADCAST, M_ACCEPT_CLOSE, M_PAUSE_ECHO, M_UDP_ECHO, M_MODES };
 static const char *const names[M_MODES] = {
-    "tcp-echo", "msg-echo", "tcp-sink", "tcp-source", "broadcast", "accept-close", "pause-echo"};
+    "tcp-echo", "msg-echo", "tcp-sink", "tcp-source", "broadcast", "accept-close", "pause-echo", "udp-echo"};
 
 /* What is left of a write that the kernel did not take whole. */
 struct rest {
@@ -185,6 +185,30 @@ static void on_connection(uv_stream_t *server, int status) {
   if (mode == M_SOURCE) fill(connection);
 }
 
+static void on_datagram(uv_udp_t *udp, ssize_t size, const uv_buf_t *buf,
+                        const struct sockaddr *from, unsigned flags) {
+  (void)flags;
+  if (size < 0 || !from) return;
+  uv_buf_t answer = uv_buf_init(buf->base, size);
+  /* What the kernel has no room for is lost, as datagrams are. */
+  uv_udp_try_send(udp, &answer, 1, from);
+}
+
+static int serve_udp(const struct sockaddr_in *at, const char *host) {
+  static uv_udp_t udp;
+  struct sockaddr_in address;
+  int length = sizeof address, room = 4 * 1024 * 1024;
+  uv_udp_init(loop, &udp);
+  if (uv_udp_bind(&udp, (const struct sockaddr *)at, 0) ||
+      uv_recv_buffer_size((uv_handle_t *)&udp, &room) ||
+      uv_udp_getsockname(&udp, (struct sockaddr *)&address, &length) ||
+      uv_udp_recv_start(&udp, on_alloc, on_datagram))
+    return 1;
+  printf("ready\nlistening on %s:%d\n", host, ntohs(address.sin_port));
+  fflush(stdout);
+  return uv_run(loop, UV_RUN_DEFAULT);
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   for (mode = 0; mode < M_MODES && strcmp(argv[1], names[mode]); mode++) {}
@@ -207,8 +231,9 @@ int main(int argc, char **argv) {
   uv_tcp_t server;
   uv_tcp_init(loop, &server);
   int length = sizeof address;
-  if (uv_ip4_addr(argv[2], atoi(colon + 1), &address) ||
-      uv_tcp_bind(&server, (const struct sockaddr *)&address, 0) ||
+  if (uv_ip4_addr(argv[2], atoi(colon + 1), &address)) return 1;
+  if (mode == M_UDP_ECHO) return serve_udp(&address, argv[2]);
+  if (uv_tcp_bind(&server, (const struct sockaddr *)&address, 0) ||
       uv_listen((uv_stream_t *)&server, 1024, on_connection) ||
       uv_tcp_getsockname(&server, (struct sockaddr *)&address, &length))
     return 1;

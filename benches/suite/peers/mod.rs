@@ -1,5 +1,6 @@
 //! Who is measured: this crate, and what one would use instead.
 
+pub mod datagrams;
 pub mod hand_written;
 pub mod tokio_server;
 
@@ -107,10 +108,11 @@ pub enum Mode {
     Broadcast,
     AcceptClose,
     PauseEcho,
+    UdpEcho,
 }
 
 impl Mode {
-    const ALL: [Mode; 7] = [
+    const ALL: [Mode; 8] = [
         Mode::Echo,
         Mode::Messages,
         Mode::Sink,
@@ -118,6 +120,7 @@ impl Mode {
         Mode::Broadcast,
         Mode::AcceptClose,
         Mode::PauseEcho,
+        Mode::UdpEcho,
     ];
 
     /// As in the arguments of every server.
@@ -130,6 +133,7 @@ impl Mode {
             Mode::Broadcast => "broadcast",
             Mode::AcceptClose => "accept-close",
             Mode::PauseEcho => "pause-echo",
+            Mode::UdpEcho => "udp-echo",
         }
     }
 
@@ -181,6 +185,7 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
         }
     }
     match Peer::named(peer) {
+        Some(Peer::HandWritten) if mode == Mode::UdpEcho => datagrams::by_hand(address),
         Some(Peer::HandWritten) => hand_written::serve(mode, address, options),
         Some(Peer::Tokio) => tokio_server::serve(mode, address, options),
         _ => Err(refused()),

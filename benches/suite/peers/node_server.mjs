@@ -1,4 +1,5 @@
 // The same servers in Node, as one writes them: node node_server.mjs MODE ADDRESS:PORT
+import dgram from 'node:dgram';
 import net from 'node:net';
 
 const FRAME = 64;
@@ -53,12 +54,18 @@ const modes = {
 const [mode, address, ...options] = process.argv.slice(2);
 const gather = options.includes('--gather');
 const [, host, port] = /^(.*):(\d+)$/.exec(address);
-const noDelay = mode === 'msg-echo' || mode === 'broadcast';
-const server = net.createServer({ noDelay }, (socket) => {
-  socket.on('error', () => {});
-  modes[mode](socket);
-});
-server.listen({ host, port: Number(port), backlog: 1024 }, () => {
-  const { address, port } = server.address();
+const ready = ({ address, port }) => {
   process.stdout.write(`ready\nlistening on ${address}:${port}\n`);
-});
+};
+if (mode === 'udp-echo') {
+  const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
+  socket.on('message', (message, from) => socket.send(message, from.port, from.address));
+  socket.bind(Number(port), host, () => ready(socket.address()));
+} else {
+  const noDelay = mode === 'msg-echo' || mode === 'broadcast';
+  const server = net.createServer({ noDelay }, (socket) => {
+    socket.on('error', () => {});
+    modes[mode](socket);
+  });
+  server.listen({ host, port: Number(port), backlog: 1024 }, () => ready(server.address()));
+}

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
+use super::datagrams;
 use super::{BLOCK, FRAME, Mode, ServerOptions, announce};
 
 /// The buffer of a task whose messages are small.
@@ -23,7 +24,10 @@ pub fn serve(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::Res
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(listen(mode, address, options))
+    match mode {
+        Mode::UdpEcho => runtime.block_on(datagrams::with_tokio(address)),
+        _ => runtime.block_on(listen(mode, address, options)),
+    }
 }
 
 async fn listen(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::Result<()> {
@@ -44,7 +48,7 @@ async fn listen(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::
                 Mode::Sink => sink(stream, options).await,
                 Mode::Source => source(stream).await,
                 Mode::Broadcast => chat(stream, options, everyone).await,
-                Mode::AcceptClose => Ok(()),
+                Mode::AcceptClose | Mode::UdpEcho => Ok(()),
                 Mode::PauseEcho => pause_and_echo(stream, options).await,
             };
         });

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::About;
 use super::svg::{self, Row};
 use crate::outcome::{LaneOutcome, Outcome};
+use crate::statistics::grouped;
 use crate::workloads::Figure;
 
 const STYLE: &str = "
@@ -26,7 +27,7 @@ svg .one { stroke: var(--dim); stroke-dasharray: 4 3; }
 th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
-.limits td { white-space: normal; text-align: left; }
+.limits td { white-space: normal; text-align: left; } .limits td:first-child { white-space: nowrap; }
 .holds { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 ";
 
@@ -172,7 +173,7 @@ fn table(page: &mut String, outcome: &Outcome) {
         let ratio = outcome.ratio(Figure::ServerTime, &lane.name, "hand-written");
         let rate = |figure| {
             let rate = lane.spread(figure);
-            rate.map_or(String::new(), |rate| format!("{:.0}", rate.median))
+            rate.map_or(String::new(), |rate| grouped(rate.median))
         };
         let _ = write!(
             page,

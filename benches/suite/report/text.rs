@@ -1,6 +1,7 @@
 //! The report on the terminal.
 
 use crate::outcome::{LaneOutcome, Outcome};
+use crate::statistics::grouped;
 use crate::workloads::Figure;
 
 /// Prints a workload's figures.
@@ -48,7 +49,7 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
         parts.push(format!("{ratio} x hand-written"));
     }
     if let Some(rate) = lane.spread(Figure::Rate) {
-        parts.push(format!("{:.0}/s", rate.median));
+        parts.push(format!("{}/s", grouped(rate.median)));
     }
     if let Some([half, most, nearly_all]) = lane.percentiles_us {
         parts.push(format!(
@@ -59,7 +60,7 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
         parts.push(format!("{:.0} bytes per connection", bytes.median));
     }
     if let Some(bytes) = lane.spread(Figure::Bytes) {
-        parts.push(format!("{:.0} bytes", bytes.median));
+        parts.push(format!("{} bytes", grouped(bytes.median)));
     }
     parts.join(", ")
 }
