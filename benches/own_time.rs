@@ -2,9 +2,12 @@
 //!
 //! The backend answers in memory, so what is measured is the time between its calls: finding the
 //! connection, calling the listener, writing. Both loops run interleaved in one process, in many
-//! short rounds. Other work on the machine can only add to a round, and does so for seconds at a
-//! time, so beside the medians stands the tenth percentile of each: the undisturbed rounds. The
-//! verdict is about the medians.
+//! short rounds. The clock is that of this process where the system has one: what other work on the
+//! machine takes does not count. It can still make a round slower, so beside the medians stands the
+//! tenth percentile of each: the undisturbed rounds. The verdict is about the medians.
+//!
+//! Where valgrind is, its callgrind counts the instructions per echo: the difference between a
+//! shorter and a longer run of this program, by the echoes between them. That figure has no noise.
 //!
 //! ```text
 //! cargo bench --bench own_time            # the figures
@@ -12,8 +15,9 @@
 //! ```
 
 use std::cell::Cell;
+use std::process::Command;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 use nodeloop::null::{Null, NullOptions};
 use nodeloop::{Loop, dgram, net};
@@ -22,23 +26,29 @@ use slab::Slab;
 /// What design calls for: at most so many ns above the hand-written loop, 50 events per wait.
 const ALLOWED_NS: f64 = 25.0;
 
+/// At most so many instructions per echo, 50 events per wait.
+const ALLOWED_INSTRUCTIONS: f64 = 500.0;
+
 /// A workload: connections, events per wait.
 const WORKLOADS: [(u32, u32); 3] = [(1, 1), (50, 50), (1000, 200)];
 
+/// The first argument of this program when it is to run for callgrind: loop, connections, events per
+/// wait, echoes.
+const COUNTED: &str = "--counted";
+
 fn main() {
-    let smoke = std::env::args().any(|argument| argument == "--smoke");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == COUNTED) {
+        counted_run(&arguments[1..]);
+        return;
+    }
+    let smoke = arguments.iter().any(|argument| argument == "--smoke");
     let (rounds, echoes) = if smoke { (3, 20_000) } else { (401, 200_000) };
     println!(
         "own time per echo of 16 bytes on the null backend, ns, {rounds} rounds: median (10 %–90 %)"
     );
     for (connections, events_per_wait) in WORKLOADS {
-        let options = NullOptions {
-            connections,
-            events_per_wait,
-            message_size: 16,
-            datagrams: 0,
-            waits: echoes / u64::from(events_per_wait),
-        };
+        let options = options(connections, events_per_wait, echoes);
         let mut theirs = Vec::new();
         let mut ours = Vec::new();
         for round in 0..rounds {
@@ -72,6 +82,72 @@ fn main() {
         let ours = Spread::of(times.collect());
         println!("{datagrams:>5} datagrams per wait: nodeloop {ours}");
     }
+    println!("instructions per echo of 16 bytes on the null backend, by callgrind");
+    for (connections, events_per_wait) in WORKLOADS {
+        let counted = |which| instructions(which, connections, events_per_wait);
+        match (counted("hand-written"), counted("nodeloop")) {
+            (Ok(theirs), Ok(ours)) => {
+                println!(
+                    "{connections:>5} connections, {events_per_wait:>3} events per wait: \
+                     hand-written {theirs:.1}, nodeloop {ours:.1}"
+                );
+                if events_per_wait == 50 {
+                    let verdict = if ours <= ALLOWED_INSTRUCTIONS {
+                        "within"
+                    } else {
+                        "ABOVE"
+                    };
+                    println!("      {verdict} the {ALLOWED_INSTRUCTIONS} that are allowed");
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => return println!("left out: {error}"),
+        }
+    }
+}
+
+fn options(connections: u32, events_per_wait: u32, echoes: u64) -> NullOptions {
+    NullOptions {
+        connections,
+        events_per_wait,
+        message_size: 16,
+        datagrams: 0,
+        waits: echoes / u64::from(events_per_wait),
+    }
+}
+
+/// Instructions per echo: what a longer run takes more than a shorter one.
+fn instructions(which: &str, connections: u32, events_per_wait: u32) -> Result<f64, String> {
+    const SHORTER: u64 = 20_000;
+    const LONGER: u64 = 120_000;
+    let count = |echoes: u64| {
+        let itself = std::env::current_exe().map_err(|error| error.to_string())?;
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(itself)
+            .args([COUNTED, which])
+            .args([connections.to_string(), events_per_wait.to_string()])
+            .arg(echoes.to_string())
+            .output()
+            .map_err(|error| format!("no valgrind: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let collected = said.split("Collected : ").nth(1);
+        let number = collected.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        number.ok_or_else(|| format!("callgrind has counted nothing: {said}"))
+    };
+    let more = count(LONGER)?.saturating_sub(count(SHORTER)?);
+    Ok(more as f64 / (LONGER - SHORTER) as f64)
+}
+
+fn counted_run(arguments: &[String]) {
+    let number = |at: usize| -> u64 {
+        let number = arguments.get(at).and_then(|text| text.parse().ok());
+        number.expect("a number, as this program gives itself")
+    };
+    let options = options(number(1) as u32, number(2) as u32, number(3));
+    match arguments[0].as_str() {
+        "nodeloop" => nodeloop(options),
+        _ => hand_written(options),
+    };
 }
 
 /// Median, and the tenth percentiles from either end.
@@ -108,7 +184,7 @@ fn hand_written(options: NullOptions) -> f64 {
     let mut events: Vec<(u64, u8)> = Vec::new();
     let mut echoed = 0_u64;
     backend.listen(LISTENER);
-    let started = Instant::now();
+    let started = time();
     loop {
         backend.wait();
         events.clear();
@@ -172,7 +248,7 @@ fn nodeloop(options: NullOptions) -> f64 {
         }
     });
     server.listen(1).expect("the null backend cannot fail");
-    let started = Instant::now();
+    let started = time();
     lp.run().expect("the null backend cannot fail");
     per_echo(started, echoed.get())
 }
@@ -197,13 +273,29 @@ fn nodeloop_datagrams(datagrams: u32, echoes: u64) -> f64 {
         }
     });
     socket.bind(()).expect("it is open");
-    let started = Instant::now();
+    let started = time();
     lp.run().expect("the null backend cannot fail");
     assert_eq!(lp.counts().datagrams_sent, echoed.get() - 1);
     per_echo(started, echoed.get())
 }
 
-fn per_echo(started: Instant, echoed: u64) -> f64 {
+fn per_echo(started: Duration, echoed: u64) -> f64 {
     assert!(echoed > 0, "nothing was echoed");
-    started.elapsed().as_nanos() as f64 / echoed as f64
+    (time() - started).as_nanos() as f64 / echoed as f64
+}
+
+/// The processor time that this process has used.
+#[cfg(target_os = "linux")]
+fn time() -> Duration {
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    clock.now().expect("every process has this clock").into()
+}
+
+/// The time since the first look.
+#[cfg(not(target_os = "linux"))]
+fn time() -> Duration {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed()
 }

@@ -23,7 +23,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::outbox::Outbox;
 use super::table;
 use super::task::Task;
-use super::timers::TimerValue;
+use super::timers::{TimerCall, TimerValue};
 use super::watchers::Watchers;
 use crate::backend::Backend;
 use crate::backend::datagram::Catch;
@@ -194,6 +194,8 @@ pub(crate) enum Dead {
     Chunk(#[allow(dead_code, reason = "held to be dropped")] Bytes),
     /// An object with its listeners.
     Entry(#[allow(dead_code, reason = "held to be dropped")] Entry),
+    /// A timer's callback.
+    Timer(#[allow(dead_code, reason = "held to be dropped")] TimerCall),
     /// A listener, a callback, an error.
     Other(#[allow(dead_code, reason = "held to be dropped")] Box<dyn Any>),
 }

@@ -58,7 +58,7 @@ impl State {
         let value = self.timers.value_mut(id.key);
         value.kept = false;
         if let Some(call) = value.call.take() {
-            self.bury(call);
+            self.graveyard.push(Dead::Timer(call));
         }
         match running {
             true => self.reap.push(Reap::Timer(id)),
@@ -94,7 +94,7 @@ impl State {
         if over {
             let value = self.timers.remove(id.key);
             if let Some(call) = value.call {
-                self.graveyard.push(Dead::Other(Box::new(call)));
+                self.graveyard.push(Dead::Timer(call));
             }
         }
     }

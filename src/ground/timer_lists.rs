@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::quick_hash::QuickHash;
+
 /// No timer, at the end of a chain of links.
 const NONE: u32 = u32::MAX;
 
@@ -23,7 +25,7 @@ pub(crate) struct TimerLists<T> {
     /// The lists, by index.
     lists: Slab<List>,
     /// Which list a duration has.
-    by_duration: HashMap<u64, u32>,
+    by_duration: HashMap<u64, u32, QuickHash>,
     /// The lists as a binary heap, the next to expire on top.
     heap: Vec<u32>,
     /// The id of the next list: equal expiries are taken in the order of ids.
@@ -100,7 +102,7 @@ impl<T> TimerLists<T> {
         TimerLists {
             timers: Slab::new(),
             lists: Slab::new(),
-            by_duration: HashMap::new(),
+            by_duration: HashMap::with_hasher(QuickHash::new()),
             heap: Vec::new(),
             next_list_id: 0,
             referenced: 0,
@@ -243,13 +245,17 @@ impl<T> TimerLists<T> {
             return;
         }
         let referenced = timer.referenced;
-        let duration_ms = timer.duration_ms;
+        // Its list, also if it waits in none now, since its callback is running.
+        let list = match timer.list {
+            NONE => self.by_duration.get(&timer.duration_ms).copied(),
+            list => Some(list),
+        };
         self.unlink(key);
         if referenced {
             self.referenced -= 1;
             // As in Node an empty list stays if its last timer held nothing: it decides where
             // the next timer of this duration stands among equals.
-            if let Some(&list) = self.by_duration.get(&duration_ms)
+            if let Some(list) = list
                 && self.lists[list as usize].first == NONE
             {
                 self.remove_list(list);
@@ -329,11 +335,18 @@ impl<T> TimerLists<T> {
 
     /// Node's insert: appends a timer to the list of its duration, which is made if need be.
     fn insert(&mut self, key: u32, start_ms: u64) {
-        self.unlink(key);
-        let duration_ms = self.timers[key as usize].duration_ms;
-        let index = match self.by_duration.get(&duration_ms) {
-            Some(&index) => index,
-            None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
+        let timer = &self.timers[key as usize];
+        let duration_ms = timer.duration_ms;
+        let index = match timer.list {
+            NONE => match self.by_duration.get(&duration_ms) {
+                Some(&index) => index,
+                None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
+            },
+            // It waits there already.
+            index => {
+                self.unlink(key);
+                index
+            }
         };
         let list = &mut self.lists[index as usize];
         let last = std::mem::replace(&mut list.last, key);

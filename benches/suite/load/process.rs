@@ -1,0 +1,177 @@
+//! The load generator as a process of its own, one for each server: it has descriptors of its own,
+//! and its processor time is nobody else's.
+//!
+//! It is told what to do line by line, and answers each with a line.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Kind;
+use crate::machine::{self, Cores};
+use crate::statistics::Latencies;
+
+/// The first argument of this program when it is to be a load generator.
+pub const LOAD: &str = "--load";
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// Operations done.
+    pub done: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A running load generator. It is ended when this is dropped.
+pub struct Generator {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Generator {
+    /// Starts it, and has it open its connections.
+    pub fn start(kind: Kind, server: SocketAddr, cores: &Cores) -> io::Result<Generator> {
+        cores.be_the_load()?;
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg(LOAD)
+            .arg(server.to_string())
+            .args(kind.words())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(io::Error::other("the load generator has no pipes"));
+        };
+        let mut generator = Generator {
+            process,
+            input,
+            output: BufReader::new(output),
+        };
+        generator.answer()?;
+        Ok(generator)
+    }
+
+    /// Does what [`Load::check`](super::Load::check) does.
+    pub fn check(&mut self) -> io::Result<()> {
+        self.ask("check").map(drop)
+    }
+
+    /// How many operations are done at once.
+    pub fn unit(&mut self) -> io::Result<u64> {
+        let answer = self.ask("unit")?;
+        number(&answer, 0)
+    }
+
+    pub fn round(&mut self, operations: u64) -> io::Result<Round> {
+        let answer = self.ask(&format!("round {operations}"))?;
+        Ok(Round {
+            done: number(&answer, 0)?,
+            took: Duration::from_nanos(number(&answer, 1)?),
+        })
+    }
+
+    /// The latencies from now on are those that count.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.ask("forget").map(drop)
+    }
+
+    /// The latencies in µs within which 50, 99 and 99.9 % of the operations were done.
+    pub fn percentiles_us(&mut self) -> io::Result<Option<[f64; 3]>> {
+        let answer = self.ask("percentiles")?;
+        let numbers: Vec<f64> = answer
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        Ok(numbers.try_into().ok())
+    }
+
+    pub fn processor_time(&self) -> io::Result<Duration> {
+        machine::processor_time(self.process.id())
+    }
+
+    fn ask(&mut self, what: &str) -> io::Result<String> {
+        writeln!(self.input, "{what}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        match line.trim().split_once(' ') {
+            Some(("ok", answer)) => Ok(answer.to_string()),
+            Some(("error", what)) => Err(io::Error::other(what.to_string())),
+            _ => Err(io::Error::other("the load generator has ended")),
+        }
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn number(answer: &str, at: usize) -> io::Result<u64> {
+    let word = answer.split_whitespace().nth(at).unwrap_or_default();
+    word.parse().map_err(io::Error::other)
+}
+
+/// The load generator's side: `--load ADDRESS KIND...`.
+pub fn serve(arguments: &[String]) -> io::Result<()> {
+    let refused = || io::Error::other(format!("not a load: {arguments:?}"));
+    let (server, words) = arguments.split_first().ok_or_else(refused)?;
+    let server: SocketAddr = server.parse().map_err(io::Error::other)?;
+    let kind = Kind::from_words(words).ok_or_else(refused)?;
+    if let Err(error) = obey(kind, server) {
+        say(&format!("error {error}"))?;
+    }
+    Ok(())
+}
+
+fn obey(kind: Kind, server: SocketAddr) -> io::Result<()> {
+    let mut latencies = Latencies::new();
+    let mut load = kind.open(server)?;
+    say("ok opened")?;
+    for line in io::stdin().lines() {
+        let line = line?;
+        let answer = match line.as_str() {
+            "check" => {
+                load.check(&mut latencies)?;
+                "checked".to_string()
+            }
+            "unit" => load.unit().to_string(),
+            "forget" => {
+                latencies.forget();
+                "forgotten".to_string()
+            }
+            "percentiles" => {
+                let percentiles = [0.5, 0.99, 0.999].map(|share| latencies.percentile_us(share));
+                let words =
+                    percentiles.map(|us| us.map_or("none".to_string(), |us| us.to_string()));
+                words.join(" ")
+            }
+            round => {
+                let operations = round
+                    .strip_prefix("round ")
+                    .and_then(|word| word.parse().ok());
+                let operations = operations.ok_or_else(|| io::Error::other("not understood"))?;
+                let begun = Instant::now();
+                let done = load.round(operations, &mut latencies)?;
+                format!("{done} {}", begun.elapsed().as_nanos())
+            }
+        };
+        say(&format!("ok {answer}"))?;
+    }
+    Ok(())
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")?;
+    output.flush()
+}

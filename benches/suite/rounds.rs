@@ -1,0 +1,242 @@
+//! Measuring: all lanes of a workload in turn, round after round.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use crate::load::Kind;
+use crate::load::process::Generator;
+use crate::machine::Cores;
+use crate::micro;
+use crate::outcome::{LaneOutcome, Outcome};
+use crate::peers::{Peer, Program};
+use crate::program;
+use crate::server::Server;
+use crate::workloads::{Figure, Lane, Work, Workload};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds of each lane.
+    pub rounds: usize,
+    /// How long a round is to take, about.
+    pub round: Duration,
+    /// What thousands of connections become.
+    pub most_connections: usize,
+    /// Rounds of what is done without sockets, and how much of it.
+    pub micro_rounds: usize,
+    pub micro_operations: u32,
+}
+
+/// What measuring needs.
+pub struct Bench {
+    pub programs: HashMap<Peer, Program>,
+    pub cores: Cores,
+    pub effort: Effort,
+    /// Descriptors that a process may have.
+    pub descriptors: usize,
+}
+
+/// A server with clients that are connected.
+struct Session {
+    server: Server,
+    load: Generator,
+    /// Operations of a round.
+    operations: u64,
+    counts_before: Option<HashMap<String, u64>>,
+    done: u64,
+    outcome: LaneOutcome,
+}
+
+/// Descriptors for everything but the connections.
+const SPARE_DESCRIPTORS: usize = 500;
+
+impl Bench {
+    pub fn start(&self, lane: &Lane) -> io::Result<Server> {
+        let program = &self.programs[&lane.peer];
+        Server::start(lane.peer, program, lane.mode, lane.options, &self.cores)
+    }
+
+    /// How many connections there can be where `wanted` are wanted.
+    pub fn affordable(&self, wanted: usize) -> usize {
+        let possible = self.descriptors.saturating_sub(SPARE_DESCRIPTORS);
+        wanted.min(possible).min(self.effort.most_connections)
+    }
+
+    /// Measures a workload by rounds of its load.
+    pub fn traffic(&self, workload: &Workload, kind: Kind) -> Outcome {
+        let mut remarks = Vec::new();
+        let mut sessions = Vec::new();
+        for lane in self.lanes(workload) {
+            let wanted = lane.load.unwrap_or(kind);
+            let load = wanted.scaled(|count| self.affordable(count));
+            if load.connections() < wanted.connections() {
+                let (fewer, many) = (load.connections(), wanted.connections());
+                remarks.push(format!(
+                    "{}: {fewer} connections instead of {many}",
+                    lane.name
+                ));
+            }
+            match self.open(lane, load) {
+                Ok(session) => sessions.push(session),
+                Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
+            }
+        }
+        for round in 0..self.effort.rounds {
+            let order: Vec<usize> = (0..sessions.len()).collect();
+            let mut failed = Vec::new();
+            for index in in_turn(&order, round) {
+                let session = &mut sessions[index];
+                if let Err(error) = session.measure() {
+                    remarks.push(format!("{} failed: {error}", session.outcome.name));
+                    failed.push(index);
+                }
+            }
+            failed.sort_unstable();
+            for index in failed.into_iter().rev() {
+                sessions.remove(index);
+            }
+        }
+        let outcomes = sessions.into_iter().map(|session| match session.finish() {
+            (outcome, None) => outcome,
+            (outcome, Some(error)) => {
+                remarks.push(format!("{}: {error}", outcome.name));
+                outcome
+            }
+        });
+        let outcomes = outcomes.collect();
+        Outcome::of(workload, outcomes, remarks)
+    }
+
+    /// The lanes of the peers that are there.
+    pub fn lanes<'a>(&'a self, workload: &'a Workload) -> impl Iterator<Item = &'a Lane> {
+        let lanes = workload.lanes.iter();
+        lanes.filter(|lane| self.programs.contains_key(&lane.peer))
+    }
+
+    fn open(&self, lane: &Lane, kind: Kind) -> io::Result<Session> {
+        let server = self.start(lane)?;
+        let mut load = Generator::start(kind, server.address, &self.cores)?;
+        load.check()?;
+        let operations = self.calibrate(&server, &mut load)?;
+        load.forget()?;
+        let counts_before = server.counts()?;
+        Ok(Session {
+            server,
+            load,
+            operations,
+            counts_before,
+            done: 0,
+            outcome: LaneOutcome::new(&lane.name),
+        })
+    }
+
+    /// Warms up, and finds how many operations a round takes.
+    fn calibrate(&self, server: &Server, load: &mut Generator) -> io::Result<u64> {
+        let unit = load.unit()?;
+        let mut operations = unit;
+        loop {
+            let before = server.processor_time()? + load.processor_time()?;
+            let round = load.round(operations)?;
+            let used = server.processor_time()? + load.processor_time()? - before;
+            // Where other work has the cores most of the time, a round has less in it than it seems.
+            let took = round.took.min(used);
+            if took * 4 > self.effort.round {
+                let rate = round.done as f64 / took.as_secs_f64();
+                let wanted = (rate * self.effort.round.as_secs_f64()) as u64;
+                return Ok((wanted / unit).max(1) * unit);
+            }
+            operations *= 2;
+        }
+    }
+
+    /// Measures a loop without sockets: processes of the lanes in turn.
+    fn micro(&self, workload: &Workload, task: micro::Task) -> Outcome {
+        let lanes: Vec<&Lane> = self.lanes(workload).collect();
+        let mut outcomes: Vec<LaneOutcome> = Vec::new();
+        let mut remarks = Vec::new();
+        for round in 0..self.effort.micro_rounds {
+            for lane in in_turn(&lanes, round) {
+                let measured =
+                    micro::measure(lane.peer, task, self.effort.micro_operations, &self.cores);
+                let known = outcomes
+                    .iter()
+                    .position(|outcome| outcome.name == lane.name);
+                let index = known.unwrap_or_else(|| {
+                    outcomes.push(LaneOutcome::new(&lane.name));
+                    outcomes.len() - 1
+                });
+                match measured {
+                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, nanos),
+                    Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
+                }
+            }
+        }
+        Outcome::of(workload, outcomes, remarks)
+    }
+
+    /// Does what the workload is.
+    pub fn run(&self, workload: &Workload) -> Outcome {
+        match workload.work {
+            Work::Traffic(kind) => self.traffic(workload, kind),
+            Work::Idle { connections } => self.idle(workload, connections),
+            Work::Micro(task) => self.micro(workload, task),
+            Work::StartUp => self.start_up(workload),
+            Work::Size => program::size(workload),
+        }
+    }
+}
+
+/// The order of a round: each goes first as often as last.
+pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
+    let mut order = items.to_vec();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+impl Session {
+    fn measure(&mut self) -> io::Result<()> {
+        let server_before = self.server.processor_time()?;
+        let load_before = self.load.processor_time()?;
+        let round = self.load.round(self.operations)?;
+        let server_time = self.server.processor_time()? - server_before;
+        let load_time = self.load.processor_time()? - load_before;
+        self.done += round.done;
+        let per = |time: Duration| time.as_nanos() as f64 / round.done as f64;
+        let busier = server_time.max(load_time);
+        self.outcome.add(Figure::ServerTime, per(server_time));
+        self.outcome.add(Figure::Rate, 1e9 / per(round.took));
+        self.outcome.add(Figure::RateByTime, 1e9 / per(busier));
+        Ok(())
+    }
+
+    /// The figures; and what went wrong with asking for the last of them.
+    fn finish(mut self) -> (LaneOutcome, Option<io::Error>) {
+        let mut problem = None;
+        match self.load.percentiles_us() {
+            Ok(percentiles) => self.outcome.percentiles_us = percentiles,
+            Err(error) => problem = Some(error),
+        }
+        match self.server.counts() {
+            Ok(Some(after)) => {
+                let before = self.counts_before.unwrap_or_default();
+                let done = self.done.max(1) as f64;
+                let mut calls: Vec<(String, f64)> = after
+                    .into_iter()
+                    .map(|(kind, count)| {
+                        let earlier = before.get(&kind).copied().unwrap_or(0);
+                        let calls = count.saturating_sub(earlier) as f64 / done;
+                        (kind, calls)
+                    })
+                    .collect();
+                calls.sort_by(|a, b| b.1.total_cmp(&a.1));
+                self.outcome.calls = calls;
+            }
+            Ok(None) => {}
+            Err(error) => problem = Some(error),
+        }
+        (self.outcome, problem)
+    }
+}

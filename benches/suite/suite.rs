@@ -1,0 +1,164 @@
+//! The run from beginning to end.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::arguments::Arguments;
+use crate::build;
+use crate::load;
+use crate::load::process::LOAD;
+use crate::machine::{self, Cores};
+use crate::micro::{self, MICRO};
+use crate::outcome::Outcome;
+use crate::peers::{self, Peer};
+use crate::report::{self, About};
+use crate::rounds::{Bench, Effort};
+use crate::workloads::{self, Workload};
+
+const FULL: Effort = Effort {
+    rounds: 15,
+    round: Duration::from_millis(120),
+    most_connections: usize::MAX,
+    micro_rounds: 5,
+    micro_operations: 1_000_000,
+};
+
+const SMOKE: Effort = Effort {
+    rounds: 3,
+    round: Duration::from_millis(10),
+    most_connections: 200,
+    micro_rounds: 1,
+    micro_operations: 10_000,
+};
+
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == peers::SERVE) {
+        return exit(peers::serve(&arguments[1..]));
+    }
+    if arguments.first().is_some_and(|first| first == LOAD) {
+        return exit(load::process::serve(&arguments[1..]));
+    }
+    if arguments.first().is_some_and(|first| first == MICRO) {
+        return exit(micro::serve(&arguments[1..]));
+    }
+    match Arguments::parse(&arguments) {
+        Ok(arguments) if arguments.list => {
+            for workload in workloads::all() {
+                println!("{:<16} {}", workload.name, workload.stands_for);
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(arguments) => exit(run(&arguments)),
+        Err(usage) => {
+            eprintln!("{usage}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn exit(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> io::Result<()> {
+    let begun = Instant::now();
+    let (bench, about) = prepare(arguments)?;
+    let workloads: Vec<Workload> = workloads::all()
+        .into_iter()
+        .filter(|workload| arguments.wants(&workload.name))
+        .collect();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (number, workload) in workloads.iter().enumerate() {
+        println!(
+            "\n[{}/{}, {} s] {} ...",
+            number + 1,
+            workloads.len(),
+            begun.elapsed().as_secs(),
+            workload.name
+        );
+        let mut outcome = bench.run(workload);
+        if arguments.smoke {
+            // Too short for that.
+            outcome.verdicts.clear();
+        }
+        report::text::print(&outcome);
+        outcomes.push(outcome);
+    }
+    let directory = build::directory().map_err(io::Error::other)?;
+    let (data, page) = report::write(directory, &about, &outcomes)?;
+    println!("\nfigures: {}\npage:    {}", data.display(), page.display());
+    let verdicts = || outcomes.iter().flat_map(|outcome| &outcome.verdicts);
+    let missed = verdicts().filter(|verdict| !verdict.holds).count();
+    let seconds = begun.elapsed().as_secs();
+    match verdicts().count() {
+        0 => println!("\n{seconds} s"),
+        all => println!("\n{} of {all} limits hold; {seconds} s", all - missed),
+    }
+    // A short run proves that everything works; that nothing failed is all that it can say.
+    let failures = outcomes.iter().flat_map(|outcome| &outcome.remarks);
+    match failures.filter(|remark| remark.contains("failed")).count() {
+        0 => Ok(()),
+        count => Err(io::Error::other(format!("{count} lanes failed"))),
+    }
+}
+
+/// Finds the peers, and says what is measured where.
+fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
+    let descriptors = machine::raise_descriptor_limit()?;
+    let mut programs = HashMap::new();
+    let mut left_out = Vec::new();
+    for peer in Peer::ALL {
+        if !arguments.wants_peer(peer) {
+            continue;
+        }
+        match peer.program() {
+            Ok(program) => {
+                programs.insert(peer, program);
+            }
+            Err(error) => left_out.push(format!("{} is left out: {error}", peer.name())),
+        }
+    }
+    // Before this process has a core alone.
+    let machine = machine::description();
+    let cores = Cores::choose()?;
+    cores.be_the_load()?;
+    let effort = if arguments.smoke { SMOKE } else { FULL };
+    let about = About {
+        machine,
+        cores: cores.description.clone(),
+        busy: machine::load_average()
+            .filter(|load| *load > 0.5)
+            .map(|load| {
+                format!(
+                    "the machine was busy with other things (load {load}): ratios of CPU time are \
+                     steadier than rates"
+                )
+            }),
+        rounds: format!(
+            "{} rounds of about {} ms each; medians, and 10 %–90 % of the rounds in brackets",
+            effort.rounds,
+            effort.round.as_millis()
+        ),
+        left_out,
+    };
+    println!("{}\n{}\n{}", about.machine, about.cores, about.rounds);
+    for line in about.busy.iter().chain(&about.left_out) {
+        println!("{line}");
+    }
+    let bench = Bench {
+        programs,
+        cores,
+        effort,
+        descriptors,
+    };
+    Ok((bench, about))
+}

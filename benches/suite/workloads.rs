@@ -1,0 +1,561 @@
+//! What is measured: every workload, who takes part, and where the figures must be.
+
+use crate::load::Kind;
+use crate::micro::{self, MILLION, Task};
+use crate::peers::{Mode, Peer};
+
+/// One thing that servers do, and what it stands for.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub name: String,
+    pub stands_for: &'static str,
+    /// What is counted: the name of one operation.
+    pub operation: &'static str,
+    pub work: Work,
+    pub lanes: Vec<Lane>,
+    pub limits: Vec<Limit>,
+}
+
+/// How it is measured.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// Rounds of a load, one lane after the other.
+    Traffic(Kind),
+    /// Many idle connections: what they cost, each of them.
+    Idle { connections: usize },
+    /// A loop without sockets, each time in a process of its own.
+    Micro(micro::Task),
+    /// From the start of the process until it listens.
+    StartUp,
+    /// The echo example without symbols.
+    Size,
+}
+
+/// One who takes part in a workload.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// The peer's name, and how it differs from other lanes of the same peer.
+    pub name: String,
+    pub peer: Peer,
+    pub mode: Mode,
+    pub options: &'static [&'static str],
+    /// Another load than the others have.
+    pub load: Option<Kind>,
+}
+
+/// A figure of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Figure {
+    /// CPU time of the server, or of the loop, per operation, ns.
+    ServerTime,
+    /// Operations per second.
+    Rate,
+    /// Operations per second of the processor time that the busier of server and load generator
+    /// used: what the rate comes to where both have a core to themselves and always work to do.
+    /// Other work on the machine does not disturb it.
+    RateByTime,
+    /// Resident bytes per idle connection.
+    BytesPerConnection,
+    /// Bytes of a program.
+    Bytes,
+    /// CPU time of accepting one of the last connections, by that of one of the first.
+    AcceptGrowth,
+}
+
+impl Figure {
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::ServerTime => "CPU time",
+            Figure::Rate => "rate",
+            Figure::RateByTime => "rate by CPU time",
+            Figure::BytesPerConnection => "bytes per idle connection",
+            Figure::Bytes => "size in bytes",
+            Figure::AcceptGrowth => "accepting the last thousand against the first",
+        }
+    }
+}
+
+/// Where a figure of a lane must be.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    pub lane: &'static str,
+    pub figure: Figure,
+    /// The lane that it is divided by, round by round; none if the figure itself is meant.
+    pub against: Option<&'static str>,
+    pub bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Bound::AtMost(limit) => value <= limit,
+            Bound::AtLeast(limit) => value >= limit,
+        }
+    }
+}
+
+const OURS: &str = "nodeloop";
+const LIMIT: &str = "hand-written";
+
+/// Every workload, in the order in which they run.
+pub fn all() -> Vec<Workload> {
+    let mut all = Vec::new();
+    for size in [16, 1024] {
+        for connections in [1, 50, 1000, MANY] {
+            all.push(ping_pong(connections, size));
+        }
+    }
+    all.extend([pipelined(), many_writes(), churn()]);
+    all.extend([1, 10, 100, 1000].map(broadcast));
+    all.extend([
+        pause_storm(),
+        spin(true),
+        spin(false),
+        idle_beside(),
+        idle_memory(),
+        accept_close(),
+    ]);
+    for connections in [1, 8] {
+        all.push(bulk("in", Mode::Sink, Kind::Sink { connections }, false));
+        all.push(bulk(
+            "out",
+            Mode::Source,
+            Kind::Source { connections },
+            false,
+        ));
+        all.push(bulk(
+            "echo",
+            Mode::Echo,
+            Kind::BulkEcho { connections },
+            false,
+        ));
+        all.push(bulk("in", Mode::Sink, Kind::Sink { connections }, true));
+        all.push(bulk(
+            "echo",
+            Mode::Echo,
+            Kind::BulkEcho { connections },
+            true,
+        ));
+    }
+    all.extend([1, 32, 256].map(datagrams));
+    all.extend(Task::ALL.map(micro));
+    all.extend([start_up(), size()]);
+    all
+}
+
+fn ping_pong(connections: usize, size: usize) -> Workload {
+    Workload {
+        name: format!("echo-{connections}-{size}"),
+        stands_for: "TCP ping-pong: requests that wait for their answer",
+        operation: "round trip",
+        work: Work::Traffic(Kind::PingPong {
+            connections,
+            size,
+            idle: 0,
+            spin: false,
+        }),
+        lanes: everyone(Mode::Echo),
+        limits: vec![
+            at_most(OURS, Figure::ServerTime, LIMIT, 1.05),
+            at_most(OURS, Figure::ServerTime, "libuv", 1.0),
+            at_most(OURS, Figure::ServerTime, "tokio", 1.0),
+        ],
+    }
+}
+
+/// Several messages under way on each connection, echoed as they come.
+fn pipelined() -> Workload {
+    Workload {
+        name: "pipelined".into(),
+        stands_for: "16 messages of 64 bytes under way on each of 50 connections, echoed as a stream",
+        operation: "16 messages",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 50,
+            size: 16 * 64,
+            idle: 0,
+            spin: false,
+        }),
+        lanes: everyone(Mode::Echo),
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// Reading is paused after each message, and resumed when the turn ends.
+fn pause_storm() -> Workload {
+    Workload {
+        name: "pause-storm".into(),
+        stands_for: "a server that pauses after each message, and resumes when the turn ends",
+        operation: "round trip",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 50,
+            size: 16,
+            idle: 0,
+            spin: false,
+        }),
+        lanes: everyone(Mode::PauseEcho),
+        limits: vec![],
+    }
+}
+
+/// 16 frames come at once and are answered one by one.
+fn many_writes() -> Workload {
+    let mut lanes = everyone(Mode::Messages);
+    lanes.insert(
+        2,
+        lane(
+            "hand-written, gathering",
+            Peer::HandWritten,
+            Mode::Messages,
+            &["--gather"],
+        ),
+    );
+    Workload {
+        name: "many-writes".into(),
+        stands_for: "16 frames of 64 bytes come at once and are answered one by one",
+        operation: "16 frames",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 50,
+            size: 16 * 64,
+            idle: 0,
+            spin: false,
+        }),
+        lanes,
+        limits: vec![
+            at_least(OURS, Figure::Rate, LIMIT, 12.0),
+            at_least(OURS, Figure::Rate, "hand-written, gathering", 0.95),
+            at_least(OURS, Figure::Rate, "libuv", 12.0),
+            at_least(OURS, Figure::Rate, "tokio", 12.0),
+            at_least(OURS, Figure::Rate, "node", 12.0),
+        ],
+    }
+}
+
+fn churn() -> Workload {
+    Workload {
+        name: "churn".into(),
+        stands_for: "connect, one byte there and back, reset: clients that come and go",
+        operation: "connection",
+        work: Work::Traffic(Kind::Churn),
+        lanes: everyone(Mode::Echo),
+        limits: vec![
+            at_most(OURS, Figure::ServerTime, LIMIT, 1.05),
+            at_most(OURS, Figure::ServerTime, "libuv", 1.0),
+            at_most(OURS, Figure::ServerTime, "tokio", 1.0),
+        ],
+    }
+}
+
+fn broadcast(receivers: usize) -> Workload {
+    Workload {
+        name: format!("broadcast-{receivers}"),
+        stands_for: "a chat: what one says, everyone hears",
+        operation: "message heard",
+        work: Work::Traffic(Kind::Broadcast {
+            receivers,
+            size: 64,
+        }),
+        lanes: everyone(Mode::Broadcast),
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// One connection; the server looks for events before it blocks, or does not. So do the clients, or
+/// they block.
+fn spin(clients_spin: bool) -> Workload {
+    const SPINS: &[&str] = &["--spin-us", "50"];
+    let limits = match clients_spin {
+        true => vec![at_least("nodeloop, spinning", Figure::Rate, OURS, 2.0)],
+        // The clients' waking is half of the time, so it depends on how deep a core sleeps.
+        false => vec![],
+    };
+    Workload {
+        name: if clients_spin { "spin" } else { "spin-alone" }.into(),
+        stands_for: match clients_spin {
+            true => "one connection between two who never sleep: a core to spare on either side",
+            false => "one connection, and a server that never sleeps before clients that do",
+        },
+        operation: "round trip",
+        work: Work::Traffic(Kind::PingPong {
+            connections: 1,
+            size: 16,
+            idle: 0,
+            spin: clients_spin,
+        }),
+        lanes: vec![
+            plain(Peer::Nodeloop, Mode::Echo),
+            lane("nodeloop, spinning", Peer::Nodeloop, Mode::Echo, SPINS),
+            plain(Peer::HandWritten, Mode::Echo),
+            lane(
+                "hand-written, spinning",
+                Peer::HandWritten,
+                Mode::Echo,
+                SPINS,
+            ),
+        ],
+        limits,
+    }
+}
+
+/// Ten busy connections, alone and beside 10,000 that do nothing.
+fn idle_beside() -> Workload {
+    let busy = Kind::PingPong {
+        connections: 10,
+        size: 16,
+        idle: 0,
+        spin: false,
+    };
+    let beside = Kind::PingPong {
+        connections: 10,
+        size: 16,
+        idle: MANY,
+        spin: false,
+    };
+    let lanes = [Peer::Nodeloop, Peer::HandWritten].into_iter();
+    Workload {
+        name: "idle-beside".into(),
+        stands_for: "ten busy connections beside thousands that do nothing",
+        operation: "round trip",
+        work: Work::Traffic(busy),
+        lanes: lanes
+            .flat_map(|peer| {
+                let alone = plain(peer, Mode::Echo);
+                let mut crowded = plain(peer, Mode::Echo);
+                crowded.name += ", beside idle ones";
+                crowded.load = Some(beside);
+                [alone, crowded]
+            })
+            .collect(),
+        limits: vec![at_most(
+            "nodeloop, beside idle ones",
+            Figure::ServerTime,
+            OURS,
+            1.05,
+        )],
+    }
+}
+
+/// Connections that are many.
+const MANY: usize = 10_000;
+
+fn idle_memory() -> Workload {
+    Workload {
+        name: "idle-memory".into(),
+        stands_for: "thousands of connections that do nothing: what they hold",
+        operation: "connection",
+        work: Work::Idle { connections: MANY },
+        lanes: everyone(Mode::Echo),
+        limits: vec![
+            Limit {
+                lane: OURS,
+                figure: Figure::BytesPerConnection,
+                against: None,
+                bound: Bound::AtMost(286.0),
+            },
+            Limit {
+                lane: OURS,
+                figure: Figure::AcceptGrowth,
+                against: None,
+                bound: Bound::AtMost(1.25),
+            },
+        ],
+    }
+}
+
+fn accept_close() -> Workload {
+    Workload {
+        name: "accept-close".into(),
+        stands_for: "clients that are turned away: accept, and close at once",
+        operation: "connection",
+        work: Work::Traffic(Kind::AcceptClose),
+        lanes: everyone(Mode::AcceptClose),
+        limits: vec![],
+    }
+}
+
+/// Much data, with a read buffer of 64 KiB or of 256 KiB.
+fn bulk(name: &str, mode: Mode, kind: Kind, large_chunk: bool) -> Workload {
+    let mut lanes = everyone(mode);
+    if large_chunk {
+        // Node's chunk cannot be chosen.
+        lanes.retain(|lane| lane.peer != Peer::Node);
+    }
+    for lane in lanes.iter_mut().filter(|lane| lane.peer != Peer::Node) {
+        lane.options = match large_chunk {
+            true => &["--chunk", "262144"],
+            false => &["--chunk", "65536"],
+        };
+    }
+    let suffix = if large_chunk { "-256k" } else { "" };
+    Workload {
+        name: format!("bulk-{name}-{}{suffix}", kind.connections()),
+        stands_for: match large_chunk {
+            true => "much data, 256 KiB at a time",
+            false => "much data",
+        },
+        operation: "MiB",
+        work: Work::Traffic(kind),
+        lanes,
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+    }
+}
+
+/// Datagrams; `benches/udp.rs` has more of them.
+fn datagrams(in_flight: usize) -> Workload {
+    let limits = match in_flight {
+        1 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
+        32 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.8)],
+        _ => vec![],
+    };
+    Workload {
+        name: format!("udp-echo-{in_flight}"),
+        stands_for: "UDP ping-pong, 64 bytes; by hand one datagram per system call",
+        operation: "round trip",
+        work: Work::Traffic(Kind::Datagrams {
+            in_flight,
+            size: 64,
+        }),
+        lanes: everyone(Mode::UdpEcho),
+        limits,
+    }
+}
+
+/// A loop without sockets.
+fn micro(task: Task) -> Workload {
+    let (stands_for, operation) = match task {
+        Task::TimerStart { durations: 1 } => ("start a million timers of one duration", "start"),
+        Task::TimerStart { durations: 50 } => ("start a million timers of 50 durations", "start"),
+        Task::TimerStart { .. } => ("start a million timers of a million durations", "start"),
+        Task::TimerCancelInOrder => (
+            "clear a million timers in the order of their start",
+            "clear",
+        ),
+        Task::TimerCancelAtRandom { durations: 1 } => (
+            "clear a million timers of one duration in any order",
+            "clear",
+        ),
+        Task::TimerCancelAtRandom { .. } => (
+            "clear a million timers of a million durations in any order",
+            "clear",
+        ),
+        Task::TimerRearm => ("an idle timeout that each message starts anew", "restart"),
+        Task::TimerFire => ("a million timers are due", "call"),
+        Task::Tick => (
+            "next ticks, a thousand at a time; of tokio a local task",
+            "tick",
+        ),
+        Task::Immediate => (
+            "immediates, a thousand per turn; of tokio a local task",
+            "immediate",
+        ),
+        Task::Turn => ("an empty turn; by hand a wait that does not block", "turn"),
+    };
+    let times_node = |times: f64| at_most(OURS, Figure::ServerTime, "node", 1.0 / times);
+    let limits = match task {
+        Task::TimerStart { durations: MILLION } => vec![ns_at_most(260.0), times_node(2.0)],
+        Task::TimerStart { .. } => vec![ns_at_most(75.0), times_node(2.0)],
+        Task::TimerCancelInOrder => vec![ns_at_most(10.0), times_node(2.0)],
+        Task::TimerCancelAtRandom { .. } => vec![ns_at_most(120.0), times_node(2.0)],
+        Task::TimerRearm => vec![ns_at_most(50.0), times_node(2.0)],
+        Task::TimerFire => vec![ns_at_most(60.0), times_node(2.0)],
+        Task::Tick | Task::Immediate => vec![
+            ns_at_most(if task == Task::Tick { 20.0 } else { 40.0 }),
+            times_node(3.0),
+            at_most(OURS, Figure::ServerTime, "tokio", 1.0 / 5.0),
+        ],
+        Task::Turn => vec![
+            at_most(OURS, Figure::ServerTime, LIMIT, 1.35),
+            at_most(OURS, Figure::ServerTime, "libuv", 1.0),
+        ],
+    };
+    let peers = Peer::ALL.into_iter();
+    Workload {
+        name: task.name(),
+        stands_for,
+        operation,
+        work: Work::Micro(task),
+        lanes: peers
+            .filter(|&peer| micro::takes_part(peer, task))
+            .map(|peer| plain(peer, Mode::Echo))
+            .collect(),
+        limits,
+    }
+}
+
+fn start_up() -> Workload {
+    Workload {
+        name: "start-up".into(),
+        stands_for: "from the start of the process until it listens",
+        operation: "start",
+        work: Work::StartUp,
+        lanes: everyone(Mode::Echo),
+        limits: vec![ns_at_most(5e6)],
+    }
+}
+
+fn size() -> Workload {
+    Workload {
+        name: "size".into(),
+        stands_for: "the echo example, without symbols",
+        operation: "program",
+        work: Work::Size,
+        lanes: vec![plain(Peer::Nodeloop, Mode::Echo)],
+        limits: vec![Limit {
+            lane: OURS,
+            figure: Figure::Bytes,
+            against: None,
+            bound: Bound::AtMost(1.5 * 1024.0 * 1024.0),
+        }],
+    }
+}
+
+fn ns_at_most(limit: f64) -> Limit {
+    Limit {
+        lane: OURS,
+        figure: Figure::ServerTime,
+        against: None,
+        bound: Bound::AtMost(limit),
+    }
+}
+
+fn everyone(mode: Mode) -> Vec<Lane> {
+    let peers = Peer::ALL.into_iter();
+    peers.map(|peer| plain(peer, mode)).collect()
+}
+
+fn plain(peer: Peer, mode: Mode) -> Lane {
+    lane(peer.name(), peer, mode, &[])
+}
+
+fn lane(name: &str, peer: Peer, mode: Mode, options: &'static [&'static str]) -> Lane {
+    Lane {
+        name: name.into(),
+        peer,
+        mode,
+        options,
+        load: None,
+    }
+}
+
+fn at_most(lane: &'static str, figure: Figure, against: &'static str, times: f64) -> Limit {
+    Limit {
+        lane,
+        figure,
+        against: Some(against),
+        bound: Bound::AtMost(times),
+    }
+}
+
+fn at_least(lane: &'static str, figure: Figure, against: &'static str, times: f64) -> Limit {
+    Limit {
+        lane,
+        figure,
+        against: Some(against),
+        bound: Bound::AtLeast(times),
+    }
+}
