@@ -29,8 +29,11 @@
 //! # Where to go on
 //!
 //! - [`net`]: servers and sockets, and the life of a connection.
+//! - [`dns`]: looking up names.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
+//! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages
+//!   from other threads.
 //! - [`Error`]: what errors tell.
 //! - `ARCHITECTURE.md` in the repository explains the machine: the turn, the code, the invariants.
 //!
@@ -46,8 +49,14 @@
 //! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
 //! turn, `warn` for what you should know, such as running out of descriptors. The targets are
 //! `nodeloop::event_loop` and `nodeloop::net`.
+//!
+//! # Features
+//!
+//! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
+//!   why one was not found than the standard library does, and takes hints.
 
 mod backend;
+pub mod dns;
 mod event_loop;
 mod ground;
 pub mod net;
@@ -55,9 +64,11 @@ pub mod timers;
 
 pub use backend::Counts;
 pub use event_loop::api::{AsLoop, Builder, Loop};
-pub use event_loop::handle::{Immediate, LoopHandle, Timer, Watcher};
+pub use event_loop::channels::{SendError, Sender};
+pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
 pub use event_loop::memory::Memory;
+pub use event_loop::remote::Remote;
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;
 pub use timers::Delay;

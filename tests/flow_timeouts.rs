@@ -112,7 +112,7 @@ fn check_refreshing(options: ServerOptions, act: impl Fn(Socket, TcpStream, Acti
         let builder = Loop::builder().spurious_events(spurious);
         let lp = builder.build().unwrap();
         let _deadline = deadline(&lp, 20);
-        let (socket, peer) = pair_with(&lp, options, |to| connect_narrow(to, 4096));
+        let (socket, peer) = pair_with(&lp, options.clone(), |to| connect_narrow(to, 4096));
         let log = Recorder::new();
         let activity = watch(socket, MS, &log);
         turn_for(&lp, MS / 2);
@@ -225,7 +225,7 @@ fn check_not_refreshing(options: ServerOptions, before: fn(Socket), act: fn(Sock
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let connect = |to| connect_narrow(to, 4096);
-    let (subject, peer) = pair_with(&lp, options, connect);
+    let (subject, peer) = pair_with(&lp, options.clone(), connect);
     let (twin, _peer_of_twin) = pair_with(&lp, options, connect);
     let log = Recorder::new();
     for socket in [subject, twin] {
@@ -249,9 +249,9 @@ fn check_not_refreshing(options: ServerOptions, before: fn(Socket), act: fn(Sock
 #[test]
 fn n205_not_refreshed_by_pause_and_resume() {
     let options = ServerOptions::new();
-    check_not_refreshing(options, |_| {}, |socket, _| socket.pause());
+    check_not_refreshing(options.clone(), |_| {}, |socket, _| socket.pause());
     check_not_refreshing(
-        options,
+        options.clone(),
         |socket| socket.pause(),
         |socket, _| socket.resume(),
     );
@@ -270,7 +270,7 @@ fn n205_not_refreshed_by_writes_that_wait_behind_others() {
     let begin = |socket: Socket| {
         socket.write(vec![0; LARGE]);
     };
-    check_not_refreshing(options, begin, |socket, _| {
+    check_not_refreshing(options.clone(), begin, |socket, _| {
         socket.write("x");
     });
     check_not_refreshing(

@@ -6,11 +6,16 @@
 
 pub(crate) mod null;
 pub(crate) mod os;
+pub(crate) mod resolve;
+pub(crate) mod wake;
+pub(crate) mod workers;
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::ground::error;
+use crate::ground::look_up::{Found, Query};
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
@@ -18,6 +23,8 @@ use os::Os;
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
+pub(crate) use wake::Waker;
+pub(crate) use workers::Run;
 
 /// What an event says about a descriptor. A hint, never the truth.
 pub(crate) mod ready {
@@ -69,6 +76,10 @@ pub struct Counts {
     pub clock_reads: u64,
     /// Connections closed at once because the process was out of descriptors (N93).
     pub shed: u64,
+    /// Jobs given to worker threads.
+    pub jobs: u64,
+    /// Wake-ups by other threads: one for many messages.
+    pub wakes: u64,
 }
 
 /// Rare paths, forced for tests.
@@ -269,6 +280,14 @@ impl Backend {
         }
     }
 
+    /// Has what was told of a stream told anew.
+    pub(crate) fn reregister(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.reregister(stream, token),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a socket to reach `address`, bound to `local` if that is asked for.
     pub(crate) fn open(
         &mut self,
@@ -449,8 +468,77 @@ impl Backend {
 
     pub(crate) fn counts(&self) -> Counts {
         match self {
-            Backend::Os(os) => os.counts,
+            Backend::Os(os) => Counts {
+                jobs: os.workers.jobs,
+                wakes: os.waker.wakes(),
+                ..os.counts
+            },
             Backend::Null(null) => null.counts,
+        }
+    }
+
+    /// What ends a wait from another thread.
+    pub(crate) fn waker(&self) -> Waker {
+        match self {
+            Backend::Os(os) => os.waker.clone(),
+            Backend::Null(_) => Waker::Null,
+        }
+    }
+
+    /// Has a worker thread do something, which must not panic. It comes back if there is no thread.
+    pub(crate) fn start_job(&mut self, key: u64, run: Run) -> Result<(), (io::Error, Run)> {
+        match self {
+            Backend::Os(os) => os.workers.start(key, false, run),
+            Backend::Null(_) => Err((io::ErrorKind::Unsupported.into(), run)),
+        }
+    }
+
+    /// Looks a name up in a worker thread, and hands the answer to `report` there. If there is no
+    /// thread, the error comes at once.
+    pub(crate) fn start_look_up(
+        &mut self,
+        key: u64,
+        query: Query,
+        report: impl FnOnce(error::Result<Vec<Found>>) + Send + 'static,
+    ) -> io::Result<()> {
+        match self {
+            Backend::Os(os) => {
+                let run = Box::new(move || report(resolve::resolve(&query)));
+                os.workers.start(key, true, run).map_err(|(error, _)| error)
+            }
+            Backend::Null(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The number of a zone of an IPv6 address; 0 if there is none of that name.
+    pub(crate) fn scope_id(&self, address: IpAddr, zone: &str) -> u32 {
+        match self {
+            Backend::Os(_) => resolve::scope_id(address, zone),
+            Backend::Null(_) => 0,
+        }
+    }
+
+    /// Takes a job back that no worker has begun.
+    pub(crate) fn cancel_job(&mut self, key: u64) -> Option<Run> {
+        match self {
+            Backend::Os(os) => os.workers.cancel(key),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// How many worker threads there are.
+    pub(crate) fn workers(&self) -> usize {
+        match self {
+            Backend::Os(os) => os.workers.threads(),
+            Backend::Null(_) => 0,
+        }
+    }
+
+    /// Ends the worker threads, each when it has done what it is doing. Gives what none has begun.
+    pub(crate) fn close_workers(&mut self) -> Vec<Run> {
+        match self {
+            Backend::Os(os) => os.workers.close(),
+            Backend::Null(_) => Vec::new(),
         }
     }
 

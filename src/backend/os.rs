@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::wake::{OsWaker, Waker};
+use super::workers::Workers;
 use super::{Accepted, Counts, Forced, KeepAlive, ListenOptions, Stream, ready};
 
 /// Events per wait, as libuv (L19). A full batch is followed by another wait that does not block.
@@ -17,6 +21,9 @@ pub(crate) const EVENTS_PER_WAIT: usize = 1024;
 /// At most so many waiting connections are turned away in one go when the process is out of
 /// descriptors: no more fit a default backlog, so who comes later waits for the next turn.
 const SHED_LIMIT: u64 = 511;
+
+/// The token of wake-ups: no object has this key. What they are about lies in the loop's mailbox.
+const WAKE: Token = Token(usize::MAX);
 
 /// The poller and everything that is counted or forced.
 pub(crate) struct Os {
@@ -32,6 +39,10 @@ pub(crate) struct Os {
     forced: Forced,
     /// What was asked of the operating system.
     pub(crate) counts: Counts,
+    /// Ends a wait from another thread.
+    pub(crate) waker: Waker,
+    /// The worker threads.
+    pub(crate) workers: Workers,
 }
 
 impl Os {
@@ -48,14 +59,21 @@ impl Os {
         target_os = "dragonfly"
     ));
 
-    pub(crate) fn new(forced: Forced) -> io::Result<Os> {
+    pub(crate) fn new(forced: Forced, workers: usize) -> io::Result<Os> {
+        let poll = Poll::new()?;
+        let waker = OsWaker {
+            waker: mio::Waker::new(poll.registry(), WAKE)?,
+            wakes: AtomicU64::new(0),
+        };
         Ok(Os {
-            poll: Poll::new()?,
+            poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
             started: Instant::now(),
             spare: None,
             forced,
             counts: Counts::default(),
+            waker: Waker::Os(Arc::new(waker)),
+            workers: Workers::new(workers),
         })
     }
 
@@ -208,12 +226,16 @@ impl Os {
 
     pub(crate) fn register(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
         self.counts.registrations += 1;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let interest = interest | Interest::PRIORITY;
         self.poll
             .registry()
-            .register(stream, Token(token as usize), interest)
+            .register(stream, Token(token as usize), stream_interest())
+    }
+
+    pub(crate) fn reregister(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
+        self.counts.rearms += 1;
+        self.poll
+            .registry()
+            .reregister(stream, Token(token as usize), stream_interest())
     }
 
     pub(crate) fn deregister(&mut self, stream: &mut TcpStream) {
@@ -284,6 +306,14 @@ impl Os {
         use std::os::fd::AsRawFd;
         self.poll.as_raw_fd()
     }
+}
+
+/// What is to be told of a stream: everything.
+fn stream_interest() -> Interest {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let interest = interest | Interest::PRIORITY;
+    interest
 }
 
 /// EALREADY: the number of "connection already in progress".

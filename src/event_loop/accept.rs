@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::core::Core;
-use super::entry::{Common, DropInfo, Entry, Flags, Stream, flag, server_of};
+use super::entry::{Common, DropInfo, Entry, Flags, ServerState, Stream, flag, server_of};
 use super::handle::{Id, Server, Socket};
 use super::server;
 use super::state::State;
@@ -94,10 +94,20 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
             backend.close(stream);
             Outcome::Dropped(info)
         }
+        Accepted::Connection(stream, peer) if is_blocked(server, peer) => {
+            backend.close(stream);
+            Outcome::Nothing
+        }
         Accepted::Connection(stream, peer) => make_socket(state, id, stream, peer),
         Accepted::Shed => state.warn_of_shedding(),
         Accepted::Nothing | Accepted::Exhausted => Outcome::Nothing,
     }
+}
+
+/// Nobody is told of who is on the list (N94).
+fn is_blocked(server: &ServerState, peer: SocketAddr) -> bool {
+    let list = server.block_list.as_ref();
+    list.is_some_and(|list| list.check(peer))
 }
 
 fn make_socket(

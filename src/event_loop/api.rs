@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::handle::{Id, Immediate, LoopHandle, Raw, Server, Socket, Timer, Watcher};
+use super::handle::{Id, Immediate, Job, LoopHandle, Raw, Server, Socket, Timer, Watcher};
 use super::state::{Settings, State};
 use super::table;
 use super::task::{Task, TickCall};
@@ -15,6 +15,7 @@ use super::turn::{self, RunMode};
 use super::watchers::{WatcherCall, WatcherKind};
 use crate::backend::null::{Null, NullOptions};
 use crate::backend::os::Os;
+use crate::backend::workers::DEFAULT_WORKERS;
 use crate::backend::{Backend, Counts, Forced};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{Listener, Shared, shared};
@@ -24,6 +25,10 @@ const READ_CHUNK: usize = 64 * 1024;
 
 /// Reads of one socket in one turn, as Node (N11).
 const READ_BUDGET: u32 = 32;
+
+/// How long one address of a name may take before the next is tried beside it: Node's since version
+/// 25. RFC 8305 has 250 ms.
+const ATTEMPT_TIMEOUT_MS: u64 = 500;
 
 /// An event loop: libuv's `uv_loop_t` with Node's queues on top.
 ///
@@ -143,6 +148,7 @@ impl std::os::fd::AsRawFd for Loop {
 pub struct Builder {
     settings: Settings,
     forced: Forced,
+    workers: usize,
     null: Option<NullOptions>,
 }
 
@@ -154,9 +160,12 @@ impl Builder {
                 spin: Duration::ZERO,
                 read_chunk: READ_CHUNK,
                 read_budget: READ_BUDGET,
+                auto_select_family: true,
+                attempt_timeout_ms: ATTEMPT_TIMEOUT_MS,
                 spurious_events: false,
             },
             forced: Forced::default(),
+            workers: DEFAULT_WORKERS,
             null: None,
         }
     }
@@ -212,6 +221,30 @@ impl Builder {
         self
     }
 
+    /// How many worker threads there may be, for [`spawn_blocking`](LoopHandle::spawn_blocking) and
+    /// look-ups of names. 4, as in libuv; at least 1, at most 1024. They are started when there is
+    /// work for them.
+    pub fn worker_threads(mut self, threads: usize) -> Builder {
+        self.workers = threads;
+        self
+    }
+
+    /// Whether all addresses of a name are tried where a socket does not
+    /// [say](crate::net::ConnectOptions::auto_select_family). True. Node's
+    /// `net.setDefaultAutoSelectFamily`.
+    pub fn auto_select_family(mut self, yes: bool) -> Builder {
+        self.settings.auto_select_family = yes;
+        self
+    }
+
+    /// How many milliseconds one of them may take before the next is tried beside it, where a socket
+    /// does not [say](crate::net::ConnectOptions::auto_select_family_attempt_timeout). 500; at least
+    /// 10. Node's `net.setDefaultAutoSelectFamilyAttemptTimeout`.
+    pub fn auto_select_family_attempt_timeout(mut self, ms: u64) -> Builder {
+        self.settings.attempt_timeout_ms = ms;
+        self
+    }
+
     /// For tests: no read takes more than so many bytes from the kernel.
     pub fn limit_reads(mut self, bytes: usize) -> Builder {
         self.forced.read_limit = bytes;
@@ -245,7 +278,7 @@ impl Builder {
         let backend = match self.null {
             Some(options) => Backend::Null(Null::new(options)),
             None => {
-                let os = Os::new(self.forced);
+                let os = Os::new(self.forced, self.workers);
                 Backend::Os(os.map_err(|error| Error::system("poll", error))?)
             }
         };
@@ -315,7 +348,7 @@ macro_rules! as_loop {
     };
 }
 
-as_loop!(Server, Socket, Timer, Immediate, Watcher);
+as_loop!(Server, Socket, Timer, Immediate, Watcher, Job);
 
 impl LoopHandle {
     /// Does something with the loop while it is borrowed; None if it is gone.

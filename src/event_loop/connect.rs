@@ -1,59 +1,48 @@
 //! How a socket is connected: from `connect` to 'ready', or to the error that prevents it.
 //!
-//! As in Node the attempt begins on the tick after `connect`, whatever the address (N97). What is
+//! As in Node the attempt begins on the tick after `connect`, whatever the address (N97); for a
+//! name when it was [looked up](super::look_up). Where a name has several addresses,
+//! [`attempts`](super::attempts) tries them. What is
 //! written before the connection stands is kept; it is sent between the 'connect' listeners that
 //! were there before the first write and those that came after (N99). A socket whose 'close' was
 //! emitted can be connected again and begins a new life (N110).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use super::connect_request::{ConnectHost, ConnectRequest, local_end};
 use super::core::Core;
-use super::entry::{Peer, Stream, flag, stream_of};
+use super::entry::{Peer, flag, stream_of};
 use super::handle::{Id, Socket};
+use super::look_up::Answer;
 use super::server::with_scope;
 use super::socket;
 use super::sockopt::set_type_of_service;
 use super::state::State;
 use super::task::{SocketEvent, Task};
 use crate::backend::{self, Backend, Unconnected, ready};
+use crate::ground::addresses::parse_literal;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
+use crate::ground::look_up::Found;
 
-/// Where to connect to.
-#[derive(Debug, Clone)]
-pub(crate) struct ConnectRequest {
-    /// The address, or its text.
-    pub(crate) host: ConnectHost,
-    /// The port.
-    pub(crate) port: u16,
-    /// The address at this end; any if none.
-    pub(crate) local_address: Option<IpAddr>,
-    /// The port at this end; 0 has the system choose.
-    pub(crate) local_port: u16,
-    /// How long it may take.
-    pub(crate) deadline_ms: Option<u64>,
-}
-
-/// The address part of where to connect to.
-#[derive(Debug, Clone)]
-pub(crate) enum ConnectHost {
-    /// An address, with its scope.
-    Address(IpAddr, u32),
-    /// An address as text.
-    Name(String),
-}
-
-/// What is remembered of an attempt.
+/// An attempt to connect.
 pub(crate) struct Attempt {
     /// The address it goes to.
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The address it was to come from, if that was asked for.
     local: Option<SocketAddr>,
-    /// The listener that was added last before the first write.
-    pub(crate) written_behind: Option<ListenerId>,
     /// An error that the system knew at once, to be told later (N116).
     refused: Option<io::Error>,
+}
+
+/// An attempt that is about to be made.
+pub(crate) struct Start {
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    unconnected: Unconnected,
+    /// Whether it is one of several.
+    is_one_of_several: bool,
 }
 
 /// The flags that begin anew with each life (Node's undestroy).
@@ -74,10 +63,14 @@ const LIFE: u64 = flag::DESTROYED
     | flag::OVER;
 
 impl State {
-    /// `connect`. What the system finds comes as 'error', or as 'connect'.
-    pub(crate) fn connect(&mut self, id: Id, request: ConnectRequest) -> Result<()> {
+    /// `connect`. What the system finds comes as 'error', or as 'connect'. The request is taken if
+    /// all is well.
+    pub(crate) fn connect(&mut self, id: Id, request: &mut Option<ConnectRequest>) -> Result<()> {
         let Some(stream) = self.stream(id) else {
             return Err(Error::handle_gone());
+        };
+        let Some(request) = request.take() else {
+            unreachable!("handed in by the only caller");
         };
         stream.common.flags.clear(flag::WRITE_AFTER_FIN);
         let mut errored = None;
@@ -90,8 +83,10 @@ impl State {
             let extra = stream.extra();
             extra.life = extra.life.wrapping_add(1);
             extra.local = None;
-            // Of an attempt that was given up: a write notes its place in what is there.
             extra.attempt = None;
+            extra.several = None;
+            extra.attempted.clear();
+            extra.cancelled_attempt = None;
             extra.written_behind = None;
             errored = extra.errored.take();
         }
@@ -107,35 +102,77 @@ impl State {
         if let Some(deadline_ms) = request.deadline_ms {
             self.set_connect_deadline(id, deadline_ms);
         }
-        self.ticks.push(Task::Connect(id, life, request));
+        let request = Box::new(request);
+        match request.is_literal() {
+            true => self.ticks.push(Task::Connect(id, life, request)),
+            false => self.look_up_host(id, life, request),
+        }
         Ok(())
     }
 
-    /// The tick of `connect`: the look-up is over (Node's internalConnect).
+    /// The tick of `connect` to an address: there is nothing to look up.
     pub(crate) fn connect_on_tick(&mut self, id: Id, life: u32, request: &ConnectRequest) {
         if !self.is_connecting(id, life) {
             return;
         }
-        let (ip, scope) = match &request.host {
-            ConnectHost::Address(ip, scope) => (*ip, *scope),
-            ConnectHost::Name(name) => match super::server::parse_address(name) {
-                Some(literal) => literal,
-                None => return self.destroy(id, Some(Error::names_not_supported(name))),
-            },
+        let address = match &request.host {
+            ConnectHost::Address(ip, scope) => Some((*ip, *scope)),
+            ConnectHost::Name(name) => parse_literal(name).map(|(ip, zone)| {
+                let scope = zone.map_or(0, |zone| self.backend.scope_id(ip, zone));
+                (ip, scope)
+            }),
         };
-        let address = with_scope(ip, request.port, scope);
-        let local = (request.local_address.is_some() || request.local_port > 0).then(|| {
-            let ip = request.local_address.unwrap_or(match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-            });
-            SocketAddr::new(ip, request.local_port)
-        });
+        let Some(address) = address else {
+            unreachable!("a name is looked up");
+        };
+        self.attempt(id, life, request, address);
+    }
+
+    /// A name was looked up, and 'lookup' emitted (Node's emitLookup).
+    pub(crate) fn after_look_up(&mut self, id: Id, request: Box<ConnectRequest>, answer: Answer) {
+        let Some(stream) = self.stream(id) else {
+            return self.bury(answer);
+        };
+        if !stream.common.flags.any(flag::CONNECTING) {
+            return self.bury(answer);
+        }
+        let life = stream.extra().life;
+        let timeout = stream.common.flags.any(flag::TIMEOUT);
+        let found = match answer {
+            Ok(found) => found,
+            Err(error) => return self.ticks.push(Task::Destroy(id, error)),
+        };
+        if timeout {
+            // N204.
+            self.touch(id);
+        }
+        if self.tries_several(&request) {
+            return self.attempt_several(id, life, request, &found);
+        }
+        if let Some(first) = found.first() {
+            self.attempt(id, life, &request, *first);
+        }
+    }
+
+    /// Connects to one address (internalConnect).
+    pub(crate) fn attempt(&mut self, id: Id, life: u32, request: &ConnectRequest, to: Found) {
+        let address = with_scope(to.0, request.port, to.1);
+        let local = local_end(request, address);
+        if let Some(stream) = self.stream(id) {
+            // Asked when 'connectionAttempt' was emitted.
+            stream.extra().block_list.clone_from(&request.block_list);
+        }
         match self.backend.open(address, local) {
             Ok(unconnected) => {
+                let start = Start {
+                    address,
+                    local,
+                    unconnected,
+                    is_one_of_several: false,
+                };
                 self.steps.push_back(Task::EmitAttempt(id, address));
                 self.steps
-                    .push_back(Task::StartConnect(id, life, address, local, unconnected));
+                    .push_back(Task::StartConnect(id, life, Box::new(start)));
             }
             Err(error) => {
                 let local = local.unwrap_or(address);
@@ -146,55 +183,77 @@ impl State {
     }
 
     /// After 'connectionAttempt': the system call.
-    pub(crate) fn start_connect(
-        &mut self,
-        id: Id,
-        life: u32,
-        address: SocketAddr,
-        local: Option<SocketAddr>,
-        unconnected: Unconnected,
-    ) {
+    pub(crate) fn start_connect(&mut self, id: Id, life: u32, start: Start) {
         if !self.is_connecting(id, life) {
             return;
         }
         let State {
-            entries,
-            backend,
-            live,
-            ..
+            entries, backend, ..
         } = self;
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        if let Some(io) = &stream.io {
+        let Start {
+            address,
+            local,
+            unconnected,
+            is_one_of_several,
+        } = start;
+        if let Some(io) = &stream.io
+            && !is_one_of_several
+        {
             // `connect` was called again before the first call had ended (N109).
             let error = io::Error::from_raw_os_error(backend.already_connecting());
             let local = backend.local_address(io).ok();
             let error = Error::refused_at_once(error, address, local);
             return self.destroy(id, Some(error));
         }
-        let mut attempt = Attempt {
-            address,
-            local,
-            written_behind: stream.extra().written_behind.take(),
-            refused: None,
-        };
-        let connected = backend.connect(unconnected, address, State::token(id));
-        let (io, refused) = match connected {
+        let list = stream.extra().block_list.as_ref();
+        if !is_one_of_several && list.is_some_and(|list| list.check(address)) {
+            let error = Error::ip_blocked(address.ip());
+            return self.destroy(id, Some(error));
+        }
+        let (io, refused) = match backend.connect(unconnected, address, State::token(id)) {
             Ok(io) => (Some(io), None),
             Err((error, local)) if error.kind() != io::ErrorKind::ConnectionRefused => {
                 let error = Error::refused_at_once(error, address, local);
-                return self.destroy(id, Some(error));
+                return match is_one_of_several {
+                    true => self.next_after_failure(id, life, address, error),
+                    false => self.destroy(id, Some(error)),
+                };
             }
             // Never told at once (C4, N116).
             Err((error, _)) => (None, Some(error)),
         };
-        stream.common.flags.set(flag::CONNECT_PENDING);
-        live.requests += 1;
-        stream.io = io;
-        let was_refused = refused.is_some();
-        attempt.refused = refused;
-        stream.extra().attempt = Some(Box::new(attempt));
+        let attempt = Attempt {
+            address,
+            local,
+            refused,
+        };
+        self.attempt_begun(id, io, attempt);
+    }
+
+    /// An attempt is under way; its socket is the one that options are set on. One before it, if
+    /// there are several, goes on beside it.
+    fn attempt_begun(&mut self, id: Id, io: Option<backend::Stream>, attempt: Attempt) {
+        let State { entries, live, .. } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            return;
+        };
+        if !stream.common.flags.any(flag::CONNECT_PENDING) {
+            stream.common.flags.set(flag::CONNECT_PENDING);
+            live.requests += 1;
+        }
+        let was_refused = attempt.refused.is_some();
+        let before = std::mem::replace(&mut stream.io, io);
+        let extra = stream.extra();
+        extra.local = None;
+        let before = (before, extra.attempt.replace(Box::new(attempt)));
+        if let (Some(io), Some(attempt)) = before
+            && let Some(several) = &mut extra.several
+        {
+            several.others.push((io, attempt));
+        }
         if was_refused {
             self.pending.push_back(id);
         }
@@ -205,8 +264,6 @@ impl State {
         let State {
             entries,
             backend,
-            live,
-            steps,
             settings,
             ..
         } = self;
@@ -215,6 +272,9 @@ impl State {
         };
         if !stream.common.flags.any(flag::CONNECT_PENDING) {
             return;
+        }
+        if stream.extra().several.is_some() {
+            return self.look_at_attempts(id);
         }
         // Where events are less than edges this one may be no more than a guess.
         if (settings.spurious_events || !backend.has_edges())
@@ -225,29 +285,48 @@ impl State {
             return;
         }
         let Some(mut attempt) = stream.extra().attempt.take() else {
-            unreachable!("a pending connect is remembered");
+            return;
         };
-        // Asked always, as Node does: the peer may have reset the connection since the event, and
-        // then it never stood (N134).
-        let failed = attempt
-            .refused
-            .take()
-            .or_else(|| backend.take_error(stream.io.as_ref()?));
-        stream
-            .common
-            .flags
-            .clear(flag::CONNECT_PENDING | flag::CONNECTING);
-        live.requests -= 1;
+        let failed = attempt.failure(backend, stream.io.as_ref());
+        self.none_under_way(id);
         if let Some(error) = failed {
-            // Node tells the local end only where its port was asked for (N101).
-            let local = attempt.local.filter(|local| local.port() > 0);
-            let error = Error::with_address("connect", error, attempt.address, local);
-            steps.push_back(Task::EmitAttemptFailed(id, attempt.address, error.clone()));
-            steps.push_back(Task::Destroy(id, error));
+            if let Some(stream) = self.stream(id) {
+                stream.common.flags.clear(flag::CONNECTING);
+            }
+            let address = attempt.address;
+            self.steps
+                .push_back(Task::EmitAttemptFailed(id, address, error.clone()));
+            self.steps.push_back(Task::Destroy(id, error));
             return;
         }
+        self.connected(id, attempt.address);
+    }
+
+    /// No attempt is under way any more.
+    pub(crate) fn none_under_way(&mut self, id: Id) {
+        let State { entries, live, .. } = self;
+        if let Some(stream) = stream_of(entries, id)
+            && stream.common.flags.any(flag::CONNECT_PENDING)
+        {
+            stream.common.flags.clear(flag::CONNECT_PENDING);
+            live.requests -= 1;
+        }
+    }
+
+    /// The connection stands.
+    pub(crate) fn connected(&mut self, id: Id, address: SocketAddr) {
+        let State {
+            entries,
+            backend,
+            steps,
+            ..
+        } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            return;
+        };
+        stream.common.flags.clear(flag::CONNECTING);
         stream.ready |= ready::WRITABLE;
-        let mut remote = attempt.address;
+        let mut remote = address;
         if let Some(io) = &stream.io {
             if remote.ip().is_unspecified() {
                 remote = backend.remote_address(io).unwrap_or(remote);
@@ -269,7 +348,7 @@ impl State {
         let timeout = stream.common.flags.any(flag::TIMEOUT);
         // What was written before goes out between the listeners that were there by then and the
         // others (N99).
-        let behind = attempt.written_behind;
+        let behind = stream.extra().written_behind.take();
         steps.push_back(Task::EmitConnect(id, behind, true));
         if behind.is_some() {
             steps.push_back(Task::FlushPending(id));
@@ -367,17 +446,50 @@ impl State {
         self.destroy(id, None);
     }
 
-    fn is_connecting(&mut self, id: Id, life: u32) -> bool {
+    pub(crate) fn is_connecting_now(&mut self, id: Id) -> bool {
+        self.stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::CONNECTING))
+    }
+
+    pub(crate) fn is_connecting(&mut self, id: Id, life: u32) -> bool {
         self.stream(id).is_some_and(|stream| {
             stream.common.flags.any(flag::CONNECTING) && stream.extra().life == life
         })
     }
 }
 
-impl Stream {
-    /// The address that the attempt under way goes to.
-    pub(crate) fn attempted_address(&self) -> Option<SocketAddr> {
-        Some(self.extra.as_ref()?.attempt.as_ref()?.address)
+impl Attempt {
+    /// Why it has failed, if it has. Asked always, as Node does: the peer may have reset the
+    /// connection since the event, and then it never stood (N134).
+    pub(crate) fn failure(
+        &mut self,
+        backend: &mut Backend,
+        io: Option<&backend::Stream>,
+    ) -> Option<Error> {
+        let error = self.refused.take().or_else(|| backend.take_error(io?))?;
+        Some(self.error(error))
+    }
+
+    /// Its error. Node tells the local end only where its port was asked for (N101).
+    pub(crate) fn error(&self, error: io::Error) -> Error {
+        let local = self.local.filter(|local| local.port() > 0);
+        Error::with_address("connect", error, self.address, local)
+    }
+}
+
+impl Start {
+    /// One of several.
+    pub(crate) fn one_of_several(
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+        unconnected: Unconnected,
+    ) -> Start {
+        Start {
+            address,
+            local,
+            unconnected,
+            is_one_of_several: true,
+        }
     }
 }
 

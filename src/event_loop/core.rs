@@ -231,6 +231,9 @@ impl Core {
         let timers = self.with(|state| state.timers.take_all());
         let immediates = self.with(|state| state.immediates.take_all());
         let watchers = self.with(|state| state.watchers.take_all());
+        let jobs = self.with(|state| (state.backend.close_workers(), state.jobs.take_all()));
+        let channels = self.with(|state| state.channels.take_all());
+        let mail = self.with(|state| (state.mailbox.close(), std::mem::take(&mut state.mail)));
         let uncaught = self.with(|state| {
             (
                 std::mem::take(&mut state.on_uncaught),
@@ -240,6 +243,7 @@ impl Core {
         for (_, entry) in entries {
             drop(entry);
         }
+        drop((jobs, channels, mail));
         drop((tasks, timers, immediates, watchers, uncaught));
         self.drop_the_dead();
     }

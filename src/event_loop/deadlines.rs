@@ -43,6 +43,8 @@ enum What {
     Idle,
     /// The connection of this life of the socket.
     Connect(u32),
+    /// The attempt with this number in this life of the socket, where there are several.
+    Attempt(u32, u32),
 }
 
 /// The inactivity timeout of a socket.
@@ -197,6 +199,13 @@ impl State {
         }
     }
 
+    /// The next address is tried then, unless the attempt is decided.
+    pub(crate) fn set_attempt_deadline(&mut self, id: Id, life: u32, number: u32, timeout_ms: u64) {
+        let at_ms = self.update_time().saturating_add(timeout_ms);
+        self.deadlines.push(at_ms, id, What::Attempt(life, number));
+        self.tidy_deadlines();
+    }
+
     /// Takes out what means nothing any more, now and then: sockets come and go faster than their
     /// timeouts.
     fn tidy_deadlines(&mut self) {
@@ -220,7 +229,9 @@ impl State {
                         What::Idle => extra
                             .idle
                             .is_some_and(|idle| idle.queued_ms == Some(deadline.at_ms)),
-                        What::Connect(life) => connecting && extra.life == life,
+                        What::Connect(life) | What::Attempt(life, _) => {
+                            connecting && extra.life == life
+                        }
                     })
             })
         });
@@ -239,6 +250,7 @@ impl State {
         match deadline.what {
             What::Idle => self.look_at_idle(id, deadline.at_ms, now_ms),
             What::Connect(life) => self.fail_slow_connect(id, life),
+            What::Attempt(life, number) => self.attempt_timed_out(id, life, number),
         }
         true
     }
@@ -281,16 +293,20 @@ impl State {
 
     /// The time for connecting is over. Node has no such limit; the error is the system's own.
     fn fail_slow_connect(&mut self, id: Id, life: u32) {
+        if !self.is_connecting(id, life) {
+            return;
+        }
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let pending = stream.common.flags.any(flag::CONNECT_PENDING);
-        if !pending || stream.extra().life != life {
-            return;
-        }
-        let Some(address) = stream.attempted_address() else {
-            return;
+        // What it is told of here it is not told of as cancelled.
+        let attempt = stream.extra().attempt.take();
+        let Some(attempt) = attempt else {
+            // The name is still being looked up.
+            let error = Error::connect_timed_out();
+            return self.steps.push_back(Task::Destroy(id, error));
         };
+        let address = attempt.address;
         let error = std::io::ErrorKind::TimedOut.into();
         let error = Error::with_address("connect", error, address, None);
         self.steps

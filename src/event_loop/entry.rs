@@ -5,11 +5,14 @@ use std::panic::Location;
 
 use slab::Slab;
 
+use super::attempts::Several;
 use super::connect::Attempt;
 use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
+use super::look_up::LookUp;
 use crate::backend::{self, KeepAlive};
+use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
 use crate::ground::read_queue::ReadQueue;
@@ -74,6 +77,9 @@ pub(crate) struct Peer {
     scope: u32,
 }
 
+/// A listener of 'lookup'.
+pub(crate) type LookupListener = dyn FnMut(Socket, std::result::Result<IpAddr, &Error>, &str);
+
 /// The less frequent listeners of a socket.
 #[derive(Default)]
 pub(crate) struct SocketListeners {
@@ -83,7 +89,9 @@ pub(crate) struct SocketListeners {
     pub(crate) connect: Slot<dyn FnMut(Socket)>,
     pub(crate) ready: Slot<dyn FnMut(Socket)>,
     pub(crate) attempt: Slot<dyn FnMut(Socket, SocketAddr)>,
+    pub(crate) lookup: Slot<LookupListener>,
     pub(crate) attempt_failed: Slot<dyn FnMut(Socket, SocketAddr, &Error)>,
+    pub(crate) attempt_timeout: Slot<dyn FnMut(Socket, SocketAddr)>,
     pub(crate) timeout: Slot<dyn FnMut(Socket)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
@@ -117,10 +125,20 @@ pub(crate) struct StreamExtra {
     pub(crate) life: u32,
     /// The listener that was added last before the first write, while connecting.
     pub(crate) written_behind: Option<ListenerId>,
-    /// The attempt to connect that is under way.
+    /// Look-ups that are under way.
+    pub(crate) look_ups: Vec<LookUp>,
+    /// The attempt to connect that is under way; the latest, if there are several.
     pub(crate) attempt: Option<Box<Attempt>>,
+    /// What is remembered while several addresses are tried.
+    pub(crate) several: Option<Box<Several>>,
+    /// The addresses that were tried, if there were several (N256).
+    pub(crate) attempted: Vec<SocketAddr>,
+    /// An attempt that was cancelled, which is still to be told.
+    pub(crate) cancelled_attempt: Option<SocketAddr>,
     /// Keep-alive, if it is on, or will be.
     pub(crate) keep_alive: Option<KeepAlive>,
+    /// What it does not connect to.
+    pub(crate) block_list: Option<BlockList>,
 }
 
 /// A server.
@@ -135,12 +153,16 @@ pub(crate) struct ServerState {
     pub(crate) listening_id: u32,
     /// Whether such a look-up is under way.
     pub(crate) is_looking_up: bool,
+    /// The worker's job that it is, if it is one.
+    pub(crate) look_up: Option<Id>,
     /// Sockets that are not destroyed (N80).
     pub(crate) connections: usize,
     /// What accepted sockets begin with.
     pub(crate) options: AcceptOptions,
     /// How many connections it may have at a time.
     pub(crate) max_connections: Option<usize>,
+    /// Whose connections it closes.
+    pub(crate) block_list: Option<BlockList>,
     /// Listeners.
     pub(crate) drop: Slot<dyn FnMut(Server, &DropInfo)>,
     pub(crate) connection: Slot<dyn FnMut(Server, Socket)>,
@@ -411,7 +433,9 @@ impl Stream {
             more.connect,
             more.ready,
             more.attempt,
-            more.attempt_failed
+            more.attempt_failed,
+            more.attempt_timeout,
+            more.lookup
         );
         remove_from!(
             id,

@@ -117,6 +117,13 @@ handle! {
     Watcher
 }
 
+handle! {
+    /// A handle to work that a worker thread does: libuv's `uv_work_t`.
+    ///
+    /// Made by [`spawn_blocking`](crate::LoopHandle::spawn_blocking).
+    Job
+}
+
 /// A `Copy` handle to a [`Loop`](crate::Loop), with its whole API but `run`.
 ///
 /// Everything that lives in a loop gives it: `socket.event_loop()`, `timer.event_loop()`. When

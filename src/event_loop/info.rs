@@ -26,6 +26,11 @@ pub enum HandleKind {
     Prepare,
     /// A check [`Watcher`](crate::Watcher).
     Check,
+    /// A [channel](crate::LoopHandle::channel) from other threads.
+    Channel,
+    /// Work in another thread, by [`spawn_blocking`](crate::LoopHandle::spawn_blocking) or to look up a
+    /// name.
+    Job,
 }
 
 /// One object that lives in a loop.
@@ -121,10 +126,29 @@ impl LoopHandle {
                     kept: false,
                     origin,
                 });
+            let channels = state
+                .channels
+                .iter()
+                .map(|(referenced, origin)| HandleInfo {
+                    kind: HandleKind::Channel,
+                    active: true,
+                    referenced,
+                    kept: false,
+                    origin,
+                });
+            let jobs = state.jobs.origins().map(|origin| HandleInfo {
+                kind: HandleKind::Job,
+                active: true,
+                referenced: true,
+                kept: false,
+                origin,
+            });
             entries
                 .chain(timers)
                 .chain(immediates)
                 .chain(watchers)
+                .chain(channels)
+                .chain(jobs)
                 .collect()
         })
         .unwrap_or_default()

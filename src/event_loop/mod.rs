@@ -7,7 +7,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod api;
+pub(crate) mod attempts;
+pub(crate) mod channels;
 pub(crate) mod connect;
+pub(crate) mod connect_request;
 pub(crate) mod core;
 pub(crate) mod deadlines;
 pub(crate) mod dispatch;
@@ -19,8 +22,12 @@ mod gathering;
 pub(crate) mod handle;
 pub(crate) mod immediates;
 pub(crate) mod info;
+pub(crate) mod jobs;
+pub(crate) mod look_up;
+pub(crate) mod mailbox;
 pub(crate) mod memory;
-mod readable;
+pub(crate) mod readable;
+pub(crate) mod remote;
 pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod sockopt;

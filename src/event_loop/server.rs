@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::entry::{DropInfo, Entry, ServerState, flag, server_of};
 use super::handle::{Id, Server, Socket};
+use super::look_up::{Answer, Answered};
 use super::state::{Reap, State};
 use super::task::Task;
 use crate::backend::{self, ready};
+use crate::ground::addresses::parse_literal;
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::listeners::Slot;
+use crate::ground::look_up::{LookupOptions, Query, to_listen_at};
 
 /// Where to listen.
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ pub(crate) enum ListenHost {
     Any,
     /// An address that needs no look-up.
     Address(IpAddr, u32),
-    /// An address as text, looked up on a tick (N67).
+    /// An address as text, or a name, looked up (N67).
     Name(String),
 }
 
@@ -46,11 +49,23 @@ impl State {
                 "Listen method has been called more than once without closing.",
             ));
         }
+        if let ListenHost::Name(name) = &request.host
+            && name.contains('\0')
+        {
+            return Err(Error::host_with_nul(name));
+        }
         server.listening_id = server.listening_id.wrapping_add(1);
         let listening_id = server.listening_id;
-        match request.host {
+        self.abandon_listen_look_up(id);
+        match &request.host {
+            ListenHost::Name(name) if parse_literal(name).is_none() => {
+                self.look_up_listen_host(id, listening_id, name.clone(), request);
+            }
             ListenHost::Name(_) => {
-                server.is_looking_up = true;
+                if let Some(server) = self.server(id) {
+                    server.is_looking_up = true;
+                }
+                let request = Box::new(request);
                 self.ticks.push(Task::Listen(id, listening_id, request));
             }
             ListenHost::Any | ListenHost::Address(..) => self.set_up_listening(id, &request),
@@ -58,27 +73,90 @@ impl State {
         Ok(())
     }
 
-    /// The tick of a host's look-up. A later `listen`, or `close`, has made it void (N72, N82).
-    pub(crate) fn listen_after_look_up(
+    /// Looks up where to listen (lookupAndListen).
+    fn look_up_listen_host(
         &mut self,
         id: Id,
         listening_id: u32,
-        mut request: ListenRequest,
+        host: String,
+        request: ListenRequest,
     ) {
         let Some(server) = self.server(id) else {
             return;
         };
-        if server.listening_id != listening_id {
+        server.is_looking_up = true;
+        let origin = server.common.origin;
+        let query = Query {
+            host,
+            options: LookupOptions::new(),
+        };
+        let mut asked = Some(Box::new(request.clone()));
+        let answered: Answered = Box::new(move |lp, answer| {
+            if let Some(request) = asked.take() {
+                lp.with(|state| state.listen_answered(id, listening_id, *request, answer));
+            }
+        });
+        match self.start_look_up(query, answered, origin) {
+            Ok(job) => {
+                if let Some(server) = self.server(id) {
+                    server.look_up = Some(job);
+                }
+            }
+            Err((error, answered)) => {
+                self.bury(answered);
+                let request = Box::new(request);
+                let answer = Task::ListenAnswer(id, listening_id, request, Err(error));
+                self.ticks.push(answer);
+            }
+        }
+    }
+
+    /// Nobody waits for the look-up any more.
+    fn abandon_listen_look_up(&mut self, id: Id) {
+        let job = self.server(id).and_then(|server| server.look_up.take());
+        if let Some(job) = job {
+            self.abandon_job(job);
+        }
+    }
+
+    /// The tick of a host that is an address.
+    pub(crate) fn listen_on_tick(&mut self, id: Id, listening_id: u32, request: ListenRequest) {
+        let ListenHost::Name(name) = &request.host else {
             return;
+        };
+        let Some((ip, zone)) = parse_literal(name) else {
+            return;
+        };
+        let scope = zone.map_or(0, |zone| self.backend.scope_id(ip, zone));
+        self.listen_answered(id, listening_id, request, Ok(vec![(ip, scope)]));
+    }
+
+    /// A host was looked up. A later `listen`, or `close`, has made it void (N72, N82).
+    pub(crate) fn listen_answered(
+        &mut self,
+        id: Id,
+        listening_id: u32,
+        mut request: ListenRequest,
+        answer: Answer,
+    ) {
+        let Some(server) = self.server(id) else {
+            return self.bury(answer);
+        };
+        if server.listening_id != listening_id {
+            return self.bury(answer);
         }
         server.is_looking_up = false;
-        if let ListenHost::Name(name) = &request.host {
-            let Some((address, scope)) = parse_address(name) else {
-                let error = Error::names_not_supported(name);
+        server.look_up = None;
+        match answer {
+            Ok(found) => {
+                if let Some((address, scope)) = to_listen_at(&found) {
+                    request.host = ListenHost::Address(address, scope);
+                }
+            }
+            Err(error) => {
                 self.steps.push_back(Task::EmitServerError(id, error));
                 return;
-            };
-            request.host = ListenHost::Address(address, scope);
+            }
         }
         // A synchronous `listen` may have come between.
         if self
@@ -145,6 +223,7 @@ impl State {
         };
         server.listening_id = server.listening_id.wrapping_add(1);
         server.is_looking_up = false;
+        self.abandon_listen_look_up(id);
         self.close_listener(id);
         self.emit_close_if_drained(id);
     }
@@ -252,17 +331,6 @@ pub(crate) fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
     address
 }
 
-/// An IP literal, with a numeric zone if it has one.
-pub(crate) fn parse_address(text: &str) -> Option<(IpAddr, u32)> {
-    match text.split_once('%') {
-        None => Some((text.parse().ok()?, 0)),
-        Some((address, zone)) => {
-            let address: Ipv6Addr = address.parse().ok()?;
-            Some((address.into(), zone.parse().ok()?))
-        }
-    }
-}
-
 fn as_server(entry: &mut Entry) -> Option<&mut ServerState> {
     match entry {
         Entry::Server(server) => Some(server),
@@ -318,27 +386,6 @@ impl ServerState {
         match self.options.allow_half_open {
             true => flag::ALLOW_HALF_OPEN,
             false => 0,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_and_zones() {
-        assert_eq!(
-            parse_address("127.0.0.1"),
-            Some((Ipv4Addr::LOCALHOST.into(), 0))
-        );
-        assert_eq!(parse_address("::1"), Some((Ipv6Addr::LOCALHOST.into(), 0)));
-        assert_eq!(
-            parse_address("fe80::1%2"),
-            Some(("fe80::1".parse().unwrap(), 2))
-        );
-        for name in ["localhost", "", "127.1", "1.2.3.4%1", "::1%eth0"] {
-            assert_eq!(parse_address(name), None, "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::core::{Core, SlotOf};
-use super::entry::{Entry, SocketListeners, flag, stream_of};
+use super::entry::{Entry, LookupListener, SocketListeners, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::{Dead, Reap, State};
 use super::task::{SocketEvent, Task};
@@ -57,6 +57,10 @@ impl State {
         }
         if fails_something {
             self.ticks.push(Task::ErrorBuffer(id));
+        }
+        if flags.any(flag::CONNECTING) {
+            self.abandon_look_ups(id);
+            self.give_up_attempts(id);
         }
         self.set_reading(id, false);
         if let Some(mut io) = io {
@@ -146,6 +150,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     // `run` ends before.
     while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
         core.inside(|state| {
+            state.tell_cancelled_attempt(id);
             state.cancel_in_flight(id);
             state.forget_shutdown(id);
         });
@@ -210,6 +215,19 @@ pub(crate) fn attempt_slot(
     create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Socket, SocketAddr)>> {
     Some(&mut listeners(entry, create)?.attempt)
+}
+
+/// The slot of 'connectionAttemptTimeout'.
+pub(crate) fn attempt_timeout_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, SocketAddr)>> {
+    Some(&mut listeners(entry, create)?.attempt_timeout)
+}
+
+/// The slot of 'lookup'.
+pub(crate) fn lookup_slot(entry: &mut Entry, create: bool) -> Option<&mut Slot<LookupListener>> {
+    Some(&mut listeners(entry, create)?.lookup)
 }
 
 /// The slot of 'connectionAttemptFailed'.

@@ -3,17 +3,21 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
 
+use super::channels::Channels;
 use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
+use super::jobs::Jobs;
+use super::mailbox::{Mail, Mailbox};
 use super::table;
 use super::task::Task;
 use super::timers::TimerValue;
@@ -36,6 +40,10 @@ pub(crate) struct Settings {
     pub(crate) read_chunk: usize,
     /// Reads of one socket in one turn.
     pub(crate) read_budget: u32,
+    /// Whether all addresses of a name are tried.
+    pub(crate) auto_select_family: bool,
+    /// How long one of them may take before the next is tried beside it, in ms.
+    pub(crate) attempt_timeout_ms: u64,
     /// Whether every wait is followed by events that did not happen, for tests.
     pub(crate) spurious_events: bool,
 }
@@ -78,6 +86,14 @@ pub(crate) struct State {
     pub(crate) immediates: Immediates,
     /// Idle, prepare and check watchers.
     pub(crate) watchers: Watchers,
+    /// Where other threads put what they have for the loop.
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// What was taken from there and is still to be delivered.
+    pub(crate) mail: VecDeque<Mail>,
+    /// Work under way in other threads.
+    pub(crate) jobs: Jobs,
+    /// Channels from other threads.
+    pub(crate) channels: Channels,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
     /// Servers that ran out of descriptors and wait to be re-armed.
@@ -169,6 +185,7 @@ pub(crate) enum Dead {
 
 impl State {
     pub(crate) fn new(backend: Backend, settings: Settings) -> State {
+        let mailbox = Arc::new(Mailbox::new(backend.waker()));
         State {
             entries: Slab::new(),
             backend,
@@ -188,6 +205,10 @@ impl State {
             deadlines: Deadlines::default(),
             immediates: Immediates::new(),
             watchers: Watchers::new(),
+            mailbox,
+            mail: VecDeque::new(),
+            jobs: Jobs::default(),
+            channels: Channels::default(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
             stalled: Vec::new(),
             stalled_until_ms: 0,
@@ -210,6 +231,8 @@ impl State {
             || self.timers.referenced() > 0
             || self.immediates.referenced() > 0
             || self.watchers.referenced() > 0
+            || self.channels.referenced() > 0
+            || self.has_mail()
             || !self.pending.is_empty()
             || !self.closing.is_empty()
             || !self.closing_now.is_empty()

@@ -4,16 +4,18 @@
 //! these is a task in a queue, so that nothing is lost when one of them panics, and no user code
 //! ever runs inside another's call. The names of Node's functions stand beside what mirrors them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
+use std::rc::Rc;
 
-use super::connect::{self, ConnectRequest};
+use super::connect::{self, Start};
+use super::connect_request::ConnectRequest;
 use super::core::Core;
 use super::handle::{Id, LoopHandle, Server, Socket};
+use super::look_up::Answer;
 use super::server::{self, ListenRequest};
 use super::socket;
 use super::{readable, writable};
-use crate::backend::Unconnected;
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::listeners::ListenerId;
 
@@ -43,21 +45,37 @@ pub(crate) enum Task {
     EmitAttempt(Id, SocketAddr),
     /// Emits a socket's 'connectionAttemptFailed'.
     EmitAttemptFailed(Id, SocketAddr, Error),
+    /// Emits a socket's 'connectionAttemptTimeout'.
+    EmitAttemptTimeout(Id, SocketAddr),
+    /// Emits a socket's 'lookup', if it is connecting.
+    EmitLookup(Id, Result<IpAddr>, Rc<str>),
     /// Emits 'connect': to the listeners that were added before the first write, or to the others.
     EmitConnect(Id, Option<ListenerId>, bool),
 
-    /// Connects to a host whose look-up is over.
-    Connect(Id, u32, ConnectRequest),
+    /// Connects to an address.
+    Connect(Id, u32, Box<ConnectRequest>),
+    /// Asks a user's function for a name.
+    AskUser(Id, u32, Box<ConnectRequest>),
+    /// A look-up has failed before it began.
+    LookedUp(Id, u64, Answer),
+    /// Connects to what a look-up has found.
+    AfterLookUp(Id, Box<ConnectRequest>, Answer),
+    /// Tries the next of several addresses.
+    NextAttempt(Id, u32),
+    /// Begins to wait for an attempt, with its number and timeout.
+    TimeAttempt(Id, u32, u32, u64),
     /// The system call of an attempt to connect.
-    StartConnect(Id, u32, SocketAddr, Option<SocketAddr>, Unconnected),
+    StartConnect(Id, u32, Box<Start>),
     /// Sends what was written before the connection stood.
     FlushPending(Id),
     /// After 'connect': an end or a reset that waited for it.
     AfterConnect(Id),
     /// After 'ready': reading starts.
     AfterReady(Id),
-    /// Listens at a host whose look-up is over.
-    Listen(Id, u32, ListenRequest),
+    /// Listens at a host that is an address.
+    Listen(Id, u32, Box<ListenRequest>),
+    /// Listens at what a look-up has found.
+    ListenAnswer(Id, u32, Box<ListenRequest>, Answer),
     /// Delivers what was buffered while the socket flows (Node's flow).
     Flow(Id),
     /// Emits 'resume' and lets flow (resume_).
@@ -155,6 +173,30 @@ impl Core {
                     listener(socket, address, &error);
                 });
             }
+            Task::EmitAttemptTimeout(id, address) => {
+                let socket = Socket(self.raw(id));
+                self.emit(id, socket::attempt_timeout_slot, |listener| {
+                    listener(socket, address);
+                });
+            }
+            Task::EmitLookup(id, found, host) => {
+                if self.with(|state| state.is_connecting_now(id)) {
+                    let socket = Socket(self.raw(id));
+                    self.emit(id, socket::lookup_slot, |listener| {
+                        listener(socket, found.as_ref().copied(), &host);
+                    });
+                }
+            }
+            Task::AskUser(id, life, mut request) => {
+                // User code from here on, to its end.
+                let lookup = request.lookup.take();
+                let host = request.host_name().to_string();
+                let socket = Socket(self.raw(id));
+                let question = self.with(|state| state.ask_user(id, life, request, socket));
+                if let (Some(lookup), Some((options, answer))) = (lookup, question) {
+                    lookup(&host, options, answer);
+                }
+            }
             Task::EmitConnect(id, behind, before) => {
                 connect::emit_connect(self, id, behind, before);
             }
@@ -163,14 +205,27 @@ impl Core {
             Task::Connect(id, life, request) => {
                 self.with(|state| state.connect_on_tick(id, life, &request));
             }
-            Task::StartConnect(id, life, address, local, unconnected) => self.with(|state| {
-                state.start_connect(id, life, address, local, unconnected);
-            }),
+            Task::LookedUp(id, number, answer) => {
+                self.with(|state| state.looked_up(id, number, answer));
+            }
+            Task::AfterLookUp(id, request, answer) => {
+                self.with(|state| state.after_look_up(id, request, answer));
+            }
+            Task::NextAttempt(id, life) => self.with(|state| state.next_attempt(id, life)),
+            Task::TimeAttempt(id, life, number, timeout_ms) => {
+                self.with(|state| state.time_attempt(id, life, number, timeout_ms));
+            }
+            Task::StartConnect(id, life, start) => {
+                self.with(|state| state.start_connect(id, life, *start));
+            }
             Task::FlushPending(id) => self.with(|state| state.flush_pending(id)),
             Task::AfterConnect(id) => self.with(|state| state.after_connect(id)),
             Task::AfterReady(id) => self.with(|state| state.after_ready(id)),
             Task::Listen(id, listening_id, request) => {
-                self.with(|state| state.listen_after_look_up(id, listening_id, request));
+                self.with(|state| state.listen_on_tick(id, listening_id, *request));
+            }
+            Task::ListenAnswer(id, listening_id, request, answer) => {
+                self.with(|state| state.listen_answered(id, listening_id, *request, answer));
             }
             Task::Resume(id) => self.with(|state| state.resume_on_tick(id)),
             Task::EndReadable(id) => self.with(|state| state.end_readable(id)),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::dispatch;
 use super::immediates;
+use super::mailbox;
 use super::socket;
 use super::state::State;
 use super::timers;
@@ -169,6 +170,7 @@ fn poll(core: &Core, may_block: bool) -> Result<()> {
         wait_and_harvest(state, limit)
     });
     waited.map_err(|error| Error::system("poll", error))?;
+    mailbox::deliver(core)?;
     dispatch::serve_batch(core)
 }
 
@@ -201,6 +203,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
             Ok(()) => {}
         }
         let over = !state.batch.is_empty()
+            || state.has_mail()
             || match limit {
                 WaitLimit::Now => true,
                 WaitLimit::Until(at_ms) => state.now_ms() >= at_ms,
@@ -230,6 +233,7 @@ fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
     let busy = !may_block
         || state.stop
         || !state.batch.is_empty()
+        || state.has_mail()
         || !state.pending.is_empty()
         || !state.closing.is_empty()
         || !state.closing_now.is_empty()

@@ -205,11 +205,7 @@ impl State {
     pub(crate) fn remember_write(&mut self, id: Id) {
         let last_listener = self.last_listener_id();
         if let Some(stream) = self.stream(id) {
-            let extra = stream.extra();
-            match &mut extra.attempt {
-                Some(attempt) => attempt.written_behind = Some(last_listener),
-                None => extra.written_behind = Some(last_listener),
-            }
+            stream.extra().written_behind = Some(last_listener);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::error_codes;
@@ -66,6 +66,8 @@ struct Inner {
     hostname: Option<Box<str>>,
     /// What lies beneath.
     source: Option<Source>,
+    /// Errors of which it is the sum.
+    errors: Vec<Error>,
 }
 
 /// The cause of an error.
@@ -113,6 +115,13 @@ impl Error {
     /// The host name that could not be resolved.
     pub fn hostname(&self) -> Option<&str> {
         self.0.hostname.as_deref()
+    }
+
+    /// The errors of which it is the sum, in order: Node's `AggregateError.errors`. When a name has
+    /// several addresses and none can be connected to, it has one for each of them, and neither a
+    /// message of its own nor a system call.
+    pub fn errors(&self) -> &[Error] {
+        &self.0.errors
     }
 
     /// The operating system's number for this error, if it came from there.
@@ -223,18 +232,70 @@ impl Error {
         }))
     }
 
-    /// A host that is no IP literal.
-    pub(crate) fn names_not_supported(hostname: &str) -> Error {
+    /// A failed look-up of a name: Node's DNSException (N102).
+    pub(crate) fn look_up(code: &'static str, hostname: &str) -> Error {
         Error(Arc::new(Inner {
-            code: Some("ENOTFOUND"),
-            message: format!(
-                "getaddrinfo ENOTFOUND {hostname} (host names are not supported yet: give an IP address)"
-            )
-            .into(),
+            code: Some(code),
+            message: format!("getaddrinfo {code} {hostname}").into(),
             syscall: Some("getaddrinfo"),
             hostname: Some(hostname.into()),
             ..Inner::empty()
         }))
+    }
+
+    /// A look-up that has failed by an error of the operating system.
+    #[cfg(feature = "dns-lookup")]
+    pub(crate) fn look_up_system(error: io::Error, hostname: &str) -> Error {
+        let (code, _) = error_codes::name(&error);
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("getaddrinfo {code} {hostname}").into(),
+            syscall: Some("getaddrinfo"),
+            hostname: Some(hostname.into()),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// An attempt to connect that `destroy` has ended (N257).
+    pub(crate) fn connect_cancelled(address: SocketAddr) -> Error {
+        Error(Arc::new(Inner {
+            code: Some("ECANCELED"),
+            message: format!("connect ECANCELED {address}").into(),
+            syscall: Some("connect"),
+            address: Some(address.ip().to_string().into()),
+            port: Some(address.port()),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A connection that was not made in time, before an address was known.
+    pub(crate) fn connect_timed_out() -> Error {
+        Error::system("connect", io::ErrorKind::TimedOut.into())
+    }
+
+    /// A host name with a NUL in it, which would be its end.
+    pub(crate) fn host_with_nul(host: &str) -> Error {
+        let shown = host.escape_default();
+        let message =
+            format!("The host name must be a string without null bytes. Received '{shown}'");
+        Error::library("ERR_INVALID_ARG_VALUE", &message)
+    }
+
+    /// All addresses of a name have failed: Node's AggregateError, with the code of the first
+    /// (N255).
+    pub(crate) fn aggregate(errors: Vec<Error>) -> Error {
+        Error(Arc::new(Inner {
+            code: errors.first().and_then(Error::code),
+            errors,
+            ..Inner::empty()
+        }))
+    }
+
+    /// An address on a block list (N260).
+    pub(crate) fn ip_blocked(ip: IpAddr) -> Error {
+        let message = format!("IP({ip}) is blocked by net.BlockList");
+        Error::library("ERR_IP_BLOCKED", &message)
     }
 
     /// A call that returns a `Result`, or a completion, on a handle whose object is gone.
@@ -282,17 +343,30 @@ impl Inner {
             local: None,
             hostname: None,
             source: None,
+            errors: Vec::new(),
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.errors.is_empty() {
+            return print_all(&self.0.errors, f);
+        }
         match self.0.code {
             Some(code) if self.0.syscall.is_none() => write!(f, "[{code}] {}", self.0.message),
             _ => f.write_str(&self.0.message),
         }
     }
+}
+
+/// An error that is the sum of others prints as these: Node's has no message.
+fn print_all(errors: &[Error], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (index, error) in errors.iter().enumerate() {
+        let separator = if index > 0 { "; " } else { "" };
+        write!(f, "{separator}{error}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Error {

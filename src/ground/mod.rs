@@ -2,11 +2,15 @@
 //!
 //! Everything here is pure and is tested without a loop, a socket or a clock.
 
+pub(crate) mod addresses;
+pub(crate) mod block_list;
+pub(crate) mod block_list_text;
 pub(crate) mod chunk;
 pub(crate) mod error;
 pub(crate) mod error_codes;
 pub(crate) mod gather;
 pub(crate) mod listeners;
+pub(crate) mod look_up;
 pub(crate) mod read_queue;
 pub(crate) mod tick_queue;
 pub(crate) mod timer_lists;

@@ -2,8 +2,10 @@
 
 use std::panic::Location;
 
-use super::options::{ConnectOptions, SocketOptions};
+use super::connect_options::ConnectOptions;
+use super::options::SocketOptions;
 use crate::event_loop::api::AsLoop;
+use crate::event_loop::connect_request::ConnectHost;
 use crate::event_loop::entry::{Entry, Stream, flag};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
@@ -36,8 +38,8 @@ use crate::ground::error::{Error, Result};
 pub fn connect(lp: &impl AsLoop, to: impl Into<ConnectOptions>) -> Socket {
     let to = to.into();
     let socket = Socket::new(lp, to.socket);
-    // The only error is that the socket, and so the loop, is gone.
-    let _ = socket.connect(to);
+    let begun = socket.connect(to);
+    report(socket, begun);
     socket
 }
 
@@ -50,8 +52,16 @@ pub fn connect_then(
 ) -> Socket {
     let to = to.into();
     let socket = Socket::new(lp, to.socket);
-    let _ = socket.connect_then(to, listener);
+    let begun = socket.connect_then(to, listener);
+    report(socket, begun);
     socket
+}
+
+/// A call that gives a socket has its error come as 'error'. If the loop is gone, nobody hears it.
+fn report(socket: Socket, begun: Result<()>) {
+    if let Err(error) = begun {
+        socket.destroy_with(error);
+    }
 }
 
 impl Socket {
@@ -83,37 +93,51 @@ impl Socket {
         socket
     }
 
-    /// Connects: Node's `socket.connect`. The attempt begins on the next tick; 'connect' and 'ready'
-    /// come when the connection stands.
+    /// Connects: Node's `socket.connect`. The attempt begins on the next tick, or when the host's name
+    /// was looked up; 'connect' and 'ready' come when the connection stands.
     ///
     /// A socket that closed can be connected again, in its 'close' event, or later if it was
     /// [kept](Socket::keep): its listeners stay, its counters begin anew (N110).
     ///
     /// What goes wrong comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` …
     /// with the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
-    /// the system call `bind` for the local end; `ENOTFOUND` with the system call `getaddrinfo` for a
-    /// host that is no IP address; `EALREADY` if it was connecting, or is connected, already.
+    /// the system call `bind` for the local end; `ENOTFOUND` and `EAI_AGAIN` with the system call
+    /// `getaddrinfo` and the host name for a name that was not found, or not now; `EALREADY` if it was connecting, or is connected, already; `ERR_IP_BLOCKED` for an address
+    /// on the [block list](ConnectOptions::block_list).
     ///
     /// # Errors
-    /// `ERR_HANDLE_GONE` if the socket is gone.
+    /// - `ERR_INVALID_ARG_VALUE` for a host with a NUL in it.
+    /// - `ERR_HANDLE_GONE` if the socket is gone.
     pub fn connect(self, to: impl Into<ConnectOptions>) -> Result<()> {
         let ConnectOptions {
-            request,
+            mut request,
             timeout_ms,
             ..
         } = to.into();
+        if let ConnectHost::Name(name) = &request.host
+            && name.contains('\0')
+        {
+            return Err(Error::host_with_nul(name));
+        }
+        if request.is_literal() {
+            // Nothing is looked up, so it is dropped here, where nothing is borrowed.
+            request.lookup = None;
+        }
         if let Some(timeout_ms) = timeout_ms {
             self.set_timeout(timeout_ms);
         }
         log::debug!(target: "nodeloop::net", "{self:?} connects to {request:?}");
-        table::with(self.0, |state, id| state.connect(id, request))
+        // Left here, and dropped behind the borrow, if the socket is gone.
+        let mut request = Some(request);
+        table::with(self.0, |state, id| state.connect(id, &mut request))
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 
     /// As [`connect`](Socket::connect), and calls `listener` at the next 'connect'.
     ///
     /// # Errors
-    /// `ERR_HANDLE_GONE` if the socket is gone; the listener is dropped then.
+    /// As [`connect`](Socket::connect). The listener stays for the next connection, or is dropped if
+    /// the socket is gone.
     pub fn connect_then(
         self,
         to: impl Into<ConnectOptions>,

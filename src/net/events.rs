@@ -1,6 +1,6 @@
 //! The events of a socket.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::handle::{Raw, Socket};
@@ -45,8 +45,19 @@ impl Socket {
         self.add(state::slot_of(SocketEvent::End), once(listener), true)
     }
 
+    /// Adds a listener of 'lookup': the host's name was looked up, or could not be. Its arguments are
+    /// an address of the name, or the error, and the name. It comes once for each address that may be
+    /// tried (N251), in the poll phase or where a [function](crate::net::ConnectOptions::lookup) of your
+    /// own answers, behind that. Not emitted for an IP address (N100), nor on a destroyed socket.
+    pub fn on_lookup(
+        self,
+        listener: impl FnMut(Socket, std::result::Result<IpAddr, &Error>, &str) + 'static,
+    ) -> ListenerId {
+        self.add(state::lookup_slot, shared(listener), false)
+    }
+
     /// Adds a listener of 'connectionAttempt': the system is asked to connect to this address. It
-    /// comes on the tick after `connect`.
+    /// comes on the tick after `connect`, or behind 'lookup'.
     pub fn on_connection_attempt(
         self,
         listener: impl FnMut(Socket, SocketAddr) + 'static,
@@ -54,7 +65,19 @@ impl Socket {
         self.add(state::attempt_slot, shared(listener), false)
     }
 
-    /// Adds a listener of 'connectionAttemptFailed', which comes in front of 'error'.
+    /// Adds a listener of 'connectionAttemptTimeout', in the timer phase: of several addresses of a
+    /// name this one has not connected in time, and the next is tried
+    /// [beside it](crate::net::ConnectOptions#several-addresses). (In Node it is given up then.)
+    pub fn on_connection_attempt_timeout(
+        self,
+        listener: impl FnMut(Socket, SocketAddr) + 'static,
+    ) -> ListenerId {
+        self.add(state::attempt_timeout_slot, shared(listener), false)
+    }
+
+    /// Adds a listener of 'connectionAttemptFailed', which comes in front of 'error', or of the attempt
+    /// at the next of several addresses. With `ECANCELED` it comes in front of 'close': the socket was
+    /// destroyed while it tried several (N257).
     pub fn on_connection_attempt_failed(
         self,
         listener: impl FnMut(Socket, SocketAddr, &Error) + 'static,

@@ -43,6 +43,7 @@
 //! argument says whether there was an error.
 
 mod connect;
+mod connect_options;
 mod events;
 mod options;
 mod server;
@@ -52,11 +53,14 @@ mod sockopt;
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;
 pub use crate::event_loop::handle::{Server, Socket};
+pub use crate::event_loop::remote::{ServerId, SocketId};
+pub use crate::ground::addresses::{Family, SocketAddress, is_ip, is_ipv4, is_ipv6};
+pub use crate::ground::block_list::{BlockList, ToIp};
 pub use crate::ground::chunk::Chunk;
 pub use connect::{connect, connect_then};
+pub use connect_options::ConnectOptions;
 pub use options::{
-    ConnectOptions, DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions,
-    SocketOptions,
+    DEFAULT_BACKLOG, DEFAULT_HIGH_WATER_MARK, ListenOptions, ServerOptions, SocketOptions,
 };
 pub use server::{create_server, create_server_with};
 pub use socket::ReadyState;

@@ -1,11 +1,11 @@
-//! What servers and sockets are made with, where they listen, and where they connect to.
+//! What servers and sockets are made with, and where servers listen.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::backend::{self, KeepAlive};
-use crate::event_loop::connect::{ConnectHost, ConnectRequest};
 use crate::event_loop::entry::AcceptOptions;
 use crate::event_loop::server::{ListenHost, ListenRequest};
+use crate::ground::block_list::BlockList;
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
 /// limit of its own.
@@ -33,9 +33,10 @@ pub const DEFAULT_HIGH_WATER_MARK: u32 = 64 * 1024;
 /// # lp.run()
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerOptions {
     pub(super) accept: AcceptOptions,
+    pub(super) block_list: Option<BlockList>,
 }
 
 impl Default for ServerOptions {
@@ -48,6 +49,7 @@ impl Default for ServerOptions {
                 keep_alive: None,
                 high_water_mark: DEFAULT_HIGH_WATER_MARK,
             },
+            block_list: None,
         }
     }
 }
@@ -90,6 +92,13 @@ impl ServerOptions {
     /// `write` returns false (N167). [`DEFAULT_HIGH_WATER_MARK`]. Node's `highWaterMark`.
     pub fn high_water_mark(mut self, bytes: u32) -> ServerOptions {
         self.accept.high_water_mark = bytes;
+        self
+    }
+
+    /// Whose connections are accepted and closed at once, with neither 'connection' nor 'drop'
+    /// (N94). Rules that are added to the list later count, too. Node's `blockList`.
+    pub fn block_list(mut self, list: &BlockList) -> ServerOptions {
+        self.block_list = Some(list.clone());
         self
     }
 }
@@ -183,131 +192,13 @@ impl SocketOptions {
     }
 }
 
-/// Where a socket connects to: an address, a host and a port, and where from.
-///
-/// A host is an IP address; host names are not supported yet. Whatever it is made of, the attempt
-/// begins on the tick after `connect`, as in Node (N97).
-///
-/// ```
-/// use nodeloop::net::{self, ConnectOptions};
-///
-/// # fn main() -> nodeloop::Result<()> {
-/// # let lp = nodeloop::Loop::new()?;
-/// let from_here = ConnectOptions::new("127.0.0.1", 1).local_address([127, 0, 0, 1].into());
-/// let socket = net::connect(&lp, from_here);
-/// socket.on_error(|_, error| {
-///     assert_eq!(error.to_string(), "connect ECONNREFUSED 127.0.0.1:1");
-/// });
-/// # lp.run()
-/// # }
-/// ```
-#[derive(Debug, Clone)]
-pub struct ConnectOptions {
-    pub(super) request: ConnectRequest,
-    pub(super) socket: SocketOptions,
-    pub(super) timeout_ms: Option<u64>,
-}
-
-impl ConnectOptions {
-    /// To a host, an IP address as text, and a port.
-    pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
-        ConnectOptions::to(ConnectHost::Name(host.into()), port)
-    }
-
-    fn to(host: ConnectHost, port: u16) -> ConnectOptions {
-        ConnectOptions {
-            request: ConnectRequest {
-                host,
-                port,
-                local_address: None,
-                local_port: 0,
-                deadline_ms: None,
-            },
-            socket: SocketOptions::new(),
-            timeout_ms: None,
-        }
-    }
-
-    /// The address at this end. Node's `localAddress`.
-    pub fn local_address(mut self, address: IpAddr) -> ConnectOptions {
-        self.request.local_address = Some(address);
-        self
-    }
-
-    /// The port at this end; 0 has the system choose. Node's `localPort`.
-    pub fn local_port(mut self, port: u16) -> ConnectOptions {
-        self.request.local_port = port;
-        self
-    }
-
-    /// How many milliseconds the connection may take to be made; then it fails with `ETIMEDOUT`, as
-    /// when the system gives up, which takes it minutes. Node has no such limit.
-    pub fn deadline(mut self, ms: u64) -> ConnectOptions {
-        self.request.deadline_ms = Some(ms);
-        self
-    }
-
-    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout) in milliseconds, from
-    /// before it connects. Node's `timeout`.
-    pub fn timeout(mut self, ms: u64) -> ConnectOptions {
-        self.timeout_ms = Some(ms);
-        self
-    }
-
-    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
-    /// what it has.
-    pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
-        self.socket = options;
-        self
-    }
-}
-
-impl From<SocketAddr> for ConnectOptions {
-    fn from(address: SocketAddr) -> ConnectOptions {
-        let scope = match address {
-            SocketAddr::V4(_) => 0,
-            SocketAddr::V6(address) => address.scope_id(),
-        };
-        ConnectOptions::to(ConnectHost::Address(address.ip(), scope), address.port())
-    }
-}
-
-impl From<(&str, u16)> for ConnectOptions {
-    fn from((host, port): (&str, u16)) -> ConnectOptions {
-        ConnectOptions::new(host, port)
-    }
-}
-
-impl From<(String, u16)> for ConnectOptions {
-    fn from((host, port): (String, u16)) -> ConnectOptions {
-        ConnectOptions::new(host, port)
-    }
-}
-
-impl From<(IpAddr, u16)> for ConnectOptions {
-    fn from(address: (IpAddr, u16)) -> ConnectOptions {
-        SocketAddr::from(address).into()
-    }
-}
-
-impl From<(Ipv4Addr, u16)> for ConnectOptions {
-    fn from(address: (Ipv4Addr, u16)) -> ConnectOptions {
-        SocketAddr::from(address).into()
-    }
-}
-
-impl From<(Ipv6Addr, u16)> for ConnectOptions {
-    fn from(address: (Ipv6Addr, u16)) -> ConnectOptions {
-        SocketAddr::from(address).into()
-    }
-}
-
 /// Where a server listens: a port, an address, a host and a port, or all of it.
 ///
 /// - A port alone: all addresses, IPv6 and IPv4, or IPv4 alone where there is no IPv6 (N69). The
 ///   socket listens when `listen` returns.
-/// - `(host, port)` with a text: an IP address. As in Node it is looked up first, so the socket
-///   listens a tick later (N67). Host names are not supported yet; `""` is no host.
+/// - `(host, port)` with a text: an IP address or a name. As in Node it is looked up first, so the
+///   socket listens a tick later (N67), or when a worker thread has found the name's addresses. Of
+///   several the first is taken that is not link-local. `""` is no host.
 /// - [`SocketAddr`], or an [`IpAddr`] with a port: there is nothing to look up, so the socket
 ///   listens when `listen` returns.
 ///
@@ -357,7 +248,7 @@ impl ListenOptions {
         self
     }
 
-    /// The address to listen at, as text; `""` is all addresses.
+    /// The address to listen at, as text, or a name; `""` is all addresses.
     pub fn host(mut self, host: impl Into<String>) -> ListenOptions {
         let host = host.into();
         self.request.host = match host.is_empty() {

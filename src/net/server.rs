@@ -49,9 +49,11 @@ impl Server {
                     ready: 0,
                     listening_id: 0,
                     is_looking_up: false,
+                    look_up: None,
                     connections: 0,
                     options: options.accept,
                     max_connections: None,
+                    block_list: options.block_list,
                     drop: Slot::Empty,
                     connection: Slot::Empty,
                     listening: Slot::Empty,
@@ -71,11 +73,13 @@ impl Server {
     ///
     /// What the system finds wrong comes as an 'error' event on a tick: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL`, with the system call `listen`, address and port; for a
-    /// host that is no IP address `ENOTFOUND` with the system call `getaddrinfo`. It is not
-    /// followed by 'close' (N76).
+    /// name that is not found `ENOTFOUND` or `EAI_AGAIN` with the system call `getaddrinfo` and the
+    /// host name, in the poll phase. It is not followed by 'close' (N76). A look-up keeps the loop
+    /// alive until it is over, or `close` is called.
     ///
     /// # Errors
     /// - `ERR_SERVER_ALREADY_LISTEN` if it listens.
+    /// - `ERR_INVALID_ARG_VALUE` for a host with a NUL in it.
     /// - `ERR_HANDLE_GONE` if the server is gone.
     pub fn listen(self, at: impl Into<ListenOptions>) -> Result<()> {
         let request = at.into().request;

@@ -376,6 +376,15 @@ impl Socket {
         self.ask(None, |stream| stream.remote.map(Peer::address))
     }
 
+    /// The addresses that were tried for the present connection, if the host's name had several, in
+    /// order: Node's `autoSelectFamilyAttemptedAddresses` (N256).
+    pub fn auto_select_family_attempted_addresses(self) -> Vec<SocketAddr> {
+        self.ask(Vec::new(), |stream| {
+            let extra = stream.extra.as_ref();
+            extra.map_or_else(Vec::new, |extra| extra.attempted.clone())
+        })
+    }
+
     /// The address at this end: Node's `socket.localAddress` and `localPort`. None once it is
     /// destroyed.
     pub fn local_address(self) -> Option<SocketAddr> {

@@ -1,0 +1,141 @@
+//! What other threads have for the loop: results of work, posted closures, messages.
+//!
+//! There is one mailbox per loop. Who puts something into it while it is empty wakes the loop, who
+//! comes later need not; the loop takes all of it in one go, in the poll phase, in front of what the
+//! poller has said (H3). What it has taken and not come to, since `run` has ended in the middle, it
+//! keeps and delivers first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::channels;
+use super::core::Core;
+use super::handle::{Id, LoopHandle};
+use super::jobs;
+use super::state::State;
+use crate::backend::Waker;
+use crate::ground::error::{Error, Result};
+
+/// A closure that another thread has posted.
+pub(crate) type PostCall = Box<dyn FnOnce(LoopHandle) + Send>;
+
+/// Something for the loop.
+pub(crate) enum Mail {
+    /// To be called.
+    Post(PostCall),
+    /// What became of a job.
+    Job(Id, jobs::Outcome),
+    /// A channel has messages, or has lost its last sender.
+    Channel(Id),
+    /// A channel is to be treated otherwise.
+    Control(Id, channels::Control),
+}
+
+/// Where the mail waits.
+pub(crate) struct Mailbox {
+    /// Whether there is any: what the loop looks at in every turn.
+    waits: AtomicBool,
+    queue: Mutex<Queue>,
+    /// Wakes the loop.
+    waker: Waker,
+}
+
+/// The mail.
+#[derive(Default)]
+struct Queue {
+    mail: Vec<Mail>,
+    /// The loop is gone.
+    closed: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: Waker) -> Mailbox {
+        Mailbox {
+            waits: AtomicBool::new(false),
+            queue: Mutex::default(),
+            waker,
+        }
+    }
+
+    /// Puts something in, from any thread. It comes back if the loop is gone.
+    pub(crate) fn push(&self, mail: Mail) -> std::result::Result<(), Mail> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(mail);
+        }
+        let is_first = queue.mail.is_empty();
+        queue.mail.push(mail);
+        if is_first {
+            self.waits.store(true, Ordering::Release);
+        }
+        drop(queue);
+        if is_first {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Whether something waits.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Takes everything.
+    fn take(&self) -> Vec<Mail> {
+        let mut queue = self.lock();
+        self.waits.store(false, Ordering::Release);
+        std::mem::take(&mut queue.mail)
+    }
+
+    /// Nothing is taken from now on. Gives what has come too late.
+    pub(crate) fn close(&self) -> Vec<Mail> {
+        let mut queue = self.lock();
+        queue.closed = true;
+        std::mem::take(&mut queue.mail)
+    }
+
+    /// Nothing of a user's runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether mail waits, in the box or from an earlier turn.
+    #[inline]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mailbox.waits() || !self.mail.is_empty()
+    }
+}
+
+/// Delivers the mail: what has come up to now.
+pub(crate) fn deliver(core: &Core) -> Result<()> {
+    let any = core.inside(|state| {
+        if state.mailbox.waits() {
+            let fresh = state.mailbox.take();
+            state.mail.extend(fresh);
+        }
+        !state.mail.is_empty()
+    });
+    if !any {
+        return Ok(());
+    }
+    while let Some(mail) = core.inside(|state| state.mail.pop_front()) {
+        match mail {
+            Mail::Post(call) => core.callback(|core| call(core.handle()))?,
+            Mail::Job(id, outcome) => jobs::finish(core, id, outcome)?,
+            Mail::Channel(id) => channels::deliver(core, id)?,
+            Mail::Control(id, control) => {
+                core.inside(|state| state.control_channel(id, control));
+                core.finish_callback()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is told to who calls a loop that is gone from another thread.
+pub(crate) fn loop_gone() -> Error {
+    Error::library("ERR_LOOP_GONE", "The loop is gone.")
+}

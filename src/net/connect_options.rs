@@ -1,0 +1,214 @@
+//! Where sockets connect to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+
+use super::options::SocketOptions;
+use crate::event_loop::connect_request::{ConnectHost, ConnectRequest};
+use crate::event_loop::look_up::LookupAnswer;
+use crate::ground::addresses::Family;
+use crate::ground::block_list::BlockList;
+use crate::ground::look_up::{Hints, LookupOptions, Order};
+
+/// Where a socket connects to: an address, a host and a port, and where from.
+///
+/// A host is an IP address or a name. With an address the attempt begins on the tick after
+/// `connect`, as in Node (N97); a name is looked up in a worker thread first.
+///
+/// # Several addresses
+///
+/// A name with several addresses has all of them tried, IPv4 and IPv6 in turn, beginning with the
+/// family of the first. Each has a
+/// [head start](ConnectOptions::auto_select_family_attempt_timeout) on the next, and goes on beside
+/// it when that is over; the first that connects is the connection (RFC 8305). If all fail, the
+/// error has [all their errors](crate::Error::errors), and the code of the first. This is so unless
+/// a [family](ConnectOptions::family) or a [local address](ConnectOptions::local_address) is asked
+/// for, or it is [switched off](ConnectOptions::auto_select_family): then the first address alone is
+/// tried.
+///
+/// ```
+/// use nodeloop::net::{self, ConnectOptions};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// # let lp = nodeloop::Loop::new()?;
+/// let from_here = ConnectOptions::new("127.0.0.1", 1).local_address([127, 0, 0, 1].into());
+/// let socket = net::connect(&lp, from_here);
+/// socket.on_error(|_, error| {
+///     assert_eq!(error.to_string(), "connect ECONNREFUSED 127.0.0.1:1");
+/// });
+/// # lp.run()
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    pub(super) request: ConnectRequest,
+    pub(super) socket: SocketOptions,
+    pub(super) timeout_ms: Option<u64>,
+}
+
+impl ConnectOptions {
+    /// To a host, which is an IP address as text or a name, and a port. `""` is `localhost`.
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
+        ConnectOptions::to(ConnectHost::Name(host.into()), port)
+    }
+
+    fn to(host: ConnectHost, port: u16) -> ConnectOptions {
+        ConnectOptions {
+            request: ConnectRequest {
+                host,
+                port,
+                local_address: None,
+                local_port: 0,
+                deadline_ms: None,
+                block_list: None,
+                look_up: LookupOptions::new(),
+                lookup: None,
+                auto_select_family: None,
+                attempt_timeout_ms: None,
+            },
+            socket: SocketOptions::new(),
+            timeout_ms: None,
+        }
+    }
+
+    /// The address at this end. Node's `localAddress`.
+    pub fn local_address(mut self, address: IpAddr) -> ConnectOptions {
+        self.request.local_address = Some(address);
+        self
+    }
+
+    /// The port at this end; 0 has the system choose. Node's `localPort`.
+    pub fn local_port(mut self, port: u16) -> ConnectOptions {
+        self.request.local_port = port;
+        self
+    }
+
+    /// How many milliseconds the connection may take to be made, the look-up of a name included; then it fails with `ETIMEDOUT`, as
+    /// when the system gives up, which takes it minutes. Node has no such limit.
+    pub fn deadline(mut self, ms: u64) -> ConnectOptions {
+        self.request.deadline_ms = Some(ms);
+        self
+    }
+
+    /// What is not connected to: the attempt fails with `ERR_IP_BLOCKED` (N260). Rules that are added
+    /// to the list later count, too. Node's `blockList`.
+    pub fn block_list(mut self, list: &BlockList) -> ConnectOptions {
+        self.request.block_list = Some(list.clone());
+        self
+    }
+
+    /// Takes addresses of this family only, and of them the first. Node's `family`.
+    pub fn family(mut self, family: Family) -> ConnectOptions {
+        self.request.look_up.family = Some(family);
+        self
+    }
+
+    /// What the resolver is asked for. [`ADDRCONFIG`](Hints::ADDRCONFIG) if no family is asked for.
+    /// Node's `hints`.
+    pub fn hints(mut self, hints: Hints) -> ConnectOptions {
+        self.request.look_up.hints = hints;
+        self
+    }
+
+    /// In which order the addresses of a name are tried; that of the resolver from the beginning.
+    pub fn order(mut self, order: Order) -> ConnectOptions {
+        self.request.look_up.order = order;
+        self
+    }
+
+    /// Looks names up with a function of your own instead of the system's resolver. It is called on
+    /// the tick after `connect` with the name and what is asked of it, and answers then or later.
+    /// It holds the loop alive by nothing (N54). Not called for an IP address. Node's `lookup`.
+    ///
+    /// ```
+    /// use nodeloop::net::{self, ConnectOptions};
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let to = ConnectOptions::new("database", 1).lookup(|host, _, answer| match host {
+    ///     "database" => answer.found([[127, 0, 0, 1].into()]),
+    ///     _ => answer.not_found(),
+    /// });
+    /// let socket = net::connect(&lp, to);
+    /// socket.on_lookup(|_, found, host| println!("{host} is {}", found.unwrap()));
+    /// socket.on_error(|_, error| assert_eq!(error.code(), Some("ECONNREFUSED")));
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn lookup(
+        mut self,
+        lookup: impl Fn(&str, LookupOptions, LookupAnswer) + 'static,
+    ) -> ConnectOptions {
+        self.request.lookup = Some(Rc::new(lookup));
+        self
+    }
+
+    /// Whether all addresses of a name are tried. As the loop
+    /// [has it](crate::Builder::auto_select_family) from the beginning. Node's `autoSelectFamily`.
+    pub fn auto_select_family(mut self, yes: bool) -> ConnectOptions {
+        self.request.auto_select_family = Some(yes);
+        self
+    }
+
+    /// How many milliseconds an address may take before the next is tried beside it; at least 10
+    /// (N258). As the loop [has it](crate::Builder::auto_select_family_attempt_timeout) from the
+    /// beginning. Node's `autoSelectFamilyAttemptTimeout`.
+    pub fn auto_select_family_attempt_timeout(mut self, ms: u64) -> ConnectOptions {
+        self.request.attempt_timeout_ms = Some(ms);
+        self
+    }
+
+    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout) in milliseconds, from
+    /// before it connects. Node's `timeout`.
+    pub fn timeout(mut self, ms: u64) -> ConnectOptions {
+        self.timeout_ms = Some(ms);
+        self
+    }
+
+    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
+    /// what it has.
+    pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
+        self.socket = options;
+        self
+    }
+}
+
+impl From<SocketAddr> for ConnectOptions {
+    fn from(address: SocketAddr) -> ConnectOptions {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        ConnectOptions::to(ConnectHost::Address(address.ip(), scope), address.port())
+    }
+}
+
+impl From<(&str, u16)> for ConnectOptions {
+    fn from((host, port): (&str, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+impl From<(String, u16)> for ConnectOptions {
+    fn from((host, port): (String, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+impl From<(IpAddr, u16)> for ConnectOptions {
+    fn from(address: (IpAddr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for ConnectOptions {
+    fn from(address: (Ipv4Addr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for ConnectOptions {
+    fn from(address: (Ipv6Addr, u16)) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}

@@ -1,0 +1,332 @@
+//! Messages and closures from other threads.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+
+use nodeloop::net::{self, Server, SocketId};
+use nodeloop::{HandleKind, Loop, Sender};
+use support::*;
+
+#[test]
+fn messages_arrive_in_order_and_the_channel_ends_with_its_last_sender() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let seen = Rc::new(RefCell::new(vec![Vec::new(); 4]));
+    let all = seen.clone();
+    let sender =
+        lp.channel(move |_, (from, number): (usize, u32)| all.borrow_mut()[from].push(number));
+    let threads: Vec<_> = (0..4)
+        .map(|from| {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                (0..10_000).for_each(|number| sender.send((from, number)).unwrap())
+            })
+        })
+        .collect();
+    drop(sender);
+    // Ends by itself: nothing else is alive.
+    lp.run().unwrap();
+    threads.into_iter().for_each(join);
+    for numbers in seen.borrow().iter() {
+        assert!(numbers.iter().copied().eq(0..10_000));
+    }
+    assert!(
+        !lp.handles()
+            .iter()
+            .any(|handle| handle.kind == HandleKind::Channel)
+    );
+}
+
+#[test]
+fn y2_one_wake_for_many_messages() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let count = Rc::new(Cell::new(0));
+    let counted = count.clone();
+    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let flood = |sender: Sender<()>| {
+        let thread = thread::spawn(move || (0..1000).for_each(|_| sender.send(()).unwrap()));
+        join(thread);
+    };
+    let before = lp.counts();
+    flood(sender.clone());
+    assert_eq!(lp.counts().wakes - before.wakes, 1);
+    assert_eq!(sender.waiting(), 1000);
+    lp.run_nowait().unwrap();
+    assert_eq!((count.get(), sender.waiting()), (1000, 0));
+    let after = lp.counts();
+    assert_eq!(after.waits - before.waits, 1);
+    flood(sender);
+    lp.run().unwrap();
+    assert_eq!((count.get(), lp.counts().wakes - before.wakes), (2000, 2));
+}
+
+#[test]
+fn each_message_is_a_loop_callback_with_ticks_of_its_own() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let seen = log.clone();
+    let sender = lp.channel(move |lp, name: &'static str| {
+        seen.note(name);
+        lp.next_tick({
+            let seen = seen.clone();
+            move |_| seen.note("tick")
+        });
+    });
+    lp.set_immediate(log.noting("immediate"));
+    sender.send("one").unwrap();
+    sender.send("two").unwrap();
+    drop(sender);
+    lp.run().unwrap();
+    log.expect(&["one", "tick", "two", "tick", "immediate"]);
+}
+
+#[test]
+fn what_a_receiver_sends_itself_comes_in_the_next_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let turns = Rc::new(RefCell::new(Vec::new()));
+    let sender: Rc<RefCell<Option<Sender<u32>>>> = Rc::default();
+    let (seen, own) = (turns.clone(), sender.clone());
+    let made = lp.channel(move |lp, left: u32| {
+        seen.borrow_mut().push(lp.turns());
+        match left {
+            0 => drop(own.take()),
+            left => own.borrow().as_ref().unwrap().send(left - 1).unwrap(),
+        }
+    });
+    made.send(2).unwrap();
+    sender.replace(Some(made));
+    lp.run().unwrap();
+    let turns = turns.borrow();
+    assert_eq!(turns[2] - turns[0], 2, "{turns:?}");
+}
+
+#[test]
+fn y1_a_channel_holds_the_loop_unless_it_is_unreferenced() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let sender = lp.channel(|_, (): ()| {});
+    assert!(lp.is_alive());
+    sender.unref();
+    sender.unref();
+    assert!(!lp.is_alive());
+    lp.run().unwrap();
+    sender.set_ref();
+    assert!(lp.is_alive());
+    // From another thread it takes effect with the mail.
+    let thread = thread::spawn(move || {
+        sender.unref();
+        sender
+    });
+    lp.run().unwrap();
+    assert!(!lp.is_alive());
+    drop(join(thread));
+    lp.run().unwrap();
+}
+
+#[test]
+fn a_closed_channel_gives_messages_back_and_drops_those_that_wait() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let seen = log.clone();
+    let closer: Rc<RefCell<Option<Sender<&'static str>>>> = Rc::default();
+    let own = closer.clone();
+    let sender = lp.channel(move |_, name| {
+        seen.note(name);
+        if let Some(sender) = own.take() {
+            sender.close();
+        }
+    });
+    closer.replace(Some(sender.clone()));
+    sender.send("first").unwrap();
+    sender.send("second").unwrap();
+    lp.run().unwrap();
+    log.expect(&["first"]);
+    assert!(sender.is_closed());
+    let back = sender.send("third").unwrap_err();
+    assert_eq!(back.0, "third");
+    assert_eq!(nodeloop::Error::from(back).code(), Some("ERR_LOOP_GONE"));
+}
+
+#[test]
+fn a_loop_that_is_gone_is_an_error() {
+    let lp = Loop::new().unwrap();
+    let log = Recorder::new();
+    let sender = lp.channel(|_, _: String| {});
+    let remote = lp.remote();
+    sender.send("lost".to_string()).unwrap();
+    let dropped = on_drop({
+        let log = log.clone();
+        move || log.note("receiver")
+    });
+    let other = lp.channel(move |_, (): ()| dropped.hold());
+    let handle = lp.handle();
+    drop(lp);
+    log.expect(&["receiver"]);
+    assert_eq!(sender.send("late".to_string()).unwrap_err().0, "late");
+    assert!(sender.is_closed() && other.is_closed());
+    assert_eq!(code(remote.post(|_| ())), "ERR_LOOP_GONE");
+    assert_eq!(code(handle.remote().post(|_| ())), "ERR_LOOP_GONE");
+    assert!(handle.channel(|_, (): ()| {}).send(()).is_err());
+    sender.unref();
+    sender.close();
+}
+
+#[test]
+fn messages_that_are_lost_are_dropped_where_nothing_is_borrowed() {
+    /// Uses its loop when it is dropped.
+    struct Meddler(Sender<u32>);
+    impl Drop for Meddler {
+        fn drop(&mut self) {
+            let _ = self.0.send(1);
+            self.0.unref();
+        }
+    }
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let inner = lp.channel(|_, _| {});
+    let sender = lp.channel(|_, _: Meddler| {});
+    sender.send(Meddler(inner.clone())).unwrap();
+    sender.send(Meddler(inner.clone())).unwrap();
+    sender.close();
+    drop(sender.send(Meddler(inner.clone())));
+    assert_eq!(inner.waiting(), 3);
+    let again = lp.channel(|_, _: Meddler| {});
+    again.send(Meddler(inner)).unwrap();
+    drop(lp);
+}
+
+#[test]
+fn a_panic_and_an_unhandled_error_lose_no_message() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let seen = log.clone();
+    let sender = lp.channel(move |lp, name: &'static str| {
+        seen.note(name);
+        match name {
+            "panics" => panic!("in a receiver"),
+            "fails" => {
+                // Nobody listens to its 'error'.
+                let socket = net::Socket::new(&lp, net::SocketOptions::new());
+                socket.destroy_with("nobody listens");
+            }
+            _ => {}
+        }
+    });
+    let seen = log.clone();
+    let other = lp.channel(move |_, (): ()| seen.note("other"));
+    for name in ["panics", "fails", "last"] {
+        sender.send(name).unwrap();
+    }
+    other.send(()).unwrap();
+    drop((sender, other));
+    assert_eq!(caught(|| lp.run()), "in a receiver");
+    log.expect(&["panics"]);
+    assert!(lp.run().is_err());
+    log.expect(&["fails"]);
+    lp.run().unwrap();
+    log.expect(&["last", "other"]);
+}
+
+#[test]
+fn what_was_posted_is_called_in_the_loop_and_holds_it_until_then() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let remote = lp.remote();
+    lp.run().unwrap();
+    assert!(!lp.is_alive(), "a remote alone holds nothing");
+    let (says, said) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        for number in 0..3 {
+            let says = says.clone();
+            remote
+                .post(move |lp| says.send((number, lp.turns())).unwrap())
+                .unwrap();
+        }
+    });
+    join(thread);
+    assert!(lp.is_alive());
+    lp.run().unwrap();
+    let said: Vec<_> = said.iter().collect();
+    assert_eq!(said, [(0, 1), (1, 1), (2, 1)]);
+    assert_eq!(lp.counts().wakes, 1);
+}
+
+#[test]
+fn a_wait_without_limit_is_ended_by_another_thread() {
+    let lp = Loop::new().unwrap();
+    let _watched = watched(20);
+    let (server, address) = listening(&lp, |_| {});
+    let remote = lp.remote();
+    let id = server.id();
+    let thread = thread::spawn(move || {
+        // It is somewhere in its wait, or on the way there.
+        connect(address);
+        remote.post(move |lp| lp.server(id).close_all()).unwrap();
+    });
+    lp.run().unwrap();
+    join(thread);
+}
+
+#[test]
+fn an_id_comes_back_as_the_handle_it_was_made_of() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let id = socket.id();
+    let (remote, thread_id) = (lp.remote(), thread::current().id());
+    let thread = thread::spawn(move || {
+        assert_ne!(thread::current().id(), thread_id);
+        // The same place in a loop of this thread is no such place.
+        let other = Loop::new().unwrap();
+        let (_server, _) = listening(&other, |_| {});
+        assert!(other.socket(id).destroyed());
+        remote
+            .post(move |lp| lp.socket(id).end_with("found"))
+            .unwrap();
+    });
+    join(thread);
+    assert_eq!(lp.socket(id), socket);
+    lp.run_nowait().unwrap();
+    assert_eq!(read_to_end(&peer), b"found");
+    drop(peer);
+    lp.run().unwrap();
+    expect_gone(lp.socket(id));
+    let another = Loop::new().unwrap();
+    expect_gone(another.socket(id));
+    drop(lp);
+    let successor = Loop::new().unwrap();
+    expect_gone(successor.socket(id));
+}
+
+#[test]
+fn ids_can_be_sent_and_compared() {
+    fn is_name<T: Send + Sync + Copy + Eq + std::hash::Hash + 'static>() {}
+    is_name::<SocketId>();
+    is_name::<net::ServerId>();
+    fn is_shared<T: Send + Sync + Clone + 'static>() {}
+    is_shared::<nodeloop::Remote>();
+    is_shared::<Sender<Cell<u8>>>();
+    let lp = Loop::new().unwrap();
+    let server = Server::new(&lp, net::ServerOptions::new());
+    assert_eq!(server.id(), lp.server(server.id()).id());
+}
+
+#[test]
+fn embedding_sees_mail_as_something_to_do() {
+    let lp = Loop::new().unwrap();
+    let sender = lp.channel(|_, (): ()| {});
+    assert_eq!(lp.poll_timeout(), None);
+    sender.send(()).unwrap();
+    assert_eq!(lp.poll_timeout(), Some(std::time::Duration::ZERO));
+    drop(sender);
+    lp.run().unwrap();
+}
