@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use super::look_up::CustomLookup;
 use crate::ground::addresses::parse_literal;
@@ -43,6 +45,9 @@ pub(crate) enum ConnectHost {
     Address(IpAddr, u32),
     /// An address as text, or a name.
     Name(String),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Path(PathBuf),
 }
 
 impl ConnectRequest {
@@ -51,6 +56,8 @@ impl ConnectRequest {
         match &self.host {
             ConnectHost::Address(..) => true,
             ConnectHost::Name(name) => parse_literal(name).is_some(),
+            #[cfg(unix)]
+            ConnectHost::Path(_) => true,
         }
     }
 
@@ -80,6 +87,8 @@ impl fmt::Debug for ConnectRequest {
         match &self.host {
             ConnectHost::Address(ip, _) => write!(f, "{}", SocketAddr::new(*ip, self.port)),
             ConnectHost::Name(name) => write!(f, "{name}:{}", self.port),
+            #[cfg(unix)]
+            ConnectHost::Path(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod connect;
 pub(crate) mod connect_request;
 pub(crate) mod core;
 pub(crate) mod deadlines;
+#[cfg(unix)]
+mod descriptors;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
@@ -26,6 +28,8 @@ pub(crate) mod jobs;
 pub(crate) mod look_up;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
+#[cfg(unix)]
+pub(crate) mod paths;
 pub(crate) mod readable;
 pub(crate) mod remote;
 pub(crate) mod server;
