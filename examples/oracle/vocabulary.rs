@@ -56,6 +56,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "immediate NAME unref",
             "tick NAME",
             "peer NAME",
+            "adopt NAME half_open data=OFF errors=OFF",
+            "file PATH",
+            "directory PATH",
+            "remove PATH",
+            "look PATH",
             "probe OBJECT PROPERTY*",
             "note TEXT",
             "block NUMBER",
@@ -67,7 +72,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=PORT host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
+            "listen port=PORT host=HOST path=PATH descriptor readable_all writable_all backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
             "max_connections LIMIT",
             "close_all",
@@ -90,6 +95,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "set_keep_alive NUMBER? off",
             "set_type_of_service NUMBER",
             "connect TARGET host=HOST local_address=ADDRESS local_port=PORT then=CALLBACK",
+            "connect_path PATH then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
@@ -115,6 +121,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Peer,
         &[
             "connect LISTENER host=HOST rcvbuf=NUMBER",
+            "connect_path PATH",
+            "bind_path PATH",
+            "listen_path PATH backlog=NUMBER",
             "bind host=HOST rcvbuf=NUMBER",
             "listen host=HOST rcvbuf=NUMBER backlog=NUMBER",
             "accept",
@@ -165,7 +174,13 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
 pub const PROPERTIES: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
-        &["listening", "address", "max_connections", "connections"],
+        &[
+            "listening",
+            "address",
+            "path",
+            "max_connections",
+            "connections",
+        ],
     ),
     (
         Kind::Socket,

@@ -3,6 +3,8 @@
 
 const net = require('node:net');
 
+const { overUnix, standIn } = require('./paths.cjs');
+
 // What the scenarios call Node's events, where that is not their name in Node.
 const eventNames = {
   connection_attempt: 'connectionAttempt',
@@ -15,11 +17,14 @@ function addClients(program) {
   const { plain, listen, callback, showAddress, showError, say, readLine, fail } = program;
 
   const showAttempt = (ip, port) => showAddress(ip, port, net.isIPv6(ip) ? 'IPv6' : 'IPv4');
+  // That we emit neither for a path is one difference: one scenario shows it, with a listener of its
+  // own.
+  const told = (ip, label) => label || net.isIP(ip) > 0;
   Object.assign(listeners.socket, {
     connection_attempt: (socket, label) => (ip, port) =>
-      plain(socket, 'connection_attempt', label, showAttempt(ip, port)),
+      told(ip, label) && plain(socket, 'connection_attempt', label, showAttempt(ip, port)),
     connection_attempt_failed: (socket, label) => (ip, port, family, error) =>
-      plain(socket, 'connection_attempt_failed', label, `${showAttempt(ip, port)} ${showError(error)}`),
+      told(ip, label) && plain(socket, 'connection_attempt_failed', label, `${showAttempt(ip, port)} ${showError(error)}`),
     connect: (socket, label) => () => {
       announceClient(socket);
       plain(socket, 'connect', label);
@@ -30,6 +35,7 @@ function addClients(program) {
   // Tells what the port at this end is called, without Node's remembering that it was asked.
   function announceClient(socket) {
     const name = {};
+    if (!socket.value._handle.getsockname) return;
     socket.value._handle.getsockname(name);
     say(`@${socket.name}\t${name.port}`);
   }
@@ -40,7 +46,11 @@ function addClients(program) {
     if (options.mark) settings.highWaterMark = Number(options.mark);
     if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
     if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
-    const object = { kind: 'socket', name, value: new net.Socket(settings), labels: new Map() };
+    addClient(name, new net.Socket(settings), options);
+  };
+
+  const addClient = program.addClient = (name, value, options) => {
+    const object = { kind: 'socket', name, value, labels: new Map() };
     objects.set(name, object);
     const always = ['connection_attempt', 'connection_attempt_failed', 'connect', 'ready'];
     always.push('end', 'drain', 'finish', 'resume', 'close');
@@ -53,6 +63,10 @@ function addClients(program) {
     connect(action, socket) {
       const { host, local_address: localAddress, local_port: localPort, then } = action.options;
       const [target] = action.words;
+      if (overUnix && !/^\d+$/.test(target)) {
+        socket.value.connect({ path: standIn(target) }, ...(then === undefined ? [] : [callback(socket, then)]));
+        return;
+      }
       const options = { host: host ?? '127.0.0.1', port: Number(target) };
       if (!/^\d+$/.test(target)) {
         const address = program.addressOf(action, target);
@@ -78,6 +92,13 @@ function addClients(program) {
   // Bound when this returns, so that its port is known; the answer to the question is that port.
   const bind = (action) => {
     const { host = '127.0.0.1', rcvbuf = '', backlog = '128' } = action.options;
+    if (overUnix) {
+      say(`>${[action.object, `${action.verb}_path`, standIn(action.object), backlog].join('\t')}`);
+      say(`?${action.object}`);
+      readLine();
+      objects.set(action.object, { kind: 'peer', name: action.object, lastAddress: { address: host, port: 0 } });
+      return;
+    }
     say(`>${[action.object, action.verb, host, rcvbuf, backlog].join('\t')}`);
     say(`?${action.object}`);
     const port = Number(readLine());

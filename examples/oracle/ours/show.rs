@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use nodeloop::Error;
 
+use super::paths::shown;
 use crate::oracle::words::quote;
 
 /// An address, its port under its name.
@@ -25,13 +26,13 @@ pub fn result(result: &nodeloop::Result<()>) -> String {
 
 /// An error with its fields.
 pub fn error(error: &Error) -> String {
-    let mut message = error.message().to_string();
+    let mut message = shown(error.message());
     let mut parts = vec![error.code().unwrap_or("error").to_string()];
     if let Some(syscall) = error.syscall() {
         parts.push(format!("syscall={syscall}"));
     }
     if let Some(address) = error.address() {
-        parts.push(format!("address={address}"));
+        parts.push(format!("address={}", shown(address)));
     }
     if let Some(hostname) = error.hostname() {
         parts.push(format!("hostname={hostname}"));
