@@ -1,5 +1,5 @@
 //! What a program is given from outside: a directory of its own, and perhaps a descriptor, in place of
-//! its error output.
+//! its error output (for Node it is moved to 3).
 
 use std::io;
 use std::net::TcpStream;

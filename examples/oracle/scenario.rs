@@ -36,6 +36,8 @@ pub struct Scenario {
     pub skip: Option<String>,
     /// What the machine has to have: `ipv6`, `linux`.
     pub needs: Vec<String>,
+    /// Why it is not played over Unix sockets.
+    pub tcp: Option<String>,
     /// What kind of descriptor it is given, if one.
     pub descriptor: Option<String>,
     /// After this it is killed.
@@ -139,6 +141,7 @@ impl Scenario {
             gathering: None,
             skip: None,
             needs: Vec::new(),
+            tcp: None,
             descriptor: None,
             deadline: DEADLINE,
             handlers: Vec::new(),
@@ -178,8 +181,11 @@ impl Scenario {
             "ipv6" => TcpListener::bind("[::1]:0").is_err(),
             _ => !cfg!(target_os = "linux"),
         };
+        if over_unix() && (self.tcp.is_some() || self.differs.is_some()) {
+            return self.tcp.clone().or_else(|| self.differs.clone());
+        }
         if let Some(verb) = self.about_tcp().filter(|_| over_unix()) {
-            return Some(format!("over Unix sockets there is no {verb}"));
+            return Some(format!("there is no {verb} over Unix sockets"));
         }
         let missing = self.needs.iter().find(missing);
         let missing = missing.map(|need| format!("it needs {need}, which is not here"));
@@ -318,6 +324,7 @@ impl Scenario {
             ("differs", _) => self.differs = Some(value.into()),
             ("gathering", _) => self.gathering = Some(value.into()),
             ("skip", _) => self.skip = Some(value.into()),
+            ("tcp", _) => self.tcp = Some(value.into()),
             ("needs", _) => {
                 for need in value.split_whitespace() {
                     if !["ipv6", "linux"].contains(&need) {

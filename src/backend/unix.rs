@@ -113,6 +113,11 @@ impl Backend {
         os.counts.listens += 1;
         let is_unix = match domain_of(&descriptor) {
             Ok(domain) => domain == Domain::UNIX,
+            // Node tries it.
+            Err("PIPE") => {
+                listen(&descriptor, 0)?;
+                false
+            }
             // Node's code, and why beneath.
             Err(what) => {
                 let why = format!("the descriptor is no stream socket: {what}");

@@ -31,7 +31,7 @@ function listenAtPath(server, options) {
   const { path: word, descriptor, backlog } = options;
   let at;
   if (word !== undefined) at = { path: pathOf(word) };
-  else if (descriptor !== undefined) at = { fd: 2 };
+  else if (descriptor !== undefined) at = { fd: 3 };
   else if (overUnix) at = { path: standIn(server.name) };
   else return undefined;
   if ('readable_all' in options) at.readableAll = true;
@@ -70,7 +70,7 @@ function addPaths(program) {
     const { options, words: [name] } = action;
     let socket;
     try {
-      socket = new net.Socket({ fd: 2, allowHalfOpen: 'half_open' in options });
+      socket = new net.Socket({ fd: 3, allowHalfOpen: 'half_open' in options });
     } catch (error) {
       say(`=${name}\tsocket throws ${showError(error)}`);
       return;
