@@ -28,6 +28,8 @@
 //!
 //! # Where to go on
 //!
+//! - [`manual`]: how the machine works, chapter by chapter, each with a program and what the loop tells
+//!   of it; every name of Node's and what it is here.
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`dns`]: looking up names.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
@@ -46,9 +48,13 @@
 //!
 //! # Logging
 //!
-//! The loop logs with [`log`]: `debug` for the life of handles, `trace` for each phase of each
-//! turn, `warn` for what you should know, such as running out of descriptors. The targets are
-//! `nodeloop::event_loop` and `nodeloop::net`.
+//! The loop logs with [`log`](https://docs.rs/log): `warn` for what you should know, such as running out of descriptors,
+//! `debug` for the life of handles, `trace` for each phase of each turn and what it did. The targets
+//! are `nodeloop::event_loop` and `nodeloop::net`. With a logger such as `env_logger`:
+//!
+//! ```sh
+//! RUST_LOG=trace cargo run --example echo
+//! ```
 //!
 //! # Features
 //!
@@ -59,6 +65,7 @@ mod backend;
 pub mod dns;
 mod event_loop;
 mod ground;
+pub mod manual;
 pub mod net;
 pub mod timers;
 
@@ -69,8 +76,11 @@ pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};
 pub use event_loop::memory::Memory;
 pub use event_loop::remote::Remote;
+pub use event_loop::why::{Reason, WhyAlive};
+pub use ground::encoding::Encoding;
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;
+pub use ground::string_decoder::StringDecoder;
 pub use timers::Delay;
 
 /// The null backend: a peer in memory, to measure the loop's own time without the kernel.

@@ -2,99 +2,28 @@
 
 mod support_process;
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
-use std::sync::OnceLock;
-use std::time::Duration;
 
-use support_process::{DEADLINE, Process};
+use support_process::Process;
+use support_process::examples::{Server, example, is_installed};
 
-/// How long building the examples may take from one crate to the next.
-const BUILD_PATIENCE: Duration = Duration::from_secs(300);
-
-/// The examples that are servers.
+/// The examples of this file.
 const SERVERS: [&str; 2] = ["echo", "first_server"];
-
-/// A running example.
-struct Server {
-    process: Process,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(name: &str) -> Server {
-        let mut process = Process::start(Command::new(executable(name)).arg("127.0.0.1:0"));
-        let line = process.line().expect("it runs");
-        let address = line
-            .strip_prefix("listening on ")
-            .expect("a line with its address");
-        Server {
-            address: address.parse().expect("an address"),
-            process,
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let client = TcpStream::connect(self.address).expect("it listens");
-        client.set_read_timeout(Some(DEADLINE)).expect("not zero");
-        client.set_write_timeout(Some(DEADLINE)).expect("not zero");
-        client
-    }
-
-    /// Checks what it prints next.
-    fn prints(&mut self, expected: &str) {
-        assert_eq!(self.process.line().expect("it runs"), expected);
-    }
-
-    /// What it prints next, up to a line that begins so.
-    fn prints_until(&mut self, beginning: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        loop {
-            let line = self.process.line().expect("it runs");
-            let over = line.starts_with(beginning);
-            lines.push(line);
-            if over {
-                return lines;
-            }
-        }
-    }
-}
-
-fn address_of(client: &TcpStream) -> SocketAddr {
-    client.local_addr().expect("it is connected")
-}
-
-/// Reads as many bytes as are expected, and compares.
-fn reads(client: &mut TcpStream, expected: &[u8]) {
-    let mut answer = vec![0; expected.len()];
-    client.read_exact(&mut answer).expect("an answer");
-    assert_eq!(answer, expected);
-}
-
-/// The server ends its side too, and sends nothing before.
-fn reads_end(client: &mut TcpStream) {
-    let mut rest = Vec::new();
-    client.read_to_end(&mut rest).expect("no reset");
-    assert_eq!(rest, b"");
-}
 
 #[test]
 fn echo_answers_and_ends_when_its_peer_ends() {
-    let mut server = Server::start("echo");
+    let mut server = Server::start("echo", &[]);
     let mut client = server.connect();
-    let peer = address_of(&client);
+    let peer = client.address();
     server.prints(&format!("{peer} connected"));
     for message in ["Hello", "is there anybody?"] {
-        client
-            .write_all(message.as_bytes())
-            .expect("it is connected");
-        reads(&mut client, message.as_bytes());
+        client.says(message);
+        client.reads(message);
     }
-    client.shutdown(Shutdown::Write).expect("it is connected");
-    reads_end(&mut client);
+    client.ends();
+    client.hears_end();
     server.prints(&format!("{peer} ended"));
     server.prints(&format!("{peer} closed after 22 bytes"));
 }
@@ -102,18 +31,17 @@ fn echo_answers_and_ends_when_its_peer_ends() {
 #[test]
 fn echo_sends_the_rest_to_a_peer_that_ends_before_it_reads() {
     const SIZE: usize = 8 * 1024 * 1024;
-    let mut server = Server::start("echo");
+    let mut server = Server::start("echo", &[]);
     let mut client = server.connect();
-    let peer = address_of(&client);
+    let peer = client.address();
     server.prints(&format!("{peer} connected"));
-    let mut outgoing = client.try_clone().expect("a descriptor is free");
+    let mut outgoing = client.stream.try_clone().expect("a descriptor is free");
     let sender = std::thread::spawn(move || {
         let bytes: Vec<u8> = (0..SIZE).map(|number| (number % 251) as u8).collect();
         outgoing.write_all(&bytes)?;
         outgoing.shutdown(Shutdown::Write)
     });
-    let mut received = Vec::new();
-    client.read_to_end(&mut received).expect("no reset");
+    let received = client.reads_rest();
     sender
         .join()
         .expect("it does not panic")
@@ -130,41 +58,38 @@ fn echo_sends_the_rest_to_a_peer_that_ends_before_it_reads() {
 
 #[test]
 fn first_server_says_what_happens() {
-    let mut server = Server::start("first_server");
+    let mut server = Server::start("first_server", &[]);
     let mut client = server.connect();
-    let peer = address_of(&client);
+    let peer = client.address();
     server.prints(&format!("CONNECTED: {peer}"));
-    client.write_all(b"Hello").expect("it is connected");
-    reads(&mut client, b"Server got: Hello");
+    client.says(b"Hello");
+    client.reads(b"Server got: Hello");
     server.prints("DATA 127.0.0.1: Hello");
-    client.shutdown(Shutdown::Write).expect("it is connected");
-    reads_end(&mut client);
+    client.ends();
+    client.hears_end();
     server.prints(&format!("CLOSED: 127.0.0.1 {}", peer.port()));
 }
 
 #[test]
 fn first_server_survives_what_is_no_text() {
-    let mut server = Server::start("first_server");
+    let mut server = Server::start("first_server", &[]);
     let mut client = server.connect();
     server.prints_until("CONNECTED");
-    client.write_all(b"\xFF\xFE").expect("it is connected");
-    reads(&mut client, b"Server got: \xFF\xFE");
+    client.says(b"\xFF\xFE");
+    client.reads(b"Server got: \xFF\xFE");
     server.prints("DATA 127.0.0.1: \u{FFFD}\u{FFFD}");
 }
 
 #[test]
 fn a_peer_that_resets_ends_its_own_connection_only() {
     for name in SERVERS {
-        let mut server = Server::start(name);
+        let mut server = Server::start(name, &[]);
         let client = server.connect();
-        let peer = address_of(&client);
+        let peer = client.address();
         let mut other = server.connect();
         server.prints_until(&connected(name, peer));
-        server.prints_until(&connected(name, address_of(&other)));
-        // Closed without lingering: the peer gets a reset instead of an end.
-        let linger = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
-        linger.expect("it is a socket");
-        drop(client);
+        server.prints_until(&connected(name, other.address()));
+        client.resets();
         let lines = match name {
             "echo" => server.prints_until(&format!("{peer} closed")),
             _ => server.prints_until("CLOSED"),
@@ -172,10 +97,10 @@ fn a_peer_that_resets_ends_its_own_connection_only() {
         if name == "echo" {
             assert_eq!(lines[0], format!("{peer} failed: read ECONNRESET"));
         }
-        other.write_all(b"Hello").expect("it is connected");
+        other.says(b"Hello");
         match name {
-            "echo" => reads(&mut other, b"Hello"),
-            _ => reads(&mut other, b"Server got: Hello"),
+            "echo" => other.reads(b"Hello"),
+            _ => other.reads(b"Server got: Hello"),
         }
     }
 }
@@ -191,24 +116,18 @@ fn connected(name: &str, peer: SocketAddr) -> String {
 #[test]
 fn an_address_in_use_is_a_message_and_a_failure() {
     for name in SERVERS {
-        let server = Server::start(name);
+        let server = Server::start(name, &[]);
         let address = server.address.to_string();
-        let mut second = Process::start(Command::new(executable(name)).arg(&address));
-        let ended = second.ended(|line| panic!("it printed {line}"));
-        assert_eq!(ended.status.code(), Some(1), "{name}: {}", ended.stderr);
-        let expected = format!("listen EADDRINUSE: address already in use {address}\n");
-        assert_eq!(ended.stderr, expected, "{name}");
+        let expected = format!("listen EADDRINUSE: address already in use {address}");
+        example(name, &[&address]).fails(1, &expected);
     }
 }
 
 #[test]
 fn what_is_no_address_is_a_message_and_a_failure() {
     for name in SERVERS {
-        let mut process = Process::start(Command::new(executable(name)).arg("nowhere"));
-        let ended = process.ended(|line| panic!("it printed {line}"));
-        assert_eq!(ended.status.code(), Some(2), "{name}");
-        let expected = format!("nowhere is no address; usage: {name} [ADDRESS:PORT]\n");
-        assert_eq!(ended.stderr, expected);
+        let expected = format!("nowhere is no address; usage: {name} [ADDRESS:PORT]");
+        example(name, &["nowhere"]).fails(2, &expected);
     }
 }
 
@@ -220,7 +139,7 @@ fn nc_gets_its_answers() {
         return;
     }
     for (name, expected) in [("echo", "Hello"), ("first_server", "Server got: Hello")] {
-        let server = Server::start(name);
+        let server = Server::start(name, &[]);
         let port = server.address.port().to_string();
         let mut nc = Process::start(Command::new("nc").args(["127.0.0.1", &port]));
         // What the many versions of nc do at the end of their input differs, so it stays open.
@@ -236,7 +155,7 @@ fn socat_gets_its_answers_and_the_end() {
         return;
     }
     for (name, expected) in [("echo", "Hello"), ("first_server", "Server got: Hello")] {
-        let server = Server::start(name);
+        let server = Server::start(name, &[]);
         let peer = format!("TCP:{}", server.address);
         let mut socat = Process::start(Command::new("socat").args(["-t", "30", "-", &peer]));
         let mut stdin = socat.stdin();
@@ -266,7 +185,7 @@ fn a_node_client_gets_its_answers_and_the_end() {
         ("echo", "Hello false"),
         ("first_server", "Server got: Hello false"),
     ] {
-        let server = Server::start(name);
+        let server = Server::start(name, &[]);
         let port = server.address.port().to_string();
         let mut node = Process::start(Command::new("node").args(["-e", program, &port]));
         assert_eq!(node.line().as_deref(), Some("end"), "{name}");
@@ -274,68 +193,4 @@ fn a_node_client_gets_its_answers_and_the_end() {
         let ended = node.ended(|line| panic!("it printed {line}"));
         assert!(ended.status.success(), "{name}: {}", ended.stderr);
     }
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    if !found {
-        println!("skipped: there is no {program} on this machine");
-    }
-    found
-}
-
-/// The executable of an example. They are built once per run: `cargo test` builds them along, but
-/// not when it is told to run this file alone, and then old ones may lie there.
-fn executable(name: &str) -> &'static Path {
-    static BUILT: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    BUILT
-        .get_or_init(build)
-        .get(name)
-        .expect("cargo has built it")
-}
-
-fn build() -> HashMap<String, PathBuf> {
-    let this = std::env::current_exe().expect("this program has a path");
-    // target/PROFILE/deps/this-0123456789abcdef, or with the platform between; cargo marks the top.
-    let profile = this.ancestors().nth(2).and_then(Path::file_name);
-    let profile = match profile.and_then(|profile| profile.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let top = this
-        .ancestors()
-        .find(|place| place.join("CACHEDIR.TAG").exists());
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Everything it takes is here, since this program was built.
-        .args(["build", "--offline", "--message-format=json"])
-        .args(["--profile", profile]);
-    if let Some(top) = top {
-        command.arg("--target-dir").arg(top);
-    }
-    for name in SERVERS {
-        command.args(["--example", name]);
-    }
-    let mut built = HashMap::new();
-    let mut cargo = Process::start(&mut command).with_patience(BUILD_PATIENCE);
-    let ended = cargo.ended(|line| {
-        let is_example = line.contains(r#""kind":["example"]"#);
-        if let (true, Some(path)) = (is_example, text_of(&line, "executable")) {
-            let path = PathBuf::from(path);
-            let name = path.file_stem().unwrap_or_default();
-            built.insert(name.to_string_lossy().into_owned(), path);
-        }
-    });
-    assert!(ended.status.success(), "{}", ended.stderr);
-    built
-}
-
-/// The text of a field in one of cargo's messages, which are JSON, one object per line.
-fn text_of(message: &str, field: &str) -> Option<String> {
-    let (_, rest) = message.split_once(&format!("\"{field}\":\""))?;
-    let (text, _) = rest.split_once('"')?;
-    Some(text.replace(r"\\", r"\"))
 }

@@ -325,6 +325,8 @@ fn a_pending_look_up_holds_the_loop_and_a_destroyed_socket_does_not() {
         handles.iter().filter(is_job).count()
     };
     assert_eq!(jobs(), 3);
+    let why = lp.why_alive().to_string();
+    assert_eq!(why.matches("looking up localhost").count(), 2, "{why}");
     assert!(lp.run_nowait().unwrap());
     socket.destroy();
     server.close();

@@ -346,7 +346,7 @@ fn n237_n238_permission_denied() {
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
         } else {
             // Its own, so it has to lock itself out.
-            fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
             let parent = path.parent().unwrap();
             fs::set_permissions(parent, fs::Permissions::from_mode(0o555)).unwrap();
         }

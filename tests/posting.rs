@@ -113,9 +113,18 @@ fn y1_a_channel_holds_the_loop_unless_it_is_unreferenced() {
     let _deadline = deadline(&lp, 10);
     let sender = lp.channel(|_, (): ()| {});
     assert!(lp.is_alive());
+    let why = lp.why_alive();
+    assert_eq!(why.reasons[0].kind, HandleKind::Channel);
     sender.unref();
     sender.unref();
     assert!(!lp.is_alive());
+    let why = lp.why_alive();
+    assert!(why.is_empty());
+    assert!(
+        why.unreferenced
+            .iter()
+            .any(|it| it.kind == HandleKind::Channel)
+    );
     lp.run().unwrap();
     sender.set_ref();
     assert!(lp.is_alive());
@@ -254,6 +263,7 @@ fn what_was_posted_is_called_in_the_loop_and_holds_it_until_then() {
     });
     join(thread);
     assert!(lp.is_alive());
+    assert_eq!(lp.why_alive().reasons[0].kind, HandleKind::Mail);
     lp.run().unwrap();
     let said: Vec<_> = said.iter().collect();
     assert_eq!(said, [(0, 1), (1, 1), (2, 1)]);

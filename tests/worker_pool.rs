@@ -118,6 +118,11 @@ fn h4_outstanding_work_keeps_the_loop_alive() {
     assert!(lp.is_alive() && job.is_pending());
     let kinds: Vec<_> = lp.handles().iter().map(|handle| handle.kind).collect();
     assert!(kinds.contains(&HandleKind::Job), "{kinds:?}");
+    let why = lp.why_alive().to_string();
+    assert!(
+        why.contains("work in another thread (tests/worker_pool.rs"),
+        "{why}"
+    );
     begun.recv_timeout(PATIENCE).unwrap();
     assert!(lp.run_nowait().unwrap());
     drop(let_go);

@@ -177,9 +177,10 @@ impl Work {
                 Ok(())
             }
             ["kill"] => self.kill(),
-            ["bind" | "listen", host, receive_buffer, backlog] => {
+            ["bind" | "listen", host, receive_buffer, backlog, port] => {
                 let backlog = (words[0] == "listen").then(|| backlog.parse().unwrap_or(0));
-                self.bind(host, receive_buffer.parse().ok(), backlog)
+                let port = port.parse().unwrap_or(0);
+                self.bind(host, port, receive_buffer.parse().ok(), backlog)
             }
             ["accept"] => self.accept(),
             ["read", count, pieces @ ..] => {
@@ -224,17 +225,18 @@ impl Work {
     fn bind(
         &mut self,
         host: &str,
+        port: u16,
         receive_buffer: Option<usize>,
         backlog: Option<i32>,
     ) -> io::Result<()> {
         let ip: IpAddr = host.parse().map_err(io::Error::other)?;
-        let address = SocketAddr::new(ip, 0);
+        let address = SocketAddr::new(ip, port);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if let Some(bytes) = receive_buffer {
             // Accepted sockets inherit it.
             socket.set_recv_buffer_size(bytes)?;
         }
-        socket.bind(&address.into())?;
+        bind_patiently(&socket, address)?;
         if let Some(backlog) = backlog {
             socket.listen(backlog)?;
         }
@@ -361,5 +363,22 @@ fn code(error: &io::Error) -> String {
         ErrorKind::NotConnected => "ENOTCONN".into(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "nothing came in time".into(),
         _ => error.to_string(),
+    }
+}
+
+/// Binds an address. A port that is known to be free elsewhere may be taken here for a moment, by
+/// what is left of a connection of another program's, or by one that is only about to choose its own.
+fn bind_patiently(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.port() > 0 {
+        socket.set_reuse_address(true)?;
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    loop {
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            bound => return bound,
+        }
     }
 }

@@ -516,6 +516,14 @@ impl Scenario {
             "ADDRESS" if text.parse::<IpAddr>().is_err() => {
                 Err(format!("`{text}` is no IP address"))
             }
+            "RULES" => check_rules(text),
+            "ANSWER" => check_answer(text),
+            "WHEN"
+                if !["tick", "immediate"].contains(&text.as_str())
+                    && text.parse::<u64>().is_err() =>
+            {
+                Err(format!("`{text}`: `tick`, `immediate`, or milliseconds"))
+            }
             "PEER" => of_kind_or(Kind::Peer),
             "OBJECT" if text == "it" => self.kind_of_it().map(drop),
             "OBJECT" => self.kind_of(text).map(drop),
@@ -545,5 +553,33 @@ impl Scenario {
             return Err("no start".into());
         }
         Ok(())
+    }
+}
+
+/// What a block list is made of.
+fn check_rules(rules: &str) -> Result<(), String> {
+    let is_ip = |text: &str| text.parse::<IpAddr>().is_ok();
+    let is_rule = |rule: &str| match (rule.split_once('-'), rule.split_once('/')) {
+        (Some((start, end)), _) => is_ip(start) && is_ip(end),
+        (_, Some((network, bits))) => is_ip(network) && bits.parse::<u8>().is_ok(),
+        _ => is_ip(rule),
+    };
+    match rules.split(',').all(is_rule) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{rules}`: addresses, ranges or subnets are expected"
+        )),
+    }
+}
+
+/// What a look-up function gives.
+fn check_answer(answer: &str) -> Result<(), String> {
+    let is_word = ["never", "not_found", "own_error"].contains(&answer);
+    let are_addresses = answer.split(',').all(|ip| ip.parse::<IpAddr>().is_ok());
+    match is_word || are_addresses {
+        true => Ok(()),
+        false => Err(format!(
+            "`{answer}`: addresses, `never`, `not_found` or `own_error`"
+        )),
     }
 }

@@ -1,6 +1,7 @@
 //! The tables that are made from scenarios and tests: which rule is pinned by what
 //! (`tests/oracle/RULES.md`), and where we differ from Node on purpose
-//! (`tests/oracle/DIFFERENCES.md`). A test fails if they are out of date.
+//! (`tests/oracle/DIFFERENCES.md`, and without links for the manual, which also gets the table of
+//! `ARCHITECTURE.md`). A test fails if they are out of date.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -42,7 +43,7 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
-fn make() -> Result<[(PathBuf, String); 2], String> {
+fn make() -> Result<[(PathBuf, String); 4], String> {
     let files = files_below(&committed());
     let scenarios: Result<Vec<Scenario>, _> = files.iter().map(|it| Scenario::load(it)).collect();
     let scenarios = scenarios.map_err(|fault| fault.to_string())?;
@@ -50,6 +51,14 @@ fn make() -> Result<[(PathBuf, String); 2], String> {
     Ok([
         (directory.join("RULES.md"), rules(&scenarios)?),
         (directory.join("DIFFERENCES.md"), differences(&scenarios)),
+        (
+            root().join("src/manual/differences_shown.md"),
+            differences_for_the_manual(&scenarios),
+        ),
+        (
+            root().join("src/manual/differences_beyond.md"),
+            differences_beyond()?,
+        ),
     ])
 }
 
@@ -194,7 +203,7 @@ fn rules_in(line: &str) -> Vec<String> {
     let comment = line.split_once("//").map_or("", |(_, comment)| comment);
     let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
     let is_rule = |word: &&str| {
-        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'T', 'I']);
+        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'T', 'I', 'E']);
         number.is_some_and(|number| {
             !number.is_empty() && number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit())
         })
@@ -216,15 +225,48 @@ fn rust_files_below(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn differences(scenarios: &[Scenario]) -> String {
+/// Each difference, with the scenarios that show it as `show` writes them.
+fn reasons(scenarios: &[Scenario], show: impl Fn(&str) -> String) -> BTreeMap<&str, String> {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for scenario in scenarios {
         for reason in scenario.differs.iter().chain(&scenario.gathering) {
-            let name = scenario.name();
-            let link = format!("[{name}](scenarios/{name}.scenario)");
-            reasons.entry(reason).or_default().push(link);
+            let shown = show(&scenario.name());
+            reasons.entry(reason).or_default().push(shown);
         }
     }
+    let joined = |(reason, shown): (_, Vec<String>)| (reason, shown.join(", "));
+    reasons.into_iter().map(joined).collect()
+}
+
+/// The same for the documentation, which can't link to files of the repository.
+fn differences_for_the_manual(scenarios: &[Scenario]) -> String {
+    let mut out = String::from(
+        "Each has its scenarios below `tests/oracle/scenarios`, and with every test run it is checked \
+         that we still differ, and in this way.\n\n\
+         | difference | shown by |\n|---|---|\n",
+    );
+    for (reason, shown) in reasons(scenarios, |name| format!("`{name}`")) {
+        writeln!(out, "| {reason} | {shown} |").expect("writing to a String");
+    }
+    out
+}
+
+/// The table of `ARCHITECTURE.md`: differences that no scenario can show.
+fn differences_beyond() -> Result<String, String> {
+    let file = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&file);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let title = "## Differences from Node, on purpose";
+    let (_, rest) = text
+        .split_once(title)
+        .ok_or_else(|| format!("{}: no {title}", file.display()))?;
+    let rows = rest.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    Ok(rows.map(|row| format!("{row}\n")).collect())
+}
+
+fn differences(scenarios: &[Scenario]) -> String {
+    let link = |name: &str| format!("[{name}](scenarios/{name}.scenario)");
     let mut out = String::from(
         "# Where we differ from Node on purpose\n\n\
          Made by `cargo run --release --example oracle -- --tables` from the `differs` and the \
@@ -233,9 +275,8 @@ fn differences(scenarios: &[Scenario]) -> String {
          still differ, and in this way, is checked with every test run.\n\n\
          | difference | shown by |\n|---|---|\n",
     );
-    for (reason, scenarios) in reasons {
-        let scenarios = scenarios.join(", ");
-        writeln!(out, "| {reason} | {scenarios} |").expect("writing to a String");
+    for (reason, shown) in reasons(scenarios, link) {
+        writeln!(out, "| {reason} | {shown} |").expect("writing to a String");
     }
     out
 }

@@ -49,8 +49,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Loop,
         &[
-            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER data=OFF errors=OFF",
-            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER data=OFF errors=OFF",
+            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER block=RULES data=OFF errors=OFF",
+            "lookup HOST family=NUMBER then=CALLBACK",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",
@@ -72,9 +73,10 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=PORT host=HOST path=PATH descriptor readable_all writable_all backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
+            "listen port=TARGET host=HOST path=PATH descriptor readable_all writable_all backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
             "max_connections LIMIT",
+            "block RULES",
             "close_all",
             "ref",
             "unref",
@@ -94,7 +96,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "set_no_delay off",
             "set_keep_alive NUMBER? off",
             "set_type_of_service NUMBER",
-            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT then=CALLBACK",
+            "connect TARGET host=HOST local_address=ADDRESS local_port=PORT lookup=ANSWER answered=WHEN family=NUMBER one attempt_timeout=NUMBER then=CALLBACK",
             "connect_path PATH then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
@@ -124,8 +126,8 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "connect_path PATH",
             "bind_path PATH",
             "listen_path PATH backlog=NUMBER",
-            "bind host=HOST rcvbuf=NUMBER",
-            "listen host=HOST rcvbuf=NUMBER backlog=NUMBER",
+            "bind host=HOST port=TARGET rcvbuf=NUMBER",
+            "listen host=HOST port=TARGET rcvbuf=NUMBER backlog=NUMBER",
             "accept",
             "kill",
             "send DATA",
@@ -148,8 +150,10 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "lookup",
             "connection_attempt",
             "connection_attempt_failed",
+            "connection_attempt_timeout",
             "connect",
             "ready",
             "data",
@@ -185,6 +189,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
     (
         Kind::Socket,
         &[
+            "attempted",
             "timeout",
             "corked",
             "writable_mark",

@@ -8,6 +8,7 @@ use super::handle::{Id, Server, Socket};
 use super::server;
 use super::state::State;
 use super::table;
+use super::trace;
 use crate::backend::{self, Accepted, ready};
 use crate::ground::error::Result;
 
@@ -30,6 +31,9 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
     let server = Server(core.raw(id));
     let socket = Socket(core.raw(socket));
     log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
+    if trace::on() {
+        core.trace(format_args!("'connection' to {server:?}: {socket:?}"));
+    }
     core.callback(|core| {
         core.emit(id, server::connection_slot, |listener| {
             listener(server, socket);
@@ -43,6 +47,9 @@ fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
     match info.remote_address {
         Some(peer) => log::debug!(target: "nodeloop::net", "{server:?} dropped {peer}"),
         None => log::debug!(target: "nodeloop::net", "{server:?} dropped a connection"),
+    }
+    if trace::on() {
+        core.trace(format_args!("'drop' to {server:?}"));
     }
     core.callback(|core| {
         core.emit(id, server::drop_slot, |listener| listener(server, info));

@@ -128,7 +128,9 @@ impl fmt::Debug for Loop {
 impl std::os::fd::AsRawFd for Loop {
     /// The poller's descriptor, to wait for in another loop: libuv's `uv_backend_fd`. Wait for it
     /// to become readable, for [`poll_timeout`](LoopHandle::poll_timeout) at most, then call
-    /// [`run_nowait`](Loop::run_nowait). The null backend has none and gives -1.
+    /// [`run_nowait`](Loop::run_nowait), whatever ended the wait; go on while the loop
+    /// [is alive](LoopHandle::is_alive). `examples/embedded.rs` does so. The null backend has none and
+    /// gives -1.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.core
             .with(|state| state.backend.descriptor().unwrap_or(-1))
@@ -408,8 +410,22 @@ impl LoopHandle {
             .unwrap_or_default()
     }
 
-    /// For embedding: how long another loop may wait for this one's descriptor. None is without
-    /// limit. libuv's `uv_backend_timeout`.
+    /// For embedding: how long another loop may wait for this one's descriptor, by the clock of this
+    /// moment. None is without limit; zero if something is to be done at once, or nothing is alive.
+    /// libuv's `uv_backend_timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.set_timeout(500, |_| {});
+    /// assert!(lp.poll_timeout() <= Some(Duration::from_millis(500)));
+    /// lp.next_tick(|_| {});
+    /// assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn poll_timeout(self) -> Option<Duration> {
         self.with(turn::poll_timeout).flatten()
     }
@@ -457,7 +473,24 @@ impl LoopHandle {
     }
 
     /// Makes and starts an idle watcher: `callback` runs once in each turn before the prepare
-    /// watchers, and the loop never waits. libuv's `uv_idle_t`.
+    /// watchers, and the loop never waits: it turns at full speed, which is for work in small pieces.
+    /// libuv's `uv_idle_t`. The watcher that was started last runs first.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// let mut numbers = 1..=1000;
+    /// let mut sum = 0;
+    /// lp.idle(move |watcher| match numbers.next() {
+    ///     Some(number) => sum += number,
+    ///     None => {
+    ///         println!("{sum}");
+    ///         watcher.close();
+    ///     }
+    /// });
+    /// lp.run()
+    /// # }
+    /// ```
     #[track_caller]
     pub fn idle(self, callback: impl FnMut(Watcher) + 'static) -> Watcher {
         self.watch(WatcherKind::Idle, Box::new(callback), Location::caller())

@@ -144,7 +144,6 @@ impl State {
             return self.next_after_failure(id, life, address, error);
         }
         several.begun = several.begun.wrapping_add(1);
-        extra.attempted.push(address);
         let (number, timeout_ms) = (several.begun, several.timeout_ms);
         let start = Start::one_of_several(address, local, unconnected);
         steps.push_back(Task::EmitAttempt(id, address));

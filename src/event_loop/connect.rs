@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use super::connect_request::{ConnectHost, ConnectRequest, local_end};
 use super::core::Core;
-use super::entry::{Peer, flag, stream_of};
+use super::entry::{Peer, Stream, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::look_up::Answer;
 use super::server::with_scope;
@@ -225,6 +225,9 @@ impl State {
         if !is_one_of_several && list.is_some_and(|list| list.check(address)) {
             let error = Error::ip_blocked(address.ip());
             return self.destroy(id, Some(error));
+        }
+        if is_one_of_several {
+            stream.extra().attempted.push(address);
         }
         let (io, refused) = match backend.connect(unconnected, address, State::token(id)) {
             Ok(io) => (Some(io), None),
@@ -518,6 +521,13 @@ impl Start {
             unconnected,
             is_one_of_several: true,
         }
+    }
+}
+
+impl Stream {
+    /// The address that the attempt under way goes to; the latest, if there are several.
+    pub(crate) fn attempted_address(&self) -> Option<SocketAddr> {
+        Some(self.extra.as_ref()?.attempt.as_ref()?.address)
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::look_up::CustomLookup;
+use super::server::with_scope;
 use crate::ground::addresses::parse_literal;
 use crate::ground::block_list::BlockList;
 use crate::ground::look_up::{Hints, LookupOptions, Query};
@@ -82,14 +83,22 @@ impl ConnectRequest {
     }
 }
 
-impl fmt::Debug for ConnectRequest {
+impl fmt::Display for ConnectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            ConnectHost::Address(ip, _) => write!(f, "{}", SocketAddr::new(*ip, self.port)),
-            ConnectHost::Name(name) => write!(f, "{name}:{}", self.port),
+            ConnectHost::Address(address, scope) => {
+                write!(f, "{}", with_scope(*address, self.port, *scope))
+            }
+            ConnectHost::Name(name) => write!(f, "{name}, port {}", self.port),
             #[cfg(unix)]
             ConnectHost::Path(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectRequest({self})")
     }
 }
 

@@ -8,6 +8,7 @@ use super::handle::{Id, LoopHandle, Raw};
 use super::state::{Dead, State};
 use super::table;
 use super::task::Task;
+use super::trace::{self, Trace};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot, Taken};
 
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) serial: u64,
     /// Whether `run` is under way.
     pub(crate) running: Cell<bool>,
+    /// What the log has told of the present turn.
+    pub(crate) trace: Trace,
 }
 
 /// The graveyard keeps its memory for so many; there are rarely more in one loop callback.
@@ -40,6 +43,7 @@ impl Core {
                 index,
                 serial,
                 running: Cell::new(false),
+                trace: Trace::default(),
             })
         })
     }
@@ -146,12 +150,19 @@ impl Core {
     }
 
     fn finish_busy_callback(&self) -> Result<()> {
+        let mut in_ticks = false;
         loop {
             while let Some(step) = self.inside(|state| state.steps.pop_front()) {
+                if trace::on() {
+                    self.trace_task(in_ticks, &step);
+                }
                 self.perform(step);
             }
             self.drop_the_dead();
             if self.inside(|state| !state.gather.is_empty()) {
+                if trace::on() {
+                    self.trace_gathered();
+                }
                 // Before the ticks, which tell what has become of it.
                 self.inside(State::flush_all);
                 continue;
@@ -166,6 +177,10 @@ impl Core {
                 return Ok(());
             };
             self.warn_if_starving(&tick);
+            if trace::on() {
+                in_ticks = true;
+                self.trace_task(true, &tick);
+            }
             self.perform(tick);
         }
     }

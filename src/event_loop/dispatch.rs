@@ -104,8 +104,8 @@ impl Drop for ReadBuffer<'_> {
     }
 }
 
-/// Serves the batch to its end.
-pub(crate) fn serve_batch(core: &Core) -> Result<()> {
+/// Serves the batch to its end. With `trace` on the path on which there is time to tell of each step.
+pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
     let mut service = Service::default();
     let mut buffer = ReadBuffer {
         core,
@@ -115,13 +115,13 @@ pub(crate) fn serve_batch(core: &Core) -> Result<()> {
     loop {
         // The path of every event, so one borrow sees to the end of the last loop callback and
         // makes the next read.
-        let plain = core.inside(|state| match state.settle() {
+        let plain = core.inside(|state| match !trace && state.settle() {
             true => service.read_plainly(state, &mut buffer.bytes, room),
             false => None,
         });
         if let Some((id, listener, size)) = plain {
             listener.borrow_mut()(Socket(core.raw(id)), &buffer.bytes[..size]);
-        } else if !service.serve_in_full(core, &mut buffer.bytes)? {
+        } else if !service.serve_in_full(core, &mut buffer.bytes, trace)? {
             return Ok(());
         }
     }
@@ -181,13 +181,16 @@ impl Service {
 
     /// Every other case, until somebody's share is over. Returns false when the batch is served.
     #[inline(never)]
-    fn serve_in_full(&mut self, core: &Core, buffer: &mut [u8]) -> Result<bool> {
+    fn serve_in_full(&mut self, core: &Core, buffer: &mut [u8], trace: bool) -> Result<bool> {
         loop {
             let next = core.inside(|state| match self.next.take() {
                 Some(next) => next,
                 None if state.is_quiet() => self.advance(state, buffer),
                 None => Next::Finish,
             });
+            if trace && let Next::Deliver(id, _, size) | Next::Emit(id, size) = next {
+                core.trace_data(id, size);
+            }
             match next {
                 Next::Deliver(id, listener, size) => {
                     listener.borrow_mut()(Socket(core.raw(id)), &buffer[..size]);

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::handle::{Id, Immediate};
 use super::state::State;
 use super::table;
+use super::trace;
 use crate::ground::error::Result;
 
 /// An immediate's callback.
@@ -81,6 +82,10 @@ impl Immediates {
 
     /// Ends an immediate and hands its callback out; it does not run (N33).
     pub(crate) fn remove(&mut self, id: Id) -> Option<ImmediateCall> {
+        self.take(id).map(|waiting| waiting.call)
+    }
+
+    fn take(&mut self, id: Id) -> Option<Waiting> {
         self.get(id)?;
         let waiting = self.waiting.remove(id.key as usize);
         self.referenced -= usize::from(waiting.referenced);
@@ -89,7 +94,7 @@ impl Immediates {
             self.queue.clear();
             self.running.clear();
         }
-        Some(waiting.call)
+        Some(waiting)
     }
 
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
@@ -141,10 +146,10 @@ impl Immediates {
         !self.running.is_empty()
     }
 
-    fn next(&mut self) -> Option<(Id, ImmediateCall)> {
+    fn next(&mut self) -> Option<(Id, Waiting)> {
         while let Some(id) = self.running.pop_front() {
-            if let Some(call) = self.remove(id) {
-                return Some((id, call));
+            if let Some(waiting) = self.take(id) {
+                return Some((id, waiting));
             }
         }
         None
@@ -156,9 +161,12 @@ pub(crate) fn run_immediates(core: &Core) -> Result<()> {
     if !core.inside(|state: &mut State| state.immediates.begin()) {
         return Ok(());
     }
-    while let Some((id, call)) = core.inside(|state| state.immediates.next()) {
+    while let Some((id, waiting)) = core.inside(|state| state.immediates.next()) {
         let immediate = Immediate(core.raw(id));
-        core.callback(|_| call(immediate))?;
+        if trace::on() {
+            core.trace(format_args!("{immediate:?} ({})", waiting.origin));
+        }
+        core.callback(|_| (waiting.call)(immediate))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::handle::LoopHandle;
 use super::watchers::WatcherKind;
 use crate::ground::timer_lists::TimerState;
 
-/// What kind of object a [`HandleInfo`] is about.
+/// What kind of thing a [`HandleInfo`] or a [`Reason`](crate::Reason) is about. It prints as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HandleKind {
@@ -31,6 +31,55 @@ pub enum HandleKind {
     /// Work in another thread, by [`spawn_blocking`](crate::LoopHandle::spawn_blocking) or to look up a
     /// name.
     Job,
+    /// A closure or a message from another thread that waits. Only among the reasons of
+    /// [`why_alive`](LoopHandle::why_alive).
+    Mail,
+    /// A tick that waits: one of [`next_tick`](LoopHandle::next_tick), or an event or a completion that
+    /// comes on a tick. Only among the reasons of [`why_alive`](LoopHandle::why_alive).
+    Tick,
+    /// An error that nobody listened to, and that ends the next `run`. Only among reasons.
+    Error,
+    /// What is gone but for its place in a queue of the loop. Only among reasons.
+    Gone,
+}
+
+impl fmt::Display for HandleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HandleKind::Server => "server",
+            HandleKind::Socket => "socket",
+            HandleKind::Timer => "timer",
+            HandleKind::Immediate => "immediate",
+            HandleKind::Idle => "idle",
+            HandleKind::Prepare => "prepare",
+            HandleKind::Check => "check",
+            HandleKind::Channel => "channel",
+            HandleKind::Job => "job",
+            HandleKind::Mail => "mail",
+            HandleKind::Tick => "tick",
+            HandleKind::Error => "error",
+            HandleKind::Gone => "gone",
+        })
+    }
+}
+
+impl From<&Entry> for HandleKind {
+    fn from(entry: &Entry) -> HandleKind {
+        match entry {
+            Entry::Stream(_) => HandleKind::Socket,
+            Entry::Server(_) => HandleKind::Server,
+        }
+    }
+}
+
+impl From<WatcherKind> for HandleKind {
+    fn from(kind: WatcherKind) -> HandleKind {
+        match kind {
+            WatcherKind::Idle => HandleKind::Idle,
+            WatcherKind::Prepare => HandleKind::Prepare,
+            WatcherKind::Check => HandleKind::Check,
+        }
+    }
 }
 
 /// One object that lives in a loop.
@@ -65,7 +114,8 @@ impl fmt::Display for HandleInfo {
 }
 
 impl LoopHandle {
-    /// Everything that lives in this loop, whether it keeps it alive or not: libuv's `uv_walk`.
+    /// Everything that lives in this loop, whether it keeps it alive or not: libuv's `uv_walk`. What
+    /// keeps it alive is told by [`why_alive`](LoopHandle::why_alive).
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -82,26 +132,20 @@ impl LoopHandle {
             let entries = state.entries.iter().map(|(_, entry)| {
                 let common = entry.common();
                 HandleInfo {
-                    kind: match entry {
-                        Entry::Stream(_) => HandleKind::Socket,
-                        Entry::Server(_) => HandleKind::Server,
-                    },
+                    kind: entry.into(),
                     active: common.flags.any(flag::ACTIVE),
                     referenced: common.flags.any(flag::REFERENCED),
                     kept: common.flags.any(flag::KEPT),
                     origin: common.origin,
                 }
             });
-            let timers = state
-                .timers
-                .iter()
-                .map(|(timer, referenced, value)| HandleInfo {
-                    kind: HandleKind::Timer,
-                    active: timer == TimerState::Alive,
-                    referenced,
-                    kept: value.kept,
-                    origin: value.origin,
-                });
+            let timers = state.timers.iter().map(|timer| HandleInfo {
+                kind: HandleKind::Timer,
+                active: timer.state == TimerState::Alive,
+                referenced: timer.referenced,
+                kept: timer.value.kept,
+                origin: timer.value.origin,
+            });
             let immediates = state
                 .immediates
                 .iter()
@@ -116,11 +160,7 @@ impl LoopHandle {
                 .watchers
                 .iter()
                 .map(|(kind, active, referenced, origin)| HandleInfo {
-                    kind: match kind {
-                        WatcherKind::Idle => HandleKind::Idle,
-                        WatcherKind::Prepare => HandleKind::Prepare,
-                        WatcherKind::Check => HandleKind::Check,
-                    },
+                    kind: kind.into(),
                     active,
                     referenced,
                     kept: false,
@@ -136,7 +176,7 @@ impl LoopHandle {
                     kept: false,
                     origin,
                 });
-            let jobs = state.jobs.origins().map(|origin| HandleInfo {
+            let jobs = state.jobs.iter().map(|(_, origin)| HandleInfo {
                 kind: HandleKind::Job,
                 active: true,
                 referenced: true,

@@ -33,14 +33,18 @@ pub(crate) struct Jobs {
 struct JobState {
     serial: u64,
     done: Done,
+    /// The name, if it looks one up.
+    host: Option<Box<str>>,
     /// Where the program started it.
     origin: &'static Location<'static>,
 }
 
 impl Jobs {
-    /// Where each was started.
-    pub(crate) fn origins(&self) -> impl Iterator<Item = &'static Location<'static>> {
-        self.all.iter().map(|(_, job)| job.origin)
+    /// Each: the name that it looks up, if it does, and where it was started.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Option<&str>, &'static Location<'static>)> {
+        self.all
+            .iter()
+            .map(|(_, job)| (job.host.as_deref(), job.origin))
     }
 
     pub(crate) fn take_all(&mut self) -> Vec<Done> {
@@ -115,11 +119,17 @@ fn unpack<T: 'static>(made: Made) -> T {
 
 impl State {
     /// Notes a job. It holds the loop until `done` is called.
-    fn add_job(&mut self, done: Done, origin: &'static Location<'static>) -> Id {
+    fn add_job(
+        &mut self,
+        done: Done,
+        host: Option<Box<str>>,
+        origin: &'static Location<'static>,
+    ) -> Id {
         let serial = table::next_serial();
         let key = self.jobs.all.insert(JobState {
             serial,
             done,
+            host,
             origin,
         });
         let id = Id {
@@ -137,7 +147,7 @@ impl State {
         done: Done,
         origin: &'static Location<'static>,
     ) -> Id {
-        let id = self.add_job(done, origin);
+        let id = self.add_job(done, None, origin);
         let mailbox = self.mailbox.clone();
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic));
@@ -158,7 +168,8 @@ impl State {
         done: Done,
         origin: &'static Location<'static>,
     ) -> Id {
-        let id = self.add_job(done, origin);
+        let host = Some(query.host.as_str().into());
+        let id = self.add_job(done, host, origin);
         let mailbox = self.mailbox.clone();
         let report = move |answer| {
             let answer: Made = Box::new(answer);

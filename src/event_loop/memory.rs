@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
+use super::mailbox::Mail;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
 use crate::ground::error::Error;
@@ -66,6 +67,7 @@ impl State {
             gathered: self.gather.capacity(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
+                + self.mail.capacity() * size_of::<Mail>()
                 + self.reap.capacity() * size_of::<Reap>()
                 + self.graveyard.capacity() * size_of::<Dead>()
                 + self.uncaught.capacity() * size_of::<Error>(),

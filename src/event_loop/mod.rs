@@ -30,7 +30,7 @@ pub(crate) mod mailbox;
 pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod paths;
-pub(crate) mod readable;
+mod readable;
 pub(crate) mod remote;
 pub(crate) mod server;
 pub(crate) mod socket;
@@ -39,6 +39,8 @@ pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod trace;
 pub(crate) mod turn;
 pub(crate) mod watchers;
+pub(crate) mod why;
 pub(crate) mod writable;

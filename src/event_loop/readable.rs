@@ -13,6 +13,7 @@ use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
+use super::trace;
 
 impl State {
     /// Starts to take data from the kernel (tryReadStart), unless the end was read or the buffer
@@ -235,6 +236,9 @@ pub(crate) fn flow(core: &Core, id: Id) {
     });
     let socket = Socket(core.raw(id));
     while let Some(chunk) = core.inside(|state| state.next_chunk(id)) {
+        if trace::on() {
+            core.trace_data(id, chunk.len());
+        }
         // Without a listener the data is lost, as in Node (N157, N158).
         core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
     }

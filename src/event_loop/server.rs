@@ -1,5 +1,6 @@
 //! The life of a server: listening, accepting, closing.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(unix)]
@@ -46,6 +47,23 @@ pub(crate) enum ListenHost {
     /// A socket that exists. Shared, since requests are cloned.
     #[cfg(unix)]
     Descriptor(Arc<OwnedFd>),
+}
+
+impl fmt::Display for ListenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port;
+        match &self.host {
+            ListenHost::Any => write!(f, "port {port} of every address"),
+            ListenHost::Address(address, scope) => {
+                write!(f, "{}", with_scope(*address, port, *scope))
+            }
+            ListenHost::Name(name) => write!(f, "{name}, port {port}"),
+            #[cfg(unix)]
+            ListenHost::Path(path) => write!(f, "{}", path.display()),
+            #[cfg(unix)]
+            ListenHost::Descriptor(descriptor) => write!(f, "{descriptor:?}"),
+        }
+    }
 }
 
 impl State {

@@ -7,6 +7,7 @@ use super::entry::{Entry, LookupListener, SocketListeners, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::{Dead, Reap, State};
 use super::task::{SocketEvent, Task};
+use super::trace;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Slot;
 
@@ -160,7 +161,11 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             state.stream(id).is_some()
         });
         if is_socket {
-            core.callback(|core| core.perform(Task::EmitClose(id)))?;
+            let task = Task::EmitClose(id);
+            if trace::on() {
+                core.trace_task(false, &task);
+            }
+            core.callback(|core| core.perform(task))?;
         }
     }
     Ok(())

@@ -144,6 +144,11 @@ impl Batch {
         self.ids.get(self.served).copied()
     }
 
+    /// Those that are still to be served.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Id> {
+        self.ids[self.served..].iter().copied()
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, id: Id) {
         self.ids.push(id);

@@ -247,3 +247,127 @@ impl Core {
         }
     }
 }
+
+impl Task {
+    /// Whom it is about, if that is a server or a socket.
+    pub(crate) fn subject(&self) -> Option<Id> {
+        match *self {
+            Task::User(..) | Task::Complete(..) => None,
+            Task::Emit(id, _)
+            | Task::EmitError(id, _)
+            | Task::EmitClose(id)
+            | Task::EmitListening(id)
+            | Task::EmitServerClose(id)
+            | Task::EmitServerError(id, _)
+            | Task::EmitAttempt(id, _)
+            | Task::EmitAttemptFailed(id, ..)
+            | Task::EmitAttemptTimeout(id, _)
+            | Task::EmitLookup(id, ..)
+            | Task::AskUser(id, ..)
+            | Task::LookedUp(id, ..)
+            | Task::AfterLookUp(id, ..)
+            | Task::NextAttempt(id, _)
+            | Task::TimeAttempt(id, ..)
+            | Task::ListenAnswer(id, ..)
+            | Task::EmitConnect(id, ..)
+            | Task::Connect(id, ..)
+            | Task::StartConnect(id, ..)
+            | Task::FlushPending(id)
+            | Task::AfterConnect(id)
+            | Task::AfterReady(id)
+            | Task::Listen(id, ..)
+            | Task::Flow(id)
+            | Task::Resume(id)
+            | Task::EndReadable(id)
+            | Task::AfterEnd(id)
+            | Task::EndWritable(id)
+            | Task::AfterWrite(id, _)
+            | Task::AfterWrites(id)
+            | Task::WriteError(id, ..)
+            | Task::FailInFlight(id, _)
+            | Task::ErrorBuffer(id)
+            | Task::Destroy(id, _)
+            | Task::Destroyed(id, _)
+            | Task::Finish(id)
+            | Task::AfterFinish(id) => Some(id),
+        }
+    }
+
+    /// Whether a person who follows the loop wants to know: it calls a listener, or the system.
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            Task::Emit(..)
+            | Task::EmitError(..)
+            | Task::EmitClose(_)
+            | Task::EmitListening(_)
+            | Task::EmitServerClose(_)
+            | Task::EmitServerError(..)
+            | Task::EmitAttempt(..)
+            | Task::EmitAttemptFailed(..)
+            | Task::EmitAttemptTimeout(..)
+            | Task::EmitLookup(..)
+            | Task::AskUser(..)
+            | Task::StartConnect(..)
+            | Task::EndWritable(_) => true,
+            // Its second half is the same event.
+            Task::EmitConnect(_, _, before) => *before,
+            _ => false,
+        }
+    }
+
+    /// What it does, for people.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Task::User(..) => "a tick of next_tick",
+            Task::Complete(..) => "a completion",
+            Task::Emit(_, event) => event.quoted(),
+            Task::EmitError(..) | Task::EmitServerError(..) => "'error'",
+            Task::EmitClose(_) | Task::EmitServerClose(_) => "'close'",
+            Task::EmitListening(_) => "'listening'",
+            Task::EmitAttempt(..) => "'connectionAttempt'",
+            Task::EmitAttemptFailed(..) => "'connectionAttemptFailed'",
+            Task::EmitAttemptTimeout(..) => "'connectionAttemptTimeout'",
+            Task::EmitLookup(..) => "'lookup'",
+            Task::AskUser(..) => "a look-up function is asked",
+            Task::LookedUp(..) => "the name can't be one",
+            Task::AfterLookUp(..) => "what follows 'lookup'",
+            Task::NextAttempt(..) => "the next address is tried",
+            Task::TimeAttempt(..) => "the next address waits for this one",
+            Task::EmitConnect(..) => "'connect'",
+            Task::Connect(..) => "the look-up of where to connect to is over",
+            Task::StartConnect(..) => "the system is asked to connect",
+            Task::FlushPending(_) => "what was written before 'connect' is sent",
+            Task::AfterConnect(_) => "what waited for 'connect'",
+            Task::AfterReady(_) => "reading starts",
+            Task::Listen(..) | Task::ListenAnswer(..) => "the look-up of where to listen is over",
+            Task::Flow(_) => "what was buffered flows",
+            Task::Resume(_) => "reading goes on",
+            Task::EndReadable(_) => "the end was read",
+            Task::AfterEnd(_) => "what follows 'end'",
+            Task::EndWritable(_) => "the peer has ended, so this side ends",
+            Task::AfterWrite(..) => "a write is done",
+            Task::AfterWrites(_) => "writes are done",
+            Task::WriteError(..) | Task::FailInFlight(..) => "a write has failed",
+            Task::ErrorBuffer(_) => "what waits in a destroyed socket fails",
+            Task::Destroy(..) => "it is destroyed with an error",
+            Task::Destroyed(..) => "it was destroyed",
+            Task::Finish(_) => "the half-close is done",
+            Task::AfterFinish(_) => "what follows 'finish'",
+        }
+    }
+}
+
+impl SocketEvent {
+    fn quoted(self) -> &'static str {
+        match self {
+            SocketEvent::Connect => "'connect'",
+            SocketEvent::Drain => "'drain'",
+            SocketEvent::End => "'end'",
+            SocketEvent::Finish => "'finish'",
+            SocketEvent::Pause => "'pause'",
+            SocketEvent::Ready => "'ready'",
+            SocketEvent::Resume => "'resume'",
+            SocketEvent::Timeout => "'timeout'",
+        }
+    }
+}

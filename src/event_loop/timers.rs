@@ -6,6 +6,7 @@ use super::core::Core;
 use super::handle::{Id, Timer};
 use super::state::{Dead, Reap, State};
 use super::table;
+use super::trace;
 use crate::ground::error::Result;
 use crate::ground::timer_lists::TimerState;
 
@@ -161,6 +162,9 @@ pub(crate) fn run_timers(core: &Core) -> Result<()> {
             continue;
         };
         let timer = Timer(core.raw(id));
+        if trace::on() {
+            core.trace_timer(id);
+        }
         core.callback(|core| {
             let mut firing = Firing {
                 core,

@@ -15,6 +15,7 @@ use super::mailbox;
 use super::socket;
 use super::state::State;
 use super::timers;
+use super::trace;
 use super::watchers::{self, WatcherKind};
 use crate::backend::EVENTS_PER_WAIT;
 use crate::ground::error::{Error, Result};
@@ -56,7 +57,15 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         timers::run_timers(core)?;
     }
     while alive && !core.inside(|state| state.stop) {
-        turn(core, mode)?;
+        let trace = trace::on();
+        let result = turn(core, mode, trace);
+        if trace {
+            core.trace_turn_end();
+            // A logger may have called us.
+            result.and_then(|()| core.finish_callback())?;
+        } else {
+            result?;
+        }
         alive = core.inside(|state| state.is_alive());
         if mode != RunMode::Default {
             break;
@@ -82,8 +91,7 @@ impl Drop for Running<'_> {
 }
 
 /// One turn of the loop.
-fn turn(core: &Core, mode: RunMode) -> Result<()> {
-    let trace = log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace);
+fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
     // A quiet turn is a wait and its I/O: one look tells that the phases around it are empty.
     let (has_work, may_block) = core.inside(|state| {
         let idling = state.watchers.is_idling();
@@ -96,18 +104,27 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
         let has_work = !state.pending.is_empty() || state.watchers.has_any();
         (has_work, may_block)
     });
-    if has_work || trace {
-        trace_phase(core, "pending");
-        run_pending(core)?;
-        trace_phase(core, "idle");
-        watchers::run_watchers(core, WatcherKind::Idle)?;
-        trace_phase(core, "prepare");
-        watchers::run_watchers(core, WatcherKind::Prepare)?;
-        trace_phase(core, "poll");
-        // A logger may have called us.
-        core.finish_callback()?;
+    let phase = |name| {
+        if trace {
+            core.trace_phase(name);
+        }
+    };
+    if trace {
+        core.trace_turn();
     }
-    poll(core, may_block)?;
+    phase("pending");
+    if has_work {
+        run_pending(core)?;
+        phase("idle");
+        watchers::run_watchers(core, WatcherKind::Idle)?;
+        phase("prepare");
+        watchers::run_watchers(core, WatcherKind::Prepare)?;
+    } else {
+        phase("idle");
+        phase("prepare");
+    }
+    phase("poll");
+    poll(core, may_block, trace)?;
     let has_work = core.inside(|state| {
         !state.pending.is_empty()
             || state.immediates.has_any()
@@ -124,29 +141,25 @@ fn turn(core: &Core, mode: RunMode) -> Result<()> {
         if core.inside(|state| state.pending.is_empty()) {
             break;
         }
-        trace_phase(core, "pending again");
+        phase("pending again");
         run_pending(core)?;
     }
-    trace_phase(core, "check");
+    phase("check");
     immediates::run_immediates(core)?;
     watchers::run_watchers(core, WatcherKind::Check)?;
-    trace_phase(core, "closing");
+    phase("closing");
     socket::run_closing(core)?;
-    trace_phase(core, "timers");
+    phase("timers");
     timers::run_timers(core)
-}
-
-fn trace_phase(core: &Core, phase: &str) {
-    if log::log_enabled!(target: "nodeloop::event_loop", log::Level::Trace) {
-        let turns = core.inside(|state| state.turns);
-        log::trace!(target: "nodeloop::event_loop", "turn {turns}: {phase}");
-    }
 }
 
 /// One pass over the deferred completions; what is added meanwhile waits for the next (L43).
 fn run_pending(core: &Core) -> Result<()> {
     let count = core.inside(|state| state.pending.len());
     for _ in 0..count {
+        if trace::on() {
+            core.trace_pending();
+        }
         core.inside(|state| {
             if let Some(id) = state.pending.pop_front() {
                 state.serve_pending(id);
@@ -159,7 +172,12 @@ fn run_pending(core: &Core) -> Result<()> {
 
 /// The poll phase: waits, notes what is ready, and serves it. What earlier turns have left comes
 /// first.
-fn poll(core: &Core, may_block: bool) -> Result<()> {
+fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
+    if trace {
+        trace_wait(core, may_block);
+        // A logger may have called us.
+        core.finish_callback()?;
+    }
     let waited = core.inside(|state| {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
@@ -171,7 +189,24 @@ fn poll(core: &Core, may_block: bool) -> Result<()> {
     });
     waited.map_err(|error| Error::system("poll", error))?;
     mailbox::deliver(core)?;
-    dispatch::serve_batch(core)
+    if trace {
+        core.trace_batch();
+    }
+    dispatch::serve_batch(core, trace)
+}
+
+/// Tells the log how long the wait that comes may be.
+#[cold]
+fn trace_wait(core: &Core, may_block: bool) {
+    let (reason, limit) = core.inside(|state| {
+        let left = (!state.ready.is_empty()).then_some("an earlier turn has left something");
+        let reason = left.or_else(|| why_not_wait(state, may_block));
+        (reason, wait_limit(state, may_block))
+    });
+    match limit {
+        WaitLimit::Until(at_ms) => core.trace_wait(reason, Some(at_ms)),
+        WaitLimit::Now | WaitLimit::Unlimited => core.trace_wait(reason, None),
+    }
 }
 
 /// Until when the wait may block.
@@ -228,19 +263,39 @@ fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()>
     Ok(())
 }
 
+/// Why the loop may not block, if so (L12–L15).
+#[inline]
+fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
+    if !may_block {
+        return Some("it was asked not to");
+    }
+    if state.stop {
+        return Some("it was stopped");
+    }
+    if !state.batch.is_empty() {
+        return Some("an earlier turn has left something");
+    }
+    if state.has_mail() {
+        return Some("there is mail from another thread");
+    }
+    if !state.pending.is_empty() {
+        return Some("something is pending");
+    }
+    if !state.closing.is_empty() || !state.closing_now.is_empty() {
+        return Some("something is closing");
+    }
+    if state.immediates.referenced() > 0 {
+        return Some("an immediate is due");
+    }
+    if state.watchers.is_idling() {
+        return Some("there is an idle watcher");
+    }
+    (!state.is_alive()).then_some("nothing keeps the loop alive")
+}
+
 /// How long the loop may block (L12–L16).
 fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
-    let busy = !may_block
-        || state.stop
-        || !state.batch.is_empty()
-        || state.has_mail()
-        || !state.pending.is_empty()
-        || !state.closing.is_empty()
-        || !state.closing_now.is_empty()
-        || state.immediates.referenced() > 0
-        || state.watchers.is_idling()
-        || !state.is_alive();
-    if busy {
+    if why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
     }
     let mut until_ms = state.timers.next_expiry_ms();
@@ -259,7 +314,8 @@ fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
 
 /// For embedding: how long another loop may wait for this one's descriptor (E2).
 pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
-    if !state.ready.is_empty() {
+    // What was queued outside, ticks above all, runs when `run` begins.
+    if !state.ready.is_empty() || !state.is_quiet() {
         return Some(Duration::ZERO);
     }
     match wait_limit(state, true) {

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::core::Core;
 use super::handle::{Id, Watcher};
 use super::table;
+use super::trace;
 use crate::ground::error::Result;
 
 /// When a watcher runs.
@@ -162,6 +163,11 @@ impl Watchers {
         self.get(id).is_some_and(|watcher| watcher.started)
     }
 
+    /// Where a watcher was made that exists.
+    fn origin(&self, id: Id) -> &'static Location<'static> {
+        self.all[id.key as usize].origin
+    }
+
     /// Every watcher: kind, whether it is started and referenced, and where it was made.
     pub(crate) fn iter(
         &self,
@@ -223,6 +229,10 @@ pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
     }
     while let Some((id, call)) = core.inside(|state| state.watchers.next(kind)) {
         let watcher = Watcher(core.raw(id));
+        if trace::on() {
+            let origin = core.inside(|state| state.watchers.origin(id));
+            core.trace(format_args!("{watcher:?} ({origin})"));
+        }
         core.callback(|core| {
             let mut running = Running { core, id, call };
             if let Some(call) = &mut running.call {

@@ -66,6 +66,11 @@ impl<T> TickQueue<T> {
         starving
     }
 
+    /// What waits, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter()
+    }
+
     /// Everything that waits, when the loop ends.
     pub(crate) fn take_all(&mut self) -> VecDeque<T> {
         std::mem::take(&mut self.queue)

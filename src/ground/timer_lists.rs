@@ -66,6 +66,20 @@ pub(crate) enum TimerState {
     Cleared,
 }
 
+/// What can be told of a timer.
+pub(crate) struct TimerInfo<'a, T> {
+    /// Where it is in its life.
+    pub(crate) state: TimerState,
+    /// Whether it would hold the loop.
+    pub(crate) referenced: bool,
+    /// When it is due; none while its callback runs, and once it is over.
+    pub(crate) due_ms: Option<u64>,
+    /// How often it fires, if it does so more than once.
+    pub(crate) period_ms: Option<u64>,
+    /// What belongs to it.
+    pub(crate) value: &'a T,
+}
+
 /// The timers of one duration.
 struct List {
     /// When it is looked at next. Not moved when its first timer is cleared (N22).
@@ -292,11 +306,15 @@ impl<T> TimerLists<T> {
         timer.value
     }
 
-    /// Every timer: where it is in its life, whether it is referenced, and its value.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TimerState, bool, &T)> {
-        self.timers
-            .iter()
-            .map(|(_, timer)| (timer.state, timer.referenced, &timer.value))
+    /// Every timer.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TimerInfo<'_, T>> {
+        self.timers.iter().map(|(_, timer)| TimerInfo {
+            state: timer.state,
+            referenced: timer.referenced,
+            due_ms: (timer.list != NONE).then(|| timer.start_ms.saturating_add(timer.duration_ms)),
+            period_ms: timer.repeats.then_some(timer.duration_ms),
+            value: &timer.value,
+        })
     }
 
     /// Ends everything and hands the values out, when the loop ends.

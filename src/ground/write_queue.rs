@@ -57,6 +57,11 @@ impl WriteQueue {
         self.length
     }
 
+    /// How many writes wait, those in flight among them.
+    pub(crate) fn count(&self) -> usize {
+        self.writes.len()
+    }
+
     /// How many writes are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight

@@ -126,7 +126,7 @@ impl Socket {
         if let Some(timeout_ms) = timeout_ms {
             self.set_timeout(timeout_ms);
         }
-        log::debug!(target: "nodeloop::net", "{self:?} connects to {request:?}");
+        log::debug!(target: "nodeloop::net", "{self:?} connects to {request}");
         // Left here, and dropped behind the borrow, if the socket is gone.
         let mut request = Some(request);
         table::with(self.0, |state, id| state.connect(id, &mut request))

@@ -106,7 +106,7 @@ impl Server {
     }
 
     fn listen_at(self, request: ListenRequest) -> Result<()> {
-        log::debug!(target: "nodeloop::net", "{self:?} listens at {request:?}");
+        log::debug!(target: "nodeloop::net", "{self:?} listens at {request}");
         table::with(self.0, |state, id| state.listen(id, request))
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }

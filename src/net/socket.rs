@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::event_loop::entry::{Peer, Stream, flag};
 use crate::event_loop::handle::{Id, Raw, Server, Socket};
 use crate::event_loop::table;
+use crate::event_loop::trace;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error, Result};
 
@@ -66,6 +67,7 @@ impl Socket {
     #[inline]
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
         let mut chunk = data.into();
+        self.trace_write("write", &chunk);
         table::with(self.0, |state, id| {
             state.gather_plainly(id, &chunk) || state.write(id, &mut chunk, None)
         })
@@ -91,6 +93,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn flush(self) {
+        self.trace("flush");
         table::with(self.0, |state, id| state.flush(id));
     }
 
@@ -104,6 +107,7 @@ impl Socket {
     ) -> bool {
         let mut chunk = data.into();
         let done: Completion = Box::new(done);
+        self.trace_write("write", &chunk);
         table::with(self.0, |state, id| state.write(id, &mut chunk, Some(done))).unwrap_or(false)
     }
 
@@ -123,11 +127,13 @@ impl Socket {
     /// # }
     /// ```
     pub fn cork(self) {
+        self.trace("cork");
         table::with(self.0, |state, id| state.cork(id));
     }
 
     /// Ends one [`cork`](Socket::cork): Node's `socket.uncork`.
     pub fn uncork(self) {
+        self.trace("uncork");
         table::with(self.0, |state, id| state.uncork(id));
     }
 
@@ -141,6 +147,7 @@ impl Socket {
     /// Ends this side once everything is written: Node's `socket.end`. The half-close happens in
     /// the next pending phase, then comes 'finish'; 'close' follows when the peer has ended too.
     pub fn end(self) {
+        self.trace("end");
         table::with(self.0, |state, id| state.end(id, None, None));
     }
 
@@ -148,6 +155,7 @@ impl Socket {
     /// prevents it: `ERR_STREAM_ALREADY_FINISHED` after 'finish', `ERR_STREAM_DESTROYED` after
     /// `destroy`.
     pub fn end_then(self, done: impl FnOnce(Result<()>) + 'static) {
+        self.trace("end");
         let done: Completion = Box::new(done);
         table::with(self.0, |state, id| state.end(id, None, Some(done)));
     }
@@ -155,6 +163,7 @@ impl Socket {
     /// Writes a last chunk and ends this side: Node's `socket.end(data)`.
     pub fn end_with<'a>(self, data: impl Into<Chunk<'a>>) {
         let mut chunk = data.into();
+        self.trace_write("end", &chunk);
         table::with(self.0, |state, id| state.end(id, Some(&mut chunk), None));
     }
 
@@ -166,6 +175,7 @@ impl Socket {
     ) {
         let mut chunk = data.into();
         let done: Completion = Box::new(done);
+        self.trace_write("end", &chunk);
         table::with(self.0, |state, id| {
             state.end(id, Some(&mut chunk), Some(done));
         });
@@ -176,6 +186,7 @@ impl Socket {
     ///
     /// The peer sees an end, or a reset (`ECONNRESET`) if bytes of it were not read.
     pub fn destroy(self) {
+        self.trace("destroy");
         table::with(self.0, |state, id| state.destroy(id, None));
     }
 
@@ -193,6 +204,7 @@ impl Socket {
     /// # }
     /// ```
     pub fn destroy_with(self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
+        self.trace("destroy");
         let mut error = Some(Error::new(error));
         table::with(self.0, |state, id| {
             if state.stream(id).is_some() {
@@ -207,6 +219,7 @@ impl Socket {
     /// Ends this side if it is not ended, and destroys the socket after 'finish', without waiting
     /// for the peer to end: Node's `socket.destroySoon`.
     pub fn destroy_soon(self) {
+        self.trace("destroy_soon");
         table::with(self.0, |state, id| state.destroy_soon(id));
     }
 
@@ -214,6 +227,7 @@ impl Socket {
     /// `socket.resetAndDestroy`. While it connects this waits for 'connect'. On a socket that is not
     /// connected it is `destroy_with` the error `ERR_SOCKET_CLOSED`.
     pub fn reset_and_destroy(self) {
+        self.trace("reset_and_destroy");
         table::with(self.0, |state, id| state.reset_and_destroy(id));
     }
 }
@@ -224,12 +238,14 @@ impl Socket {
     /// the high-water mark; then the peer is pushed back. Neither 'end' nor 'close' comes before
     /// what is buffered was taken. 'pause' comes on the next tick.
     pub fn pause(self) {
+        self.trace("pause");
         table::with(self.0, |state, id| state.pause(id));
     }
 
     /// Lets 'data' flow: Node's `socket.resume`. On the next tick 'resume' comes and what was
     /// buffered is delivered. Without a listener the data is thrown away.
     pub fn resume(self) {
+        self.trace("resume");
         table::with(self.0, |state, id| state.resume(id));
     }
 
@@ -406,6 +422,23 @@ impl Socket {
         table::with(self.0, |state, id| Some(question(state.stream(id)?)))
             .flatten()
             .unwrap_or(gone)
+    }
+}
+
+/// For the log.
+impl Socket {
+    fn trace(self, call: &str) {
+        if trace::on() {
+            trace::call(self.0, format_args!("{self:?}.{call}()"));
+        }
+    }
+
+    #[inline]
+    fn trace_write(self, call: &str, chunk: &Chunk<'_>) {
+        if trace::on() {
+            let bytes = chunk.as_slice().len();
+            trace::call(self.0, format_args!("{self:?}.{call}({bytes} bytes)"));
+        }
     }
 }
 

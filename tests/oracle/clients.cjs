@@ -3,6 +3,7 @@
 
 const net = require('node:net');
 
+const names = require('./names.cjs');
 const { overUnix, standIn } = require('./paths.cjs');
 
 // What the scenarios call Node's events, where that is not their name in Node.
@@ -46,13 +47,15 @@ function addClients(program) {
     if (options.mark) settings.highWaterMark = Number(options.mark);
     if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
     if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
+    if (options.block) settings.blockList = names.blockListOf(options.block);
     addClient(name, new net.Socket(settings), options);
   };
 
   const addClient = program.addClient = (name, value, options) => {
     const object = { kind: 'socket', name, value, labels: new Map() };
     objects.set(name, object);
-    const always = ['connection_attempt', 'connection_attempt_failed', 'connect', 'ready'];
+    const always = ['lookup', 'connection_attempt', 'connection_attempt_failed', 'connection_attempt_timeout'];
+    always.push('connect', 'ready');
     always.push('end', 'drain', 'finish', 'resume', 'close');
     for (const event of always) listen(object, event);
     if (!('errors' in options)) listen(object, 'error');
@@ -76,6 +79,7 @@ function addClients(program) {
       }
       if (localAddress !== undefined) options.localAddress = localAddress;
       if (localPort !== undefined) options.localPort = program.portOf(action, localPort);
+      names.connectOptions(action, socket, options, program.trace);
       if (then === undefined) socket.value.connect(options);
       else socket.value.connect(options, callback(socket, then));
     },
@@ -99,7 +103,8 @@ function addClients(program) {
       objects.set(action.object, { kind: 'peer', name: action.object, lastAddress: { address: host, port: 0 } });
       return;
     }
-    say(`>${[action.object, action.verb, host, rcvbuf, backlog].join('\t')}`);
+    const wanted = program.portOf(action, action.options.port ?? '0');
+    say(`>${[action.object, action.verb, host, rcvbuf, backlog, wanted].join('\t')}`);
     say(`?${action.object}`);
     const port = Number(readLine());
     if (!port) fail(action, `${action.object} has no port`);

@@ -11,6 +11,7 @@ const fs = require('node:fs');
 const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
+const names = require('./names.cjs');
 const { addPaths, listenAtPath, overUnix, shown, standIn } = require('./paths.cjs');
 
 const { handlers } = JSON.parse(readLine());
@@ -106,6 +107,7 @@ function showError(error) {
   }
   message = message.replace(/( - Local \(.*:)([1-9]\d*)\)/, (_, before, port) => `${before}${ports.show(port)})`);
   parts.push(JSON.stringify(message));
+  if (error.errors) parts.push(`[${error.errors.map(showError).join('; ')}]`);
   return parts.join(' ');
 }
 
@@ -161,7 +163,7 @@ function plain(object, event, label, text) {
 
 function listen(object, event, label, once) {
   const listener = listeners[object.kind][event](object, label);
-  const name = eventNames[event] ?? event;
+  const name = eventNames[event] ?? names.eventNames[event] ?? event;
   if (label) object.labels.set(label, [name, listener]);
   object.value[once ? 'once' : 'on'](name, listener);
 }
@@ -231,6 +233,7 @@ const verbs = {
         settings.keepAliveInitialDelay = Number(options.keep_alive);
       }
       if (options.mark) settings.highWaterMark = Number(options.mark);
+      if (options.block) settings.blockList = names.blockListOf(options.block);
       const server = net.createServer(settings);
       const object = { kind: 'server', name, value: server, sockets: [], options, labels: new Map() };
       objects.set(name, object);
@@ -409,6 +412,7 @@ const properties = {
 };
 
 require('./flow.cjs')({ verbs, properties, listeners, plain, showAddress });
+names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 const program = {
   listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,

@@ -151,13 +151,7 @@ pub struct Deadline(#[allow(dead_code, reason = "its end disarms")] mpsc::Sender
 /// A loop that still turns ends by a timer; one that does not is ended with the whole process.
 pub fn deadline(lp: &impl AsLoop, secs: u64) -> Deadline {
     let timer = lp.event_loop().set_timeout(secs * 1000, move |timer| {
-        let handles = timer.event_loop().handles();
-        let alive: Vec<_> = handles
-            .iter()
-            .filter(|handle| handle.active)
-            .map(ToString::to_string)
-            .collect();
-        panic!("over after {secs} s; still active:\n{}", alive.join("\n"));
+        panic!("over after {secs} s; {}", timer.event_loop().why_alive());
     });
     timer.unref();
     watched(secs + 2)

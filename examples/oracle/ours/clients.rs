@@ -30,9 +30,17 @@ impl World {
     /// Has a client's events told.
     pub(super) fn add_client(self: &Rc<World>, name: &str, socket: Socket, action: &Action) {
         let has = |flag: &str| action.options.contains_key(flag);
-        let object = Object::new(name, Handle::Socket(socket));
+        let object = Rc::new(Object {
+            options: action.options.clone(),
+            ..Object::plain(name, Handle::Socket(socket))
+        });
         self.add(&object);
-        let attempt = ["connection_attempt", "connection_attempt_failed"];
+        let attempt = [
+            "lookup",
+            "connection_attempt",
+            "connection_attempt_failed",
+            "connection_attempt_timeout",
+        ];
         let rest = [
             "connect", "ready", "end", "drain", "finish", "resume", "close",
         ];
@@ -79,6 +87,7 @@ impl World {
             let port = number.unwrap_or_else(|_| self.address_of(action, port, it).port());
             options = options.local_port(port);
         }
+        let options = self.connect_to_name(action, object, options);
         let result = match action.options.get("then") {
             Some(name) => {
                 let done = self.completion(object, name);
@@ -100,6 +109,12 @@ impl World {
         label: Option<&str>,
         once: bool,
     ) -> bool {
+        if let Some(id) = self.listen_to_names(object, socket, event, label) {
+            if let Some(label) = label {
+                object.labels.borrow_mut().insert(label.into(), id);
+            }
+            return true;
+        }
         let world = self.clone();
         let own = object.clone();
         let name = bracketed(event, label);
@@ -145,7 +160,7 @@ impl World {
     }
 
     /// Has a peer bind a port, or listen at one, and remembers the port.
-    pub(super) fn bind_peer(&self, action: &Action) {
+    pub(super) fn bind_peer(&self, action: &Action, it: &Rc<Object>) {
         let option = |key: &str| action.options.get(key).map(String::as_str);
         let host = option("host").unwrap_or("127.0.0.1");
         let receive_buffer = option("rcvbuf").unwrap_or_default();
@@ -163,7 +178,19 @@ impl World {
             ask(&action.object);
             return self.add(&Object::new(&action.object, Handle::None));
         }
-        let order = [&action.object, &action.verb, host, receive_buffer, backlog];
+        let port = option("port").map_or(0, |word| {
+            let number = word.parse();
+            number.unwrap_or_else(|_| self.address_of(action, word, it).port())
+        });
+        let port = port.to_string();
+        let order = [
+            &action.object,
+            &action.verb,
+            host,
+            receive_buffer,
+            backlog,
+            &port,
+        ];
         say(&format!(">{}", order.join("\t")));
         let Ok(port) = ask(&action.object).parse::<u16>() else {
             fail(action, "the peer has no port");

@@ -3,6 +3,7 @@
 
 mod clients;
 mod flow;
+mod names;
 mod net;
 mod paths;
 mod show;
@@ -29,7 +30,9 @@ pub struct Object {
     handle: Handle,
     /// For a socket: the server's name.
     server: Option<String>,
-    /// For a server: its options.
+    /// For a server: its block list.
+    block_list: Option<nodeloop::net::BlockList>,
+    /// For a server or a client: its options.
     options: HashMap<String, String>,
     /// For a server: its sockets, in the order in which they came.
     sockets: RefCell<Vec<Rc<Object>>>,
@@ -66,6 +69,7 @@ impl Object {
             name: name.into(),
             handle,
             server: None,
+            block_list: None,
             options: HashMap::new(),
             sockets: RefCell::default(),
             received: Cell::new(0),
@@ -249,6 +253,7 @@ impl World {
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
+            ("lookup", _) => self.look_up(action),
             ("peer", _) => {}
             ("probe", [name, names @ ..]) => {
                 let object = self.find(action, name, it);
@@ -305,7 +310,7 @@ impl World {
                 parts.push(address.port().to_string());
                 parts.push(action.options.get("rcvbuf").cloned().unwrap_or_default());
             }
-            "bind" | "listen" => return self.bind_peer(action),
+            "bind" | "listen" => return self.bind_peer(action, it),
             _ => parts.extend(action.words.iter().map(|word| word.replace('\n', "\\n"))),
         }
         say(&format!(">{}", parts.join("\t")));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use nodeloop::net::{ListenOptions, Server, ServerOptions, Socket};
 
-use super::{Handle, Object, World, fail, flow, paths, say, show};
+use super::{Handle, Object, World, fail, flow, names, paths, say, show};
 use crate::oracle::data::bytes_of;
 use crate::oracle::scenario::Action;
 
@@ -16,9 +16,14 @@ impl World {
         if let Some(mark) = action.options.get("mark") {
             options = options.high_water_mark(mark.parse().unwrap_or(0));
         }
+        let block_list = action.options.get("block").map(|it| names::block_list(it));
+        if let Some(list) = &block_list {
+            options = options.block_list(list);
+        }
         let server = Server::new(&self.lp, flow::server_options(action, options));
         let object = Rc::new(Object {
             options: action.options.clone(),
+            block_list,
             ..Object::plain(name, Handle::Server(server))
         });
         self.add(&object);
@@ -66,6 +71,7 @@ impl World {
                 Some(id) => server.off(*id),
                 None => fail(action, "no listener is called so"),
             },
+            "block" => names::block(action, object, server),
             _ => flow::server_verb(action, server),
         }
     }
@@ -316,6 +322,7 @@ impl World {
 
     fn socket_property(&self, socket: Socket, key: &str) -> String {
         match key {
+            "attempted" => names::attempted(socket),
             "connecting" => socket.connecting().to_string(),
             "pending" => socket.pending().to_string(),
             "closed" => socket.closed().to_string(),

@@ -25,26 +25,30 @@ pub fn result(result: &nodeloop::Result<()>) -> String {
 }
 
 /// An error with its fields.
-pub fn error(error: &Error) -> String {
-    let mut message = shown(error.message());
-    let mut parts = vec![error.code().unwrap_or("error").to_string()];
-    if let Some(syscall) = error.syscall() {
+pub fn error(failure: &Error) -> String {
+    let mut message = shown(failure.message());
+    let mut parts = vec![failure.code().unwrap_or("error").to_string()];
+    if let Some(syscall) = failure.syscall() {
         parts.push(format!("syscall={syscall}"));
     }
-    if let Some(address) = error.address() {
+    if let Some(address) = failure.address() {
         parts.push(format!("address={}", shown(address)));
     }
-    if let Some(hostname) = error.hostname() {
+    if let Some(hostname) = failure.hostname() {
         parts.push(format!("hostname={hostname}"));
     }
-    if let Some(local) = error.local_address() {
+    if let Some(local) = failure.local_address() {
         parts.push(format!("local={}", address(Some(local))));
     }
-    if let Some(port) = error.port() {
+    if let Some(port) = failure.port() {
         parts.push(format!("port=<port {port}>"));
         message = message.replace(&format!(":{port}"), &format!(":<port {port}>"));
     }
     parts.push(quote(&with_local_port_marked(&message)));
+    if !failure.errors().is_empty() {
+        let all: Vec<String> = failure.errors().iter().map(error).collect();
+        parts.push(format!("[{}]", all.join("; ")));
+    }
     parts.join(" ")
 }
 

@@ -1,0 +1,251 @@
+//! What the log tells of a turn at level trace, for people who want to follow the loop.
+//!
+//! Each record stands for itself: `turn 3 poll: 'data' to Socket(0.1#5), 6 bytes`. Phases in which
+//! nothing happened share one record. Nothing here is done unless the log wants it, and every record
+//! is made while nothing is borrowed: a logger may be a user's.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Arguments;
+
+use super::core::Core;
+use super::entry::{Entry, entry_of, flag};
+use super::handle::{Id, Raw, Server, Socket, Timer};
+use super::state::State;
+use super::table;
+use super::task::Task;
+use crate::backend::ready;
+
+/// The log's target for the turns.
+const TARGET: &str = "nodeloop::event_loop";
+
+/// Where a loop is, as far as the log wants to know.
+#[derive(Default)]
+pub(crate) struct Trace {
+    /// The present turn.
+    turn: Cell<u64>,
+    /// Its phase; none outside of turns.
+    phase: Cell<Option<&'static str>>,
+    /// Whether there was a record in this phase.
+    spoke: Cell<bool>,
+    /// Phases behind the last record, in which nothing happened.
+    silent: RefCell<Vec<&'static str>>,
+    /// Whether a record is being made: a logger that uses the loop is not told of that, or it would
+    /// never end.
+    busy: Cell<bool>,
+}
+
+/// Whether the log wants to follow turns.
+#[inline]
+pub(crate) fn on() -> bool {
+    log::log_enabled!(target: TARGET, log::Level::Trace)
+}
+
+/// A call of the API by the program. Only if the log is [`on`].
+#[cold]
+pub(crate) fn call(raw: Raw, what: Arguments<'_>) {
+    if let Some(core) = table::find(raw.index) {
+        core.trace(what);
+    }
+}
+
+impl Core {
+    /// A turn begins.
+    pub(crate) fn trace_turn(&self) {
+        self.trace.turn.set(self.inside(|state| state.turns + 1));
+    }
+
+    /// A phase begins.
+    pub(crate) fn trace_phase(&self, phase: &'static str) {
+        self.leave_phase();
+        self.trace.phase.set(Some(phase));
+        self.trace.spoke.set(false);
+    }
+
+    /// A turn is over.
+    pub(crate) fn trace_turn_end(&self) {
+        self.leave_phase();
+        self.tell_silent();
+        self.trace.phase.set(None);
+    }
+
+    fn leave_phase(&self) {
+        if let Some(phase) = self.trace.phase.get()
+            && !self.trace.spoke.get()
+        {
+            self.trace.silent.borrow_mut().push(phase);
+        }
+    }
+
+    fn tell_silent(&self) {
+        let silent = self.trace.silent.take();
+        if !silent.is_empty() {
+            let (turn, phases) = (self.trace.turn.get(), silent.join(", "));
+            log::trace!(target: TARGET, "turn {turn} {phases}: nothing to do");
+        }
+    }
+
+    /// Something happens.
+    #[cold]
+    pub(crate) fn trace(&self, what: Arguments<'_>) {
+        if self.trace.busy.get() {
+            return;
+        }
+        let _busy = Busy::new(&self.trace.busy);
+        self.tell_silent();
+        self.trace.spoke.set(true);
+        match self.trace.phase.get() {
+            Some(phase) => {
+                let turn = self.trace.turn.get();
+                log::trace!(target: TARGET, "turn {turn} {phase}: {what}");
+            }
+            None => log::trace!(target: TARGET, "between turns: {what}"),
+        }
+    }
+
+    /// A tick, or a step of a loop callback. Those that only lead to others are not told.
+    #[cold]
+    pub(crate) fn trace_task(&self, tick: bool, task: &Task) {
+        let tick = if tick { "tick: " } else { "" };
+        match (task, task.subject()) {
+            (Task::User(_, origin), _) => self.trace(format_args!("{tick}next_tick ({origin})")),
+            (Task::Complete(_, result), _) => match result {
+                Ok(()) => self.trace(format_args!("{tick}completion")),
+                Err(error) => self.trace(format_args!("{tick}completion, {error}")),
+            },
+            (task, Some(id)) if task.is_told() => {
+                let who = self.name(id);
+                let what = task.what();
+                match what.starts_with('\'') {
+                    true => self.trace(format_args!("{tick}{what} to {who}")),
+                    false => self.trace(format_args!("{tick}{what}: {who}")),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the poll phase does first.
+    #[cold]
+    pub(crate) fn trace_wait(&self, reason: Option<&'static str>, until_ms: Option<u64>) {
+        match (reason, until_ms) {
+            (Some(reason), _) => self.trace(format_args!("does not wait: {reason}")),
+            (None, None) => self.trace(format_args!("waits until something happens")),
+            (None, Some(until_ms)) => {
+                let now_ms = self.inside(|state| state.backend.now_ms());
+                let left_ms = until_ms.saturating_sub(now_ms);
+                self.trace(format_args!(
+                    "waits until something happens, at most {left_ms} ms"
+                ));
+            }
+        }
+    }
+
+    /// Who is to be served after the wait, and why.
+    #[cold]
+    pub(crate) fn trace_batch(&self) {
+        let served = self.inside(|state| {
+            let State { batch, entries, .. } = state;
+            let bits = |id| match entry_of(entries, id)? {
+                Entry::Stream(stream) => Some((id, stream.ready)),
+                Entry::Server(server) => Some((id, server.ready)),
+            };
+            batch.waiting().filter_map(bits).collect::<Vec<_>>()
+        });
+        for (id, bits) in served {
+            let who = self.name(id);
+            self.trace(format_args!("{who} is {}", readiness(bits)));
+        }
+    }
+
+    /// What the pending phase does next.
+    #[cold]
+    pub(crate) fn trace_pending(&self) {
+        let next = self.inside(|state| {
+            let id = *state.pending.front()?;
+            let flags = state.stream(id)?.common.flags;
+            Some((id, flags))
+        });
+        if let Some((id, flags)) = next {
+            let who = self.name(id);
+            if flags.any(flag::CONNECT_PENDING) {
+                self.trace(format_args!("the refused connection of {who}"));
+            }
+            if flags.any(flag::SHUTDOWN_PENDING) {
+                self.trace(format_args!("half-close of {who}"));
+            }
+        }
+    }
+
+    /// Data goes to the listeners.
+    #[cold]
+    pub(crate) fn trace_data(&self, id: Id, bytes: usize) {
+        let who = self.name(id);
+        self.trace(format_args!("'data' to {who}, {bytes} bytes"));
+    }
+
+    /// What a loop callback has written is sent.
+    #[cold]
+    pub(crate) fn trace_gathered(&self) {
+        let sent = self.inside(|state| {
+            let gather = &mut state.gather;
+            gather.spread();
+            let sent = |bundle| Some((gather.key(bundle)?, gather.pieces(bundle).count()));
+            (0..gather.bundles()).filter_map(sent).collect::<Vec<_>>()
+        });
+        for (id, writes) in sent {
+            let who = self.name(id);
+            match writes {
+                1 => self.trace(format_args!("sends 1 write of {who}")),
+                _ => self.trace(format_args!("sends {writes} writes of {who} in one go")),
+            }
+        }
+    }
+
+    /// A timer fires.
+    #[cold]
+    pub(crate) fn trace_timer(&self, id: Id) {
+        let origin = self.inside(|state| state.timers.value_mut(id.key).origin);
+        self.trace(format_args!("{:?} ({origin})", Timer(self.raw(id))));
+    }
+
+    /// The name of a server or a socket.
+    fn name(&self, id: Id) -> String {
+        let is_server = self.with(|state| state.server(id).is_some());
+        let raw = self.raw(id);
+        match is_server {
+            true => format!("{:?}", Server(raw)),
+            false => format!("{:?}", Socket(raw)),
+        }
+    }
+}
+
+/// Marks that a record is being made, also when the logger panics.
+struct Busy<'a>(&'a Cell<bool>);
+
+impl Busy<'_> {
+    fn new(busy: &Cell<bool>) -> Busy<'_> {
+        busy.set(true);
+        Busy(busy)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// What the backend has said, in words.
+fn readiness(bits: u8) -> String {
+    let words = [
+        (ready::READABLE, "readable"),
+        (ready::WRITABLE, "writable"),
+        (ready::URGENT, "readable with urgent data"),
+        (ready::READ_CLOSED, "ended by its peer"),
+        (ready::HANG_UP, "closed on both sides"),
+        (ready::ERROR, "in error"),
+    ];
+    let words = words.iter().filter(|(bit, _)| bits & bit != 0);
+    let words: Vec<_> = words.map(|&(_, word)| word).collect();
+    words.join(", ")
+}
