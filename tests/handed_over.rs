@@ -267,7 +267,7 @@ fn deregistered(lp: &Loop, act: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn f4_what_others_hold_is_deregistered_and_nothing_else() {
+fn what_others_hold_is_deregistered_and_nothing_else() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let listener = || net::create_server(&lp, |_| {});

@@ -21,7 +21,8 @@ use nodeloop::{Loop, net};
 use super::{DEADLINE, Process};
 
 #[path = "../support/over_unix.rs"]
-#[allow(dead_code)]
+// Some test programs have the other vocabulary too.
+#[allow(dead_code, clippy::duplicate_mod)]
 mod over_unix;
 
 #[allow(unused_imports)]
