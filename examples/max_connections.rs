@@ -37,7 +37,11 @@ fn main() -> nodeloop::Result<()> {
             println!("closed: {} of {}", server.connections(), limit_of(server));
         });
     });
-    server.on_drop(|_, dropped| println!("dropped: {}", dropped.remote_address));
+    server.on_drop(|_, dropped| {
+        if let Some(peer) = dropped.remote_address {
+            println!("dropped: {peer}");
+        }
+    });
     server.on_listening(|server| println!("listening on {}", server.address().unwrap()));
     server.listen(address)?;
     lp.run()

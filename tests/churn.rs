@@ -68,7 +68,7 @@ impl Churn {
     fn live(self: &Rc<Churn>, socket: Socket, kind: usize) {
         let churn = self.clone();
         let to = if kind == 0 { self.refusing } else { self.to };
-        socket.connect(to).unwrap();
+        socket.connect(target(to)).unwrap();
         match kind {
             // Refused, with writes that wait.
             0 => {

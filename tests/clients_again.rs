@@ -35,11 +35,11 @@ fn n110_connected_again_in_its_close_many_times() {
             return server.close();
         }
         count.set(count.get() + 1);
-        socket.connect(address).unwrap();
+        socket.connect(target(address)).unwrap();
         assert_eq!((socket.bytes_read(), socket.bytes_written()), (0, 0));
         assert!(socket.write("q"));
     });
-    socket.connect(address).unwrap();
+    socket.connect(target(address)).unwrap();
     assert!(socket.write("q"));
     lp.run().unwrap();
     assert_eq!(lives.get(), 50);
@@ -60,13 +60,13 @@ fn n110_connected_again_after_a_failure_with_writes_that_wait() {
     let _deadline = deadline(&lp, 20);
     let (server, address) = greeter(&lp);
     let (_held, refused) = refusing("127.0.0.1");
-    let socket = net::connect(&lp, refused);
+    let socket = net::connect(&lp, target(refused));
     let log = Recorder::new();
     log.follow(socket);
     socket.write_then("lost", log.done("lost"));
     socket.write_then("too", log.done("too"));
     socket.once_close(move |socket, _| {
-        socket.connect(address).unwrap();
+        socket.connect(target(address)).unwrap();
         assert!(socket.errored().is_none());
         socket.on_close(move |_, _| server.close());
     });
@@ -88,7 +88,7 @@ fn n110_connected_again_later_if_it_was_kept() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (server, address) = greeter(&lp);
-    let socket = net::connect(&lp, address);
+    let socket = net::connect(&lp, target(address));
     socket.keep();
     let log = Recorder::new();
     log.follow(socket);
@@ -101,13 +101,13 @@ fn n110_connected_again_later_if_it_was_kept() {
             for _ in 0..3 {
                 lp.run_nowait().unwrap();
             }
-            socket.connect(address).unwrap();
+            socket.connect(target(address)).unwrap();
             assert!(socket.connecting() && !socket.destroyed());
         }
     }
     server.close();
     socket.release();
-    assert_eq!(code(socket.connect(address)), "ERR_HANDLE_GONE");
+    assert_eq!(code(socket.connect(target(address))), "ERR_HANDLE_GONE");
     lp.run().unwrap();
     assert_eq!(lp.handles().len(), 1);
 }
@@ -127,7 +127,7 @@ fn n110_a_second_life_that_fails_at_once_has_its_close_too() {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 20);
         let (_held, refused) = refusing("127.0.0.1");
-        let socket = net::connect(&lp, refused);
+        let socket = net::connect(&lp, target(refused));
         let log = Recorder::new();
         log.follow(socket);
         let inner = log.clone();
@@ -156,13 +156,13 @@ fn n110_connected_again_before_its_close() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (server, address) = greeter(&lp);
-    let socket = net::connect(&lp, address);
+    let socket = net::connect(&lp, target(address));
     let log = Recorder::new();
     log.follow(socket);
     turn_until(&lp, || !socket.connecting());
     for _ in 0..3 {
         socket.destroy();
-        socket.connect(address).unwrap();
+        socket.connect(target(address)).unwrap();
     }
     turn_until(&lp, || log.has("data hello"));
     socket.destroy();
@@ -182,7 +182,7 @@ fn n80_an_accepted_socket_that_is_connected_again_counts_once() {
     let log = Recorder::new();
     let (server, address) = listening(&lp, move |socket| {
         socket.once_close(move |socket, _| {
-            socket.connect(to).unwrap();
+            socket.connect(target(to)).unwrap();
             assert!(socket.server().is_some());
             socket.resume();
         });
@@ -207,14 +207,14 @@ fn a_socket_that_is_gone_is_not_connected_again() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (_held, address) = refusing("127.0.0.1");
-    let socket = net::connect(&lp, address);
+    let socket = net::connect(&lp, target(address));
     socket.on_error(|_, _| {});
     lp.run().unwrap();
-    assert_eq!(code(socket.connect(address)), "ERR_HANDLE_GONE");
+    assert_eq!(code(socket.connect(target(address))), "ERR_HANDLE_GONE");
     let dropped = Rc::new(Cell::new(false));
     let inner = dropped.clone();
     let guard = on_drop(move || inner.set(true));
-    let result = socket.connect_then(address, move |_| guard.hold());
+    let result = socket.connect_then(target(address), move |_| guard.hold());
     assert_eq!(code(result), "ERR_HANDLE_GONE");
     assert!(dropped.get());
     assert!(!lp.is_alive());

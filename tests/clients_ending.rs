@@ -10,7 +10,7 @@ mod support;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
-use nodeloop::net::{self, ConnectOptions, Socket, SocketOptions};
+use nodeloop::net::{self, Socket, SocketOptions};
 use nodeloop::{Builder, Loop};
 use support::traced::{raw_listener, state};
 use support::*;
@@ -91,7 +91,7 @@ fn act(mut peer: TcpStream, what: &str) -> Option<TcpStream> {
 fn play(lp: &Loop, log: &Recorder, point: &str, what: &str, half_open: bool) {
     let (listener, address) = raw_listener();
     let options = SocketOptions::new().allow_half_open(half_open);
-    let socket = net::connect(lp, ConnectOptions::from(address).socket(options));
+    let socket = net::connect(lp, target(address).socket(options));
     turn_until(lp, || !socket.connecting());
     let (mut peer, _) = listener.accept().unwrap();
     if point != "unread" {
@@ -184,6 +184,14 @@ fn row(point: &str) {
     for (number, build) in builders.into_iter().enumerate() {
         for half_open in [false, true] {
             for what in ACTS {
+                if over_unix() && ["rst", "urgent"].contains(&what) {
+                    // There are no resets, nor urgent data everywhere.
+                    continue;
+                }
+                if over_unix() && half_open && what == "close" {
+                    // The first write tells already that the peer is gone: see tests/paths.rs.
+                    continue;
+                }
                 let lp = build(Loop::builder()).build().unwrap();
                 let _deadline = deadline(&lp, 20);
                 let log = Recorder::new();

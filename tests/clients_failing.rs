@@ -34,7 +34,7 @@ fn n100_n105_n116_a_refused_connection() {
          close true [-pdC closed ---e- 0/3 wl0 ECONNREFUSED --]",
         |lp, log| {
             let (_held, address) = refusing("127.0.0.1");
-            let socket = net::connect(lp, address);
+            let socket = net::connect(lp, target(address));
             log.trace(socket);
             two_writes_and_an_end(socket, log);
             turn_until(lp, || log.has("end ECONNREFUSED"));
@@ -78,6 +78,9 @@ fn expect_error(error: &Error, code: &str, syscall: &str, message: &str, about: 
 
 #[test]
 fn n101_the_fields_of_a_refused_connection() {
+    if tcp_only("it is about addresses") {
+        return;
+    }
     for host in ["127.0.0.1", "[::1]"] {
         let (_held, address) = refusing(host);
         let (ip, port) = (address.ip().to_string(), address.port());
@@ -97,6 +100,9 @@ fn n101_port_0_is_left_out() {
 
 #[test]
 fn n101_a_bound_local_end_is_told() {
+    if tcp_only("it is about addresses") {
+        return;
+    }
     let (_held, to) = refusing("127.0.0.1");
     let local = {
         // Free again when it is used: nothing else in this program asks for this address.
@@ -117,6 +123,9 @@ fn n101_a_bound_local_end_is_told() {
 
 #[test]
 fn n101_a_bound_local_port_alone_is_told() {
+    if tcp_only("it is about addresses") {
+        return;
+    }
     let (_held, to) = refusing("127.0.0.1");
     let (held, local) = refusing("0.0.0.0");
     drop(held);
@@ -128,6 +137,9 @@ fn n101_a_bound_local_port_alone_is_told() {
 
 #[test]
 fn c4_an_unreachable_network() {
+    if tcp_only("it is about addresses") {
+        return;
+    }
     scene(
         "attempt [cp-- opening r--e- 0/6 wl6 - --]
          error ENETUNREACH [-pdC closed ---e- 0/6 wl6 ENETUNREACH --]
@@ -178,6 +190,9 @@ fn n114_a_local_end_that_cant_be_bound() {
 
 #[test]
 fn n114_the_fields_of_a_failed_bind() {
+    if tcp_only("it is about addresses") {
+        return;
+    }
     let to = ConnectOptions::new("127.0.0.1", 9);
     let foreign = to.clone().local_address([192, 0, 2, 1].into());
     let error = error_of(foreign.clone());
@@ -226,6 +241,9 @@ fn n102_a_host_name_is_not_supported_yet() {
 
 #[test]
 fn n109_c2_connect_again_while_connecting() {
+    if tcp_only("a path is connected at once: see tests/paths.rs") {
+        return;
+    }
     scene(
         "attempt [cp-- opening rw--- 0/3 wl3 - --]
          attempt [cp-- opening rw--- 0/3 wl3 - l-]
@@ -234,7 +252,7 @@ fn n109_c2_connect_again_while_connecting() {
          close true [-pdC closed ----- 0/3 wl0 EALREADY --]",
         |lp, log| {
             let (listener, address) = raw_listener();
-            let socket = net::connect(lp, address);
+            let socket = net::connect(lp, target(address));
             log.trace(socket);
             socket.write_then("one", log.done("w1"));
             socket.on_error(move |_, error| {
@@ -243,13 +261,16 @@ fn n109_c2_connect_again_while_connecting() {
                 assert!(text.starts_with(&expected), "{text}");
                 let _open = &listener;
             });
-            socket.connect(address).unwrap();
+            socket.connect(target(address)).unwrap();
         },
     );
 }
 
 #[test]
 fn n100_what_is_called_while_the_attempt_is_reported_failed() {
+    if tcp_only("an attempt at a path is not told of") {
+        return;
+    }
     type Act = fn(Socket, &Recorder);
     let acts: [(Act, &[&str]); 5] = [
         (
@@ -276,7 +297,7 @@ fn n100_what_is_called_while_the_attempt_is_reported_failed() {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 20);
         let (_held, address) = refusing("127.0.0.1");
-        let socket = net::connect(&lp, address);
+        let socket = net::connect(&lp, target(address));
         let log = Recorder::new();
         log.follow(socket);
         let inner = log.clone();

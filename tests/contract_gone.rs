@@ -22,7 +22,7 @@ fn handles_of_a_loop_that_is_gone_do_nothing() {
     let watcher = lp.idle(|_| {});
     drop(lp);
     assert_eq!(ending(&peer), "end");
-    TcpStream::connect(address).unwrap_err();
+    try_connect(address).unwrap_err();
 
     expect_gone(socket);
     let called = Rc::new(Cell::new(0));

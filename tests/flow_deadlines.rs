@@ -19,7 +19,7 @@ fn a_connection_that_takes_too_long_fails() {
         let _deadline = deadline(&lp, 10);
         let (_sockets, address) = deaf();
         let log = Recorder::new();
-        let socket = net::connect(&lp, ConnectOptions::from(address).deadline(40));
+        let socket = net::connect(&lp, target(address).deadline(40));
         let started = lp.now();
         log.follow(socket);
         let inner = log.clone();
@@ -53,15 +53,15 @@ fn a_connection_that_stands_in_time_or_fails_otherwise_hears_no_more_of_it() {
     let _deadline = deadline(&lp, 10);
     let log = Recorder::new();
     let (_listener, address) = raw_listener();
-    let to = ConnectOptions::from(address).deadline(1000);
+    let to = target(address).deadline(1000);
     let connected = net::connect(&lp, to);
     log.follow_but_data(connected);
     connected.on_connect(log.noting("connect"));
     let (_socket, address) = refusing("127.0.0.1");
-    let refused = net::connect(&lp, ConnectOptions::from(address).deadline(1000));
+    let refused = net::connect(&lp, target(address).deadline(1000));
     log.follow_but_data(refused);
     let (_sockets, address) = deaf();
-    let destroyed = net::connect(&lp, ConnectOptions::from(address).deadline(1000));
+    let destroyed = net::connect(&lp, target(address).deadline(1000));
     log.follow_but_data(destroyed);
     turn_until(&lp, || log.has("connect") && log.has("close true"));
     destroyed.destroy();
@@ -83,7 +83,7 @@ fn the_deadline_of_one_attempt_is_not_that_of_the_next() {
     let _deadline = deadline(&lp, 10);
     let (_sockets, address) = deaf();
     let log = Recorder::new();
-    let socket = net::connect(&lp, ConnectOptions::from(address).deadline(30));
+    let socket = net::connect(&lp, target(address).deadline(30));
     let started = Rc::new(Cell::new(0));
     let (inner, again) = (log.clone(), started.clone());
     socket.on_error(move |socket, error| {
@@ -94,7 +94,7 @@ fn the_deadline_of_one_attempt_is_not_that_of_the_next() {
     let again = started.clone();
     socket.once_close(move |socket, had_error| {
         assert!(!had_error);
-        let to = ConnectOptions::from(address).deadline(60);
+        let to = target(address).deadline(60);
         socket.connect(to).unwrap();
         again.set(socket.event_loop().now());
     });
@@ -114,7 +114,7 @@ fn a_socket_whose_connection_took_too_long_can_be_used_again() {
     log.follow(socket);
     socket.on_connect(log.noting("connect"));
     socket.once_close(move |socket, _| {
-        socket.connect(somebody).unwrap();
+        socket.connect(target(somebody)).unwrap();
         socket.end_with("x");
     });
     let peer = std::thread::spawn(move || read_to_end(&listener.accept().unwrap().0));
@@ -148,7 +148,7 @@ fn a_write_in_the_life_after_an_attempt_that_was_given_up_is_sent() {
         socket.write_then("never", log.done("never"));
         lp.run_nowait().unwrap();
         socket.once_close(move |socket, _| {
-            socket.connect(somebody).unwrap();
+            socket.connect(target(somebody)).unwrap();
             write(socket);
         });
         socket.destroy();

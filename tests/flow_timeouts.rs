@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nodeloop::net::{self, ConnectOptions, ServerOptions, Socket, SocketOptions};
+use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
 use nodeloop::{AsLoop, Loop};
 use support::traced::{deaf, raw_listener};
 use support::*;
@@ -189,7 +189,7 @@ fn n204_refreshed_by_connect() {
     let activity = watch(socket, 40, &log);
     turn_for(&lp, 20);
     log.take();
-    socket.connect(address).unwrap();
+    socket.connect(target(address)).unwrap();
     activity.is_now(&lp);
     turn_until(&lp, || log.has("timeout"));
     assert!(socket.connecting());
@@ -201,7 +201,7 @@ fn n204_refreshed_when_the_connection_stands() {
     let _deadline = deadline(&lp, 20);
     let (sockets, address) = deaf();
     let log = Recorder::new();
-    let socket = net::connect(&lp, address);
+    let socket = net::connect(&lp, target(address));
     // Longer than the kernel waits before it asks a second time, which is when it connects.
     let activity = watch(socket, 1300, &log);
     socket.on_connect(activity.closure(&lp));
@@ -334,11 +334,11 @@ fn n206_a_stuck_write_is_told_of_at_the_second_expiry() {
     });
     // Written before the connection stands. The listener holds the connection.
     let (listener, address) = raw_listener();
-    socket2::SockRef::from(&listener)
+    socket2::SockRef::from(listener.socket())
         .set_recv_buffer_size(4096)
         .unwrap();
     check_stuck(
-        |lp| net::connect(lp, address),
+        |lp| net::connect(lp, target(address)),
         |socket, ms| {
             socket.set_timeout(ms);
             write_large(socket);
@@ -459,7 +459,7 @@ fn n212_connect_sets_it_before_connecting() {
     let (_sockets, address) = deaf();
     let log = Recorder::new();
     let started = lp.now();
-    let socket = net::connect(&lp, ConnectOptions::from(address).timeout(30));
+    let socket = net::connect(&lp, target(address).timeout(30));
     assert_eq!(socket.timeout(), Some(30));
     socket.on_timeout(log.noting("timeout"));
     turn_until(&lp, || log.has("timeout"));

@@ -89,7 +89,7 @@ fn rule_2_a_logger_that_calls_the_api() {
     assert_eq!(join(peer), b"hello");
 
     let other = net::create_server(&lp, |_| {});
-    other.listen(address).unwrap();
+    other.listen(at(address)).unwrap();
     assert_eq!(code(lp.run_nowait()), "EADDRINUSE");
     // Each tick is a record at level trace, and what the meddler leaves behind for each is freed when
     // they have run dry: too much to be looked through as often.

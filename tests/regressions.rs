@@ -524,7 +524,7 @@ fn n134_a_reset_in_the_turn_in_which_a_client_is_connected_fails_the_attempt() {
         let found = Rc::new(Cell::new(None));
         let told = found.clone();
         server.on_listening(move |server| {
-            let client = nodeloop::net::connect(&server, server.address().unwrap());
+            let client = nodeloop::net::connect(&server, target(address_of(server)));
             let told = told.clone();
             client.on_error(move |_, error| told.set(error.code().zip(error.syscall())));
         });

@@ -30,7 +30,7 @@ fn noted_server(lp: &Loop, log: &Recorder) -> (Server, SocketAddr) {
 
 /// A client that reads, and notes its 'close' as `name`.
 fn client_of(lp: &Loop, to: SocketAddr, log: &Recorder, name: &'static str) -> Socket {
-    let socket = net::connect(lp, to);
+    let socket = net::connect(lp, target(to));
     socket.resume();
     let log = log.clone();
     socket.on_close(move |_, _| log.note(name));
@@ -50,7 +50,7 @@ fn n79_n80_n83_close_waits_for_the_connections_but_not_for_their_close() {
     assert!(!server.listening());
     assert_eq!(server.address(), None);
     // N78: at once.
-    assert!(std::net::TcpStream::connect(address).is_err());
+    assert!(try_connect(address).is_err());
     for _ in 0..5 {
         lp.run_nowait().unwrap();
     }
@@ -154,7 +154,7 @@ fn n73_listen_again_in_close() {
     let inner = log.clone();
     server.on_listening(move |server| {
         inner.note("listening");
-        let client = net::connect(&server, server.address().unwrap());
+        let client = net::connect(&server, target(address_of(server)));
         client.on_data(|_, chunk| assert_eq!(chunk, b"x"));
         let log = inner.clone();
         client.on_close(move |_, _| server.close_then(log.done("close")));
@@ -290,11 +290,14 @@ fn n199_options_are_remembered_and_set_once() {
 
 #[test]
 fn n199_options_that_the_socket_is_made_with() {
+    if tcp_only("it is about options of TCP") {
+        return;
+    }
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let (server, address) = listening(&lp, |socket| socket.server().unwrap().close_all());
     let options = net::SocketOptions::new().no_delay(true).keep_alive(true, 0);
-    let socket = net::connect(&lp, net::ConnectOptions::from(address).socket(options));
+    let socket = net::connect(&lp, target(address).socket(options));
     socket.on_error(|_, _| {});
     socket.resume();
     lp.run().unwrap();

@@ -142,12 +142,14 @@ fn of_a_server_leaves_it_ready_to_listen_again() {
     let log = Recorder::new();
     let (other, taken) = listening(&lp, |_| {});
     let server = net::create_server(&lp, |_| {});
-    server.listen_then(taken, log.noting("listening")).unwrap();
+    server
+        .listen_then(at(taken), log.noting("listening"))
+        .unwrap();
     other.close();
     assert_eq!(code(lp.run()), "EADDRINUSE");
     log.expect(&[]);
     // N74: the listener of the first attempt has waited.
-    server.listen(taken).unwrap();
+    server.listen(at(taken)).unwrap();
     server.on_listening(|server| server.close());
     lp.run().unwrap();
     log.expect(&["listening"]);

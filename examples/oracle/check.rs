@@ -42,7 +42,9 @@ pub fn our_trace(scenario: &Scenario, writes: Writes, inner: Inner<'_>) -> Outco
         Writes::AtOnce => "no",
         Writes::Gathered => "yes",
     };
-    run(scenario, inner(&scenario.file).env(GATHERS, gathers), "")
+    // It runs in a directory of its own.
+    let file = std::path::absolute(&scenario.file).unwrap_or_else(|_| scenario.file.clone());
+    run(scenario, inner(&file).env(GATHERS, gathers), "")
 }
 
 /// Where Node's trace is recorded; ours, where it is meant to differ; and ours gathered, where that

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::data::Piece;
+use super::outside::{self, Directory, OUTSIDE};
 use super::peer::Peer;
 use super::scenario::Scenario;
 use super::trace::Trace;
@@ -57,15 +58,27 @@ pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let failed = |what: String| Outcome {
+        lines: Vec::new(),
+        failure: Some(what),
+    };
+    let directory = match Directory::new() {
+        Ok(directory) => Arc::new(directory),
+        Err(error) => return failed(format!("no directory: {error}")),
+    };
+    program.current_dir(directory.path());
+    let given = scenario.descriptor.as_ref();
+    let given = given.map(|kind| outside::give(kind, &directory, program));
+    let other_end = match given.transpose() {
+        Ok(other_end) => other_end.flatten(),
+        Err(error) => return failed(format!("no descriptor: {error}")),
+    };
     let child = spawn(program);
+    // It has the descriptor now; it is the only one that is to have it.
+    program.stderr(Stdio::null());
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => {
-            return Outcome {
-                lines: Vec::new(),
-                failure: Some(format!("{program:?} can't be started: {error}")),
-            };
-        }
+        Err(error) => return failed(format!("{program:?} can't be started: {error}")),
     };
     let mut stdin = child.stdin.take().expect("its input");
     // A program that fails at once does not read: its error output says why.
@@ -78,8 +91,12 @@ pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
         peers: HashMap::new(),
         answers,
         until,
+        directory,
         failure: None,
     };
+    if let Some(stream) = other_end {
+        run.peer(OUTSIDE).has(stream);
+    }
     let complaints = run.follow(&mut child);
     let status = child.wait().expect("waiting for a child");
     for (_, peer) in run.peers.drain() {
@@ -120,6 +137,8 @@ struct Run {
     peers: HashMap<String, Peer>,
     answers: Answers,
     until: Instant,
+    /// Where it runs.
+    directory: Arc<Directory>,
     failure: Option<String>,
 }
 
@@ -135,10 +154,13 @@ impl Run {
                 }
             }
         });
-        let mut errors = child.stderr.take().expect("its error output");
+        // None if it was given something else in its place.
+        let errors = child.stderr.take();
         let complaints = std::thread::spawn(move || {
             let mut text = Vec::new();
-            let _ = errors.read_to_end(&mut text);
+            if let Some(mut errors) = errors {
+                let _ = errors.read_to_end(&mut text);
+            }
             String::from_utf8_lossy(&text).into_owned()
         });
         loop {
@@ -196,7 +218,8 @@ impl Run {
 
     fn peer(&mut self, name: &str) -> &Peer {
         self.peers.entry(name.into()).or_insert_with(|| {
-            Peer::start(name, self.trace.clone(), self.answers.clone(), self.until)
+            let (trace, answers) = (self.trace.clone(), self.answers.clone());
+            Peer::start(name, trace, answers, self.directory.clone(), self.until)
         })
     }
 }

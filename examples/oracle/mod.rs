@@ -16,6 +16,7 @@ pub mod commands;
 pub mod data;
 pub mod driver;
 pub mod ours;
+pub mod outside;
 pub mod peer;
 pub mod peer_dgram;
 pub mod pinned;

@@ -18,6 +18,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::data::{Piece, bytes_of};
 use super::driver::{Answers, SPAWNING, spawn};
+use super::outside::Directory;
 use super::peer_dgram::DatagramPeer;
 use super::trace::Trace;
 
@@ -28,6 +29,8 @@ const READ_AT_ONCE: usize = 64 * 1024;
 enum Order {
     /// A verb and its words.
     Do(Vec<String>),
+    /// To have this connection.
+    Have(TcpStream),
     /// To say when everything before is done.
     Report,
 }
@@ -40,12 +43,19 @@ pub struct Peer {
 
 impl Peer {
     /// Starts a peer.
-    pub fn start(name: &str, trace: Arc<Mutex<Trace>>, answers: Answers, until: Instant) -> Peer {
+    pub fn start(
+        name: &str,
+        trace: Arc<Mutex<Trace>>,
+        answers: Answers,
+        directory: Arc<Directory>,
+        until: Instant,
+    ) -> Peer {
         let (sender, orders) = channel();
         let work = Work {
             name: name.into(),
             trace,
             answers,
+            directory,
             until,
             stream: None,
             socket: None,
@@ -61,6 +71,11 @@ impl Peer {
     /// Tells it to do something, after what it was told before.
     pub fn tell(&self, words: Vec<String>) {
         self.order(Order::Do(words));
+    }
+
+    /// Gives it a connection.
+    pub fn has(&self, stream: TcpStream) {
+        self.order(Order::Have(stream));
     }
 
     /// Has it answer once it is done with everything before.
@@ -89,6 +104,8 @@ struct Work {
     name: String,
     trace: Arc<Mutex<Trace>>,
     answers: Answers,
+    /// Where paths are.
+    directory: Arc<Directory>,
     /// No call waits longer.
     until: Instant,
     stream: Option<TcpStream>,
@@ -102,6 +119,7 @@ impl Work {
     fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
+                Order::Have(stream) => self.stream = Some(stream),
                 Order::Report => self.answers.done(self.bound_port()),
                 Order::Do(words) => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -123,6 +141,12 @@ impl Work {
             ["connect", host, port, receive_buffer] => {
                 self.connect(host, port, receive_buffer.parse().ok())
             }
+            #[cfg(unix)]
+            ["connect_path", path, ..] => self.connect_to_path(path),
+            #[cfg(unix)]
+            ["bind_path", path, _] => self.bind_path(path, None),
+            #[cfg(unix)]
+            ["listen_path", path, backlog] => self.bind_path(path, backlog.parse().ok()),
             // What a send runs into shows on the other side, and in the peer's next read.
             ["send", data] => {
                 if let Some(mut stream) = self.stream.as_ref() {
@@ -238,6 +262,29 @@ impl Work {
         Ok(())
     }
 
+    #[cfg(unix)]
+    fn connect_to_path(&mut self, path: &str) -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let path = self.directory.place(path);
+        socket.connect_timeout(&socket2::SockAddr::unix(path)?, self.left())?;
+        self.stream = Some(socket.into());
+        self.line("connect");
+        Ok(())
+    }
+
+    /// The file stays when it is closed.
+    #[cfg(unix)]
+    fn bind_path(&mut self, path: &str, backlog: Option<i32>) -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let path = self.directory.place(path);
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        if let Some(backlog) = backlog {
+            socket.listen(backlog)?;
+        }
+        self.socket = Some(socket);
+        Ok(())
+    }
+
     fn bound_port(&self) -> Option<u16> {
         match &self.socket {
             Some(socket) => Some(socket.local_addr().ok()?.as_socket()?.port()),
@@ -252,7 +299,8 @@ impl Work {
         // Bounds the wait.
         socket.set_read_timeout(Some(self.left()))?;
         let stream = TcpStream::from(socket.accept()?.0);
-        stream.set_nodelay(true)?;
+        // Of no use, and an error, on a Unix socket.
+        let _ = stream.set_nodelay(true);
         self.stream = Some(stream);
         self.line("accept");
         Ok(())

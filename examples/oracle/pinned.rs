@@ -51,7 +51,16 @@ pub fn check_version(program: &Path) -> Result<(), String> {
 
 /// Runs Node on a scenario.
 pub fn trace(node: &Path, scenario: &Scenario) -> Outcome {
-    let mut program = Command::new(node);
+    let mut program = match scenario.descriptor {
+        None => Command::new(node),
+        // Where it is the error output Node itself looks at it.
+        Some(_) => {
+            let mut program = Command::new("sh");
+            let moved = "exec 3<&2 2>/dev/null; exec \"$0\" \"$@\"";
+            program.args(["-c", moved]).arg(node);
+            program
+        }
+    };
     // What a user has set for his own programs must not change the oracle.
     program.env_remove("NODE_OPTIONS").env_remove("NODE_DEBUG");
     program.arg(root().join("tests/oracle/program.cjs"));

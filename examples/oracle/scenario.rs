@@ -6,6 +6,7 @@ use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::outside::{DESCRIPTORS, OUTSIDE, has_other_end, over_unix};
 use super::vocabulary::{EVENTS, Kind, PROPERTIES, of_kind, signature};
 use super::words::{Word, split};
 
@@ -35,6 +36,10 @@ pub struct Scenario {
     pub skip: Option<String>,
     /// What the machine has to have: `ipv6`, `linux`; or the crate: `full-udp`.
     pub needs: Vec<String>,
+    /// Why it is not played over Unix sockets.
+    pub tcp: Option<String>,
+    /// What kind of descriptor it is given, if one.
+    pub descriptor: Option<String>,
     /// After this it is killed.
     pub deadline: Duration,
     /// What is done on events; the start is the event `start` of the loop.
@@ -136,6 +141,8 @@ impl Scenario {
             gathering: None,
             skip: None,
             needs: Vec::new(),
+            tcp: None,
+            descriptor: None,
             deadline: DEADLINE,
             handlers: Vec::new(),
             names: HashMap::new(),
@@ -175,9 +182,47 @@ impl Scenario {
             "full-udp" => !cfg!(feature = "full-udp"),
             _ => !cfg!(target_os = "linux"),
         };
+        if over_unix() && (self.tcp.is_some() || self.differs.is_some()) {
+            return self.tcp.clone().or_else(|| self.differs.clone());
+        }
+        if let Some(verb) = self.about_tcp().filter(|_| over_unix()) {
+            return Some(format!("there is no {verb} over Unix sockets"));
+        }
         let missing = self.needs.iter().find(missing);
         let missing = missing.map(|need| format!("it needs {need}, which is not here"));
         self.skip.clone().or(missing)
+    }
+
+    /// What it says that only TCP has, if it does.
+    fn about_tcp(&self) -> Option<String> {
+        let actions = self.handlers.iter().flat_map(|handler| &handler.actions);
+        for action in actions {
+            let said = action
+                .options
+                .iter()
+                .find(|(key, value)| match key.as_str() {
+                    "host" => value.as_str() != "127.0.0.1",
+                    key => [
+                        "port",
+                        "local_address",
+                        "local_port",
+                        "ipv6_only",
+                        "reuse_port",
+                    ]
+                    .contains(&key),
+                });
+            if let Some((key, _)) = said {
+                return Some(key.clone());
+            }
+            if ["urgent", "reset", "reset_and_destroy"].contains(&action.verb.as_str()) {
+                return Some(action.verb.clone());
+            }
+            let target = action.words.first().filter(|_| action.verb == "connect");
+            if target.is_some_and(|target| target.parse::<u16>().is_ok()) {
+                return Some("port".into());
+            }
+        }
+        None
     }
 
     /// Its name: the path below the directory of scenarios, without the ending.
@@ -199,7 +244,7 @@ impl Scenario {
         }
         let kind = match words[0].text.as_str() {
             "server" => Kind::Server,
-            "client" => Kind::Socket,
+            "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
@@ -281,6 +326,7 @@ impl Scenario {
             ("differs", _) => self.differs = Some(value.into()),
             ("gathering", _) => self.gathering = Some(value.into()),
             ("skip", _) => self.skip = Some(value.into()),
+            ("tcp", _) => self.tcp = Some(value.into()),
             ("needs", _) => {
                 for need in value.split_whitespace() {
                     if !["ipv6", "linux", "full-udp"].contains(&need) {
@@ -289,12 +335,18 @@ impl Scenario {
                     self.needs.push(need.into());
                 }
             }
+            ("descriptor", _) if DESCRIPTORS.contains(&value) => {
+                self.descriptor = Some(value.into());
+                if has_other_end(value) {
+                    self.name_new(OUTSIDE, Kind::Peer)?;
+                }
+            }
             ("deadline", _) => {
                 let millis = value.parse();
                 let millis = millis.map_err(|_| "deadline is a number of milliseconds")?;
                 self.deadline = Duration::from_millis(millis);
             }
-            ("order" | "merge" | "exits", _) => {
+            ("order" | "merge" | "exits" | "descriptor", _) => {
                 return Err(format!("{key} can't be `{value}`"));
             }
             _ => return Err(format!("no such key: {key}")),

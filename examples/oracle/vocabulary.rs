@@ -63,6 +63,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "immediate NAME unref",
             "tick NAME",
             "peer NAME",
+            "adopt NAME half_open data=OFF errors=OFF",
+            "file PATH",
+            "directory PATH",
+            "remove PATH",
+            "look PATH",
             "probe OBJECT PROPERTY*",
             "note TEXT",
             "block NUMBER",
@@ -74,7 +79,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
         &[
-            "listen port=TARGET host=HOST backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
+            "listen port=TARGET host=HOST path=PATH descriptor readable_all writable_all backlog=NUMBER ipv6_only reuse_port then=CALLBACK",
             "close then=CALLBACK",
             "max_connections LIMIT",
             "block RULES",
@@ -98,6 +103,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "set_keep_alive NUMBER? off",
             "set_type_of_service NUMBER",
             "connect TARGET host=HOST local_address=ADDRESS local_port=PORT lookup=ANSWER answered=WHEN family=NUMBER one attempt_timeout=NUMBER then=CALLBACK",
+            "connect_path PATH then=CALLBACK",
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
             "destroy TEXT?",
@@ -124,6 +130,9 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Peer,
         &[
             "connect LISTENER host=HOST rcvbuf=NUMBER",
+            "connect_path PATH",
+            "bind_path PATH",
+            "listen_path PATH backlog=NUMBER",
             "bind host=HOST port=TARGET rcvbuf=NUMBER",
             "listen host=HOST port=TARGET rcvbuf=NUMBER backlog=NUMBER",
             "accept",
@@ -182,7 +191,13 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
 pub const PROPERTIES: &[(Kind, &[&str])] = &[
     (
         Kind::Server,
-        &["listening", "address", "max_connections", "connections"],
+        &[
+            "listening",
+            "address",
+            "path",
+            "max_connections",
+            "connections",
+        ],
     ),
     (
         Kind::Socket,

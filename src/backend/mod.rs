@@ -11,6 +11,8 @@ pub(crate) mod resolve;
 mod udp;
 mod udp_receive;
 mod udp_send;
+#[cfg(unix)]
+pub(crate) mod unix;
 pub(crate) mod wake;
 pub(crate) mod workers;
 
@@ -85,6 +87,9 @@ pub struct Counts {
     pub options: u64,
     /// Closed sockets (`close`).
     pub closes: u64,
+    /// Registrations that were ended before the close (`epoll_ctl` DEL): of descriptors that others
+    /// hold too, and only of these.
+    pub deregistrations: u64,
     /// Addresses asked for (`getsockname`, `getpeername`).
     pub addresses: u64,
     /// Clock reads.
@@ -119,6 +124,9 @@ pub(crate) struct ListenOptions {
     pub(crate) ipv6_only: bool,
     /// Whether several sockets may listen at one address, connections spread over them.
     pub(crate) reuse_port: bool,
+    /// The mode of a Unix socket's file; 0 leaves it to the process's umask.
+    #[cfg(unix)]
+    pub(crate) file_mode: u32,
 }
 
 /// How keep-alive was asked for.
@@ -142,7 +150,7 @@ pub(crate) enum Backend {
 
 /// A connected socket.
 pub(crate) enum Stream {
-    /// Of the operating system.
+    /// Of the operating system: a TCP socket, or a Unix socket in the same clothes (see [`unix`]).
     Os(mio::net::TcpStream),
     /// Of the null backend, by number.
     Null(u32),
@@ -160,14 +168,17 @@ pub(crate) enum Unconnected {
 pub(crate) enum Listener {
     /// Of the operating system.
     Os(mio::net::TcpListener),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Unix(unix::UnixListener),
     /// Of the null backend.
     Null,
 }
 
 /// What trying to accept gave.
 pub(crate) enum Accepted {
-    /// A connection, with the peer's address.
-    Connection(Stream, SocketAddr),
+    /// A connection, with the peer's address; a Unix socket's has none.
+    Connection(Stream, Option<SocketAddr>),
     /// Nothing: nobody waits, or an error that concerns that connection alone (A13).
     Nothing,
     /// The process is out of descriptors; who waited was turned away (N93).
@@ -270,8 +281,12 @@ impl Backend {
     pub(crate) fn accept(&mut self, listener: &Listener) -> Accepted {
         match (self, listener) {
             (Backend::Os(os), Listener::Os(listener)) => os.accept(listener),
+            #[cfg(unix)]
+            (Backend::Os(os), Listener::Unix(listener)) => listener.accept(os),
             (Backend::Null(null), Listener::Null) => match null.accept() {
-                Some((stream, address)) => Accepted::Connection(Stream::Null(stream), address),
+                Some((stream, address)) => {
+                    Accepted::Connection(Stream::Null(stream), Some(address))
+                }
                 None => Accepted::Nothing,
             },
             _ => unreachable!("a listener of another backend"),
@@ -282,6 +297,8 @@ impl Backend {
     pub(crate) fn rearm(&mut self, listener: &mut Listener, token: u64) -> io::Result<()> {
         match (self, listener) {
             (Backend::Os(os), Listener::Os(listener)) => os.rearm(listener, token),
+            #[cfg(unix)]
+            (Backend::Os(os), Listener::Unix(listener)) => os.rearm(listener.source(), token),
             (Backend::Null(_), Listener::Null) => Ok(()),
             _ => unreachable!("a listener of another backend"),
         }
@@ -461,6 +478,16 @@ impl Backend {
         }
     }
 
+    /// Ends a listener's registration: see [`deregister`](Backend::deregister).
+    pub(crate) fn deregister_listener(&mut self, listener: &mut Listener) {
+        match (self, listener) {
+            (Backend::Os(os), Listener::Os(listener)) => os.deregister(listener),
+            #[cfg(unix)]
+            (Backend::Os(os), Listener::Unix(listener)) => os.deregister(listener.source()),
+            _ => {}
+        }
+    }
+
     /// Closes a listener.
     pub(crate) fn close_listener(&mut self, listener: Listener) {
         self.counts_mut().closes += 1;
@@ -481,6 +508,8 @@ impl Backend {
         self.counts_mut().addresses += 1;
         match listener {
             Listener::Os(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            Listener::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
             Listener::Null => Ok(null::ADDRESS),
         }
     }

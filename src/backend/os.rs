@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -144,14 +145,24 @@ impl Os {
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         let mut listener = TcpListener::from_std(socket.into());
+        self.watch_listener(&mut listener, token)?;
+        Ok(listener)
+    }
+
+    /// Registers a listening socket, and sees to the spare descriptor.
+    pub(super) fn watch_listener(
+        &mut self,
+        listener: &mut impl Source,
+        token: u64,
+    ) -> io::Result<()> {
         self.counts.registrations += 1;
         self.poll
             .registry()
-            .register(&mut listener, Token(token as usize), Interest::READABLE)?;
+            .register(listener, Token(token as usize), Interest::READABLE)?;
         if self.spare.is_none() {
             self.spare = spare_descriptor();
         }
-        Ok(listener)
+        Ok(())
     }
 
     pub(crate) fn open(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<Socket> {
@@ -191,17 +202,25 @@ impl Os {
     }
 
     pub(crate) fn accept(&mut self, listener: &TcpListener) -> Accepted {
+        self.accept_from(|| listener.accept().map(|(io, address)| (io, Some(address))))
+    }
+
+    /// Tries to take one connection by `accept`.
+    pub(super) fn accept_from(
+        &mut self,
+        mut accept: impl FnMut() -> io::Result<(TcpStream, Option<SocketAddr>)>,
+    ) -> Accepted {
         self.counts.accepts += 1;
-        match listener.accept() {
+        match accept() {
             Ok((stream, address)) => Accepted::Connection(Stream::Os(stream), address),
-            Err(error) if is_out_of_descriptors(&error) => self.shed(listener),
+            Err(error) if is_out_of_descriptors(&error) => self.shed(|| accept().is_ok()),
             Err(_) => Accepted::Nothing,
         }
     }
 
     /// Frees the spare descriptor to accept and close what waits, as libuv does (N93, A14).
     #[cold]
-    fn shed(&mut self, listener: &TcpListener) -> Accepted {
+    fn shed(&mut self, mut accepts_and_closes: impl FnMut() -> bool) -> Accepted {
         if self.spare.take().is_none() {
             self.spare = spare_descriptor();
             if self.spare.take().is_none() {
@@ -211,10 +230,10 @@ impl Os {
         let mut shed = 0;
         while shed < SHED_LIMIT {
             self.counts.accepts += 1;
-            match listener.accept() {
-                Ok(_) => shed += 1,
-                Err(_) => break,
+            if !accepts_and_closes() {
+                break;
             }
+            shed += 1;
         }
         self.counts.shed += shed;
         self.spare = spare_descriptor();
@@ -224,7 +243,7 @@ impl Os {
         }
     }
 
-    pub(crate) fn rearm(&mut self, listener: &mut TcpListener, token: u64) -> io::Result<()> {
+    pub(crate) fn rearm(&mut self, listener: &mut impl Source, token: u64) -> io::Result<()> {
         self.counts.rearms += 1;
         self.poll
             .registry()
@@ -245,9 +264,10 @@ impl Os {
             .reregister(stream, Token(token as usize), stream_interest())
     }
 
-    pub(crate) fn deregister(&mut self, stream: &mut TcpStream) {
+    pub(crate) fn deregister(&mut self, io: &mut impl Source) {
+        self.counts.deregistrations += 1;
         // Fails only if it is not registered.
-        let _ = self.poll.registry().deregister(stream);
+        let _ = self.poll.registry().deregister(io);
     }
 
     #[inline]

@@ -44,7 +44,10 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
 /// Tells who listens of a connection that was closed, since there are as many as are allowed (N85).
 fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
     let server = Server(core.raw(id));
-    log::debug!(target: "nodeloop::net", "{server:?} dropped {}", info.remote_address);
+    match info.remote_address {
+        Some(peer) => log::debug!(target: "nodeloop::net", "{server:?} dropped {peer}"),
+        None => log::debug!(target: "nodeloop::net", "{server:?} dropped a connection"),
+    }
     if trace::on() {
         core.trace(format_args!("'drop' to {server:?}"));
     }
@@ -112,16 +115,18 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
 }
 
 /// Nobody is told of who is on the list (N94).
-fn is_blocked(server: &ServerState, peer: SocketAddr) -> bool {
-    let list = server.block_list.as_ref();
-    list.is_some_and(|list| list.check(peer))
+fn is_blocked(server: &ServerState, peer: Option<SocketAddr>) -> bool {
+    match (&server.block_list, peer) {
+        (Some(list), Some(peer)) => list.check(peer),
+        _ => false,
+    }
 }
 
 fn make_socket(
     state: &mut State,
     server_id: Id,
     stream: backend::Stream,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
 ) -> Outcome {
     let Some(server) = state.server(server_id) else {
         unreachable!("looked up by the caller");
@@ -136,7 +141,12 @@ fn make_socket(
         key: state.entries.vacant_key() as u32,
         serial: common.serial,
     };
+    // The null backend's have one.
+    let is_unix = peer.is_none();
     let mut stream = Stream::accepted(common, stream, peer);
+    if is_unix {
+        stream.common.flags.set(flag::UNIX);
+    }
     stream.server = server_id;
     stream.read_mark = options.high_water_mark;
     stream.write_mark = options.high_water_mark;
@@ -149,9 +159,13 @@ fn make_socket(
     // Set before 'connection' (N95).
     if options.no_delay {
         stream.common.flags.set(flag::NO_DELAY);
-        state.backend.set_no_delay(io, true);
+        if !is_unix {
+            state.backend.set_no_delay(io, true);
+        }
     }
-    if let Some(keep_alive) = options.keep_alive {
+    if let Some(keep_alive) = options.keep_alive
+        && !is_unix
+    {
         state.backend.set_keep_alive(io, Some(keep_alive));
     }
     if let Err(error) = state.backend.register(io, State::token(id)) {

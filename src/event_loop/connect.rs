@@ -59,6 +59,8 @@ const LIFE: u64 = flag::DESTROYED
     | flag::FINISHED
     | flag::DESTROY_ON_FINISH
     | flag::RESET_ON_CONNECT
+    | flag::HANDED_OUT
+    | flag::UNIX
     | flag::UNCONNECTED
     | flag::OVER;
 
@@ -85,6 +87,10 @@ impl State {
             extra.local = None;
             extra.attempt = None;
             extra.several = None;
+            #[cfg(unix)]
+            {
+                extra.path_attempt = None;
+            }
             extra.attempted.clear();
             extra.cancelled_attempt = None;
             extra.written_behind = None;
@@ -101,6 +107,11 @@ impl State {
         }
         if let Some(deadline_ms) = request.deadline_ms {
             self.set_connect_deadline(id, deadline_ms);
+        }
+        #[cfg(unix)]
+        if let ConnectHost::Path(path) = request.host {
+            self.connect_to_path(id, path);
+            return Ok(());
         }
         let request = Box::new(request);
         match request.is_literal() {
@@ -121,9 +132,11 @@ impl State {
                 let scope = zone.map_or(0, |zone| self.backend.scope_id(ip, zone));
                 (ip, scope)
             }),
+            #[cfg(unix)]
+            ConnectHost::Path(_) => None,
         };
         let Some(address) = address else {
-            unreachable!("a name is looked up");
+            unreachable!("names are looked up, paths connected to at once");
         };
         self.attempt(id, life, request, address);
     }
@@ -276,6 +289,10 @@ impl State {
         if !stream.common.flags.any(flag::CONNECT_PENDING) {
             return;
         }
+        #[cfg(unix)]
+        if stream.extra().path_attempt.is_some() {
+            return self.finish_connect_to_path(id);
+        }
         if stream.extra().several.is_some() {
             return self.look_at_attempts(id);
         }
@@ -319,10 +336,7 @@ impl State {
     /// The connection stands.
     pub(crate) fn connected(&mut self, id: Id, address: SocketAddr) {
         let State {
-            entries,
-            backend,
-            steps,
-            ..
+            entries, backend, ..
         } = self;
         let Some(stream) = stream_of(entries, id) else {
             return;
@@ -348,6 +362,15 @@ impl State {
             }
         }
         stream.remote = Some(Peer::new(remote));
+        self.tell_connected(id);
+    }
+
+    /// 'connect' and what belongs to it.
+    pub(crate) fn tell_connected(&mut self, id: Id) {
+        let State { entries, steps, .. } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            return;
+        };
         let timeout = stream.common.flags.any(flag::TIMEOUT);
         // What was written before goes out between the listeners that were there by then and the
         // others (N99).
@@ -438,6 +461,11 @@ impl State {
                 self.destroy(id, Some(error));
             }
             return;
+        }
+        if flags.any(flag::UNIX) {
+            let error =
+                Error::library("ERR_INVALID_HANDLE_TYPE", "This handle type cannot be sent");
+            return self.destroy(id, Some(error));
         }
         if flags.any(flag::CONNECTING) {
             stream.common.flags.set(flag::RESET_ON_CONNECT);

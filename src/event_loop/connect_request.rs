@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use super::look_up::CustomLookup;
 use super::server::with_scope;
@@ -44,6 +46,9 @@ pub(crate) enum ConnectHost {
     Address(IpAddr, u32),
     /// An address as text, or a name.
     Name(String),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Path(PathBuf),
 }
 
 impl ConnectRequest {
@@ -52,6 +57,8 @@ impl ConnectRequest {
         match &self.host {
             ConnectHost::Address(..) => true,
             ConnectHost::Name(name) => parse_literal(name).is_some(),
+            #[cfg(unix)]
+            ConnectHost::Path(_) => true,
         }
     }
 
@@ -83,6 +90,8 @@ impl fmt::Display for ConnectRequest {
                 write!(f, "{}", with_scope(*address, self.port, *scope))
             }
             ConnectHost::Name(name) => write!(f, "{name}, port {}", self.port),
+            #[cfg(unix)]
+            ConnectHost::Path(path) => write!(f, "{}", path.display()),
         }
     }
 }

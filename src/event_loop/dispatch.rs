@@ -87,6 +87,8 @@ struct Service {
     id: Option<Id>,
     /// Reads that are left of its share (N11).
     reads: u32,
+    /// Whether the read before was short on a socket where that proves nothing.
+    was_short: bool,
     /// What a read has come to that was not the ordinary case.
     next: Option<Next>,
 }
@@ -142,6 +144,7 @@ impl Service {
         const LOOKED_AT: u64 = flag::ACTIVE
             | flag::FLOWING
             | flag::END_CERTAIN
+            | flag::UNIX
             | flag::TIMEOUT
             | flag::WRITING
             | flag::CONNECT_PENDING;
@@ -241,6 +244,7 @@ impl Service {
     /// Begins with an object's share of the turn.
     fn begin(&mut self, state: &State, id: Id) -> Id {
         self.id = Some(id);
+        self.was_short = false;
         self.reads = state.settings.read_budget;
         id
     }
@@ -320,6 +324,11 @@ impl Service {
         }
         if size == 0 {
             self.reads = 0;
+            if std::mem::take(&mut self.was_short) {
+                // Found behind data that may have been all there was: in another turn (N13).
+                state.stream(id)?.common.flags.set(flag::END_CERTAIN);
+                return None;
+            }
             state.read_end(id);
             return Some(Next::Finish);
         }
@@ -327,8 +336,11 @@ impl Service {
         let room = state.backend.read_room(buffer.len());
         let stream = state.stream(id)?;
         stream.bytes_read += size as u64;
-        if size < room && note_short_read(stream, has_edges) {
-            self.reads = 0;
+        if size < room {
+            self.was_short = stream.common.flags.any(flag::UNIX);
+            if note_short_read(stream, has_edges) {
+                self.reads = 0;
+            }
         }
         // For the listeners if the socket flows, else into its buffer.
         if stream.common.flags.any(flag::FLOWING)
@@ -364,6 +376,11 @@ const SIGNS: u8 = ready::READ_CLOSED | ready::HANG_UP | ready::ERROR | ready::UR
 /// the turn.
 #[inline]
 fn note_short_read(stream: &mut Stream, has_edges: bool) -> bool {
+    if stream.common.flags.any(flag::UNIX) {
+        // A read stops behind a message that carries descriptors, whatever follows it. Read until it
+        // would block; with a sign of the end, in another turn.
+        return stream.ready & (ready::READ_CLOSED | ready::HANG_UP | ready::ERROR) != 0;
+    }
     if stream.ready & SIGNS == 0 {
         // Nothing is left, and what comes next will be told.
         if has_edges {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use slab::Slab;
 
@@ -12,6 +14,8 @@ use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
+#[cfg(unix)]
+use super::paths::PathAttempt;
 use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
@@ -138,6 +142,9 @@ pub(crate) struct StreamExtra {
     pub(crate) attempted: Vec<SocketAddr>,
     /// An attempt that was cancelled, which is still to be told.
     pub(crate) cancelled_attempt: Option<SocketAddr>,
+    /// The attempt to connect to a path that is still to be told of.
+    #[cfg(unix)]
+    pub(crate) path_attempt: Option<Box<PathAttempt>>,
     /// Keep-alive, if it is on, or will be.
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
@@ -150,6 +157,9 @@ pub(crate) struct ServerState {
     pub(crate) common: Common,
     /// The listening socket.
     pub(crate) listener: Option<backend::Listener>,
+    /// The path it was told to listen at last.
+    #[cfg(unix)]
+    pub(crate) path: Option<PathBuf>,
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
     /// Told apart what `listen` a deferred look-up belongs to; `close` makes it void (N82).
@@ -179,10 +189,10 @@ pub(crate) struct ServerState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DropInfo {
-    /// The address at this end, if it could be asked for.
+    /// The address at this end, if it has one.
     pub local_address: Option<SocketAddr>,
-    /// The peer.
-    pub remote_address: SocketAddr,
+    /// The peer; a Unix socket's has no address.
+    pub remote_address: Option<SocketAddr>,
 }
 
 /// What a server gives to the sockets it accepts.
@@ -343,11 +353,15 @@ pub(super) use remove_from;
 
 impl Stream {
     /// A connection that was accepted.
-    pub(crate) fn accepted(common: Common, io: backend::Stream, remote: SocketAddr) -> Stream {
+    pub(crate) fn accepted(
+        common: Common,
+        io: backend::Stream,
+        remote: Option<SocketAddr>,
+    ) -> Stream {
         Stream {
             io: Some(io),
             ready: backend::ready::WRITABLE,
-            remote: Some(Peer::new(remote)),
+            remote: remote.map(Peer::new),
             ..Stream::unconnected(common)
         }
     }

@@ -52,9 +52,12 @@ pub(crate) mod flag {
     pub(crate) const READ_WANTED: u64 = 1 << 19;
     /// To be reset as soon as it is connected (N107).
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// A Unix socket: it has no addresses and no TCP options, and a short read proves nothing.
+    pub(crate) const UNIX: u64 = 1 << 36;
     /// It has an inactivity timeout.
     pub(crate) const TIMEOUT: u64 = 1 << 22;
-    /// Its descriptor was handed out, so others may hold it too.
+    /// Its descriptor came from outside or was handed out, so others may hold it too: its registration
+    /// is ended before it is closed. A socket's, or a server's.
     pub(crate) const HANDED_OUT: u64 = 1 << 23;
     /// TCP_NODELAY is set, or will be.
     pub(crate) const NO_DELAY: u64 = 1 << 21;

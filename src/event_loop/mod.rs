@@ -20,6 +20,8 @@ mod datagram_options;
 pub(crate) mod datagram_receive;
 pub(crate) mod datagram_send;
 pub(crate) mod deadlines;
+#[cfg(unix)]
+mod descriptors;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
@@ -34,6 +36,8 @@ pub(crate) mod look_up;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbox;
+#[cfg(unix)]
+pub(crate) mod paths;
 mod readable;
 pub(crate) mod remote;
 pub(crate) mod server;

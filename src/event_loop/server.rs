@@ -3,6 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::path::PathBuf;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use super::entry::{DropInfo, Entry, ServerState, flag, server_of};
 use super::handle::{Id, Server, Socket};
@@ -35,6 +41,12 @@ pub(crate) enum ListenHost {
     Address(IpAddr, u32),
     /// An address as text, or a name, looked up (N67).
     Name(String),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Path(PathBuf),
+    /// A socket that exists. Shared, since requests are cloned.
+    #[cfg(unix)]
+    Descriptor(Arc<OwnedFd>),
 }
 
 impl fmt::Display for ListenRequest {
@@ -46,6 +58,10 @@ impl fmt::Display for ListenRequest {
                 write!(f, "{}", with_scope(*address, port, *scope))
             }
             ListenHost::Name(name) => write!(f, "{name}, port {port}"),
+            #[cfg(unix)]
+            ListenHost::Path(path) => write!(f, "{}", path.display()),
+            #[cfg(unix)]
+            ListenHost::Descriptor(descriptor) => write!(f, "{descriptor:?}"),
         }
     }
 }
@@ -68,6 +84,8 @@ impl State {
         {
             return Err(Error::host_with_nul(name));
         }
+        #[cfg(unix)]
+        super::paths::check_listen(&request)?;
         server.listening_id = server.listening_id.wrapping_add(1);
         let listening_id = server.listening_id;
         self.abandon_listen_look_up(id);
@@ -83,6 +101,10 @@ impl State {
                 self.ticks.push(Task::Listen(id, listening_id, request));
             }
             ListenHost::Any | ListenHost::Address(..) => self.set_up_listening(id, &request),
+            #[cfg(unix)]
+            ListenHost::Path(_) => return self.listen_at_path(id, request),
+            #[cfg(unix)]
+            ListenHost::Descriptor(_) => self.listen_at_descriptor(id, request),
         }
         Ok(())
     }
@@ -190,6 +212,10 @@ impl State {
                 Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), request.port)),
             ),
         };
+        #[cfg(unix)]
+        if let Some(server) = self.server(id) {
+            server.path = None;
+        }
         let token = State::token(id);
         let mut address = first;
         let mut listener = self.backend.listen(address, request.options, token);
@@ -200,24 +226,27 @@ impl State {
             listener = self.backend.listen(address, request.options, token);
         }
         match listener {
-            Ok(listener) => {
-                let State { entries, live, .. } = self;
-                let Some(server) = server_of(entries, id) else {
-                    return;
-                };
-                server.listener = Some(listener);
-                server.ready = 0;
-                // A new life for one that was kept.
-                server.common.flags.clear(flag::OVER);
-                server.common.set_active(true, live);
-                self.ticks.push(Task::EmitListening(id));
-            }
+            Ok(listener) => self.listens(id, listener),
             Err(error) => {
                 let ip = address.ip().to_string();
                 let error = Error::listen(error, &ip, request.port);
                 self.ticks.push(Task::EmitServerError(id, error));
             }
         }
+    }
+
+    /// It listens.
+    pub(crate) fn listens(&mut self, id: Id, listener: backend::Listener) {
+        let State { entries, live, .. } = self;
+        let Some(server) = server_of(entries, id) else {
+            return;
+        };
+        server.listener = Some(listener);
+        server.ready = 0;
+        // A new life for one that was kept.
+        server.common.flags.clear(flag::OVER);
+        server.common.set_active(true, live);
+        self.ticks.push(Task::EmitListening(id));
     }
 
     /// The address that a server listens at.
@@ -243,22 +272,29 @@ impl State {
     }
 
     fn close_listener(&mut self, id: Id) {
+        if let Some(listener) = self.take_listener(id) {
+            self.backend.close_listener(listener);
+        }
+    }
+
+    /// Takes a server's listening socket away; its registration has ended if others hold it too.
+    pub(crate) fn take_listener(&mut self, id: Id) -> Option<backend::Listener> {
         let State {
             entries,
             live,
             backend,
             ..
         } = self;
-        let Some(server) = server_of(entries, id) else {
-            return;
-        };
-        let Some(listener) = server.listener.take() else {
-            return;
-        };
+        let server = server_of(entries, id)?;
+        let mut listener = server.listener.take()?;
         server.common.set_active(false, live);
-        backend.close_listener(listener);
+        if server.common.flags.any(flag::HANDED_OUT) {
+            server.common.flags.clear(flag::HANDED_OUT);
+            backend.deregister_listener(&mut listener);
+        }
         self.closing.push(id);
         self.stalled_until_ms = 0;
+        Some(listener)
     }
 
     /// `close_all`: as `close`, and every connection of the server is destroyed.

@@ -27,7 +27,7 @@ impl State {
             false => stream.common.flags.clear(flag::NO_DELAY),
         }
         if let Some(io) = &stream.io
-            && !stream.common.flags.any(flag::CONNECTING)
+            && !stream.common.flags.any(flag::CONNECTING | flag::UNIX)
         {
             backend.set_no_delay(io, no_delay);
         }
@@ -47,7 +47,7 @@ impl State {
         }
         stream.extra().keep_alive = keep_alive;
         if let Some(io) = &stream.io
-            && !stream.common.flags.any(flag::CONNECTING)
+            && !stream.common.flags.any(flag::CONNECTING | flag::UNIX)
         {
             backend.set_keep_alive(io, keep_alive);
         }

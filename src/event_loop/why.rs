@@ -373,8 +373,14 @@ fn listening(server: &ServerState, backend: &mut Backend) -> String {
     let address = server
         .listener
         .as_ref()
-        .and_then(|listener| backend.listener_address(listener).ok())
-        .map_or("an unknown address".to_string(), |it| it.to_string());
+        .and_then(|listener| {
+            #[cfg(unix)]
+            if let Some(path) = backend.listener_path(listener) {
+                return Some(path.display().to_string());
+            }
+            Some(backend.listener_address(listener).ok()?.to_string())
+        })
+        .unwrap_or("an unknown address".to_string());
     let connections = counted(server.connections, "connection");
     format!("listening on {address}, {connections}")
 }
@@ -391,6 +397,12 @@ fn receiving(datagram: &DatagramState, backend: &mut Backend) -> String {
 
 /// Whose a socket is.
 fn whose(stream: &Stream) -> String {
+    if stream.common.flags.any(flag::UNIX) && stream.io.is_some() {
+        return match stream.server == Id::NONE {
+            true => "connected to a Unix socket".to_string(),
+            false => "accepted from a Unix socket".to_string(),
+        };
+    }
     match stream.remote.map(Peer::address) {
         Some(peer) if stream.server == Id::NONE => format!("connected to {peer}"),
         Some(peer) => format!("accepted from {peer}"),

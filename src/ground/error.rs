@@ -96,7 +96,7 @@ impl Error {
         self.0.syscall
     }
 
-    /// The address that the call was about.
+    /// The address that the call was about, or the path.
     pub fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
@@ -232,6 +232,33 @@ impl Error {
             syscall: Some("listen"),
             address: Some(address.into()),
             port: (port > 0).then_some(port),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A failed `connect` to a path.
+    #[cfg(unix)]
+    pub(crate) fn connect_to_path(error: io::Error, path: &str) -> Error {
+        let (code, _) = error_codes::name(&error);
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("connect {code} {path}").into(),
+            syscall: Some("connect"),
+            address: Some(path.into()),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A failed `listen` at a descriptor.
+    #[cfg(unix)]
+    pub(crate) fn listen_at_descriptor(error: io::Error) -> Error {
+        let (code, text) = error_codes::name(&error);
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("listen {code}: {text}").into(),
+            syscall: Some("listen"),
             source: Some(Source::Io(error)),
             ..Inner::empty()
         }))

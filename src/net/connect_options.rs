@@ -52,7 +52,7 @@ impl ConnectOptions {
         ConnectOptions::to(ConnectHost::Name(host.into()), port)
     }
 
-    fn to(host: ConnectHost, port: u16) -> ConnectOptions {
+    pub(super) fn to(host: ConnectHost, port: u16) -> ConnectOptions {
         ConnectOptions {
             request: ConnectRequest {
                 host,

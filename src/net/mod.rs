@@ -44,8 +44,12 @@
 
 mod connect;
 mod connect_options;
+#[cfg(unix)]
+mod descriptors;
 mod events;
 mod options;
+#[cfg(unix)]
+mod paths;
 mod server;
 mod socket;
 mod sockopt;

@@ -201,6 +201,8 @@ impl SocketOptions {
 ///   several the first is taken that is not link-local. `""` is no host.
 /// - [`SocketAddr`], or an [`IpAddr`] with a port: there is nothing to look up, so the socket
 ///   listens when `listen` returns.
+/// - On Unix a [path](ListenOptions::path), or a [socket that exists](ListenOptions::fd): of another
+///   process, of `std`.
 ///
 /// Port 0 has the system choose one, which [`address`](crate::net::Server::address) tells.
 ///
@@ -230,6 +232,8 @@ impl Default for ListenOptions {
                     backlog: DEFAULT_BACKLOG,
                     ipv6_only: false,
                     reuse_port: false,
+                    #[cfg(unix)]
+                    file_mode: 0,
                 },
             },
         }

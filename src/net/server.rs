@@ -46,6 +46,8 @@ impl Server {
                 Entry::Server(Box::new(ServerState {
                     common,
                     listener: None,
+                    #[cfg(unix)]
+                    path: None,
                     ready: 0,
                     listening_id: 0,
                     is_looking_up: false,
@@ -142,7 +144,8 @@ impl Server {
         table::with(self.0, state::is_listening).unwrap_or(false)
     }
 
-    /// The address it listens at; None while it does not. Node's `server.address()`.
+    /// The address it listens at; None while it does not, and at a path: see `path`. Node's
+    /// `server.address()`.
     pub fn address(self) -> Option<SocketAddr> {
         table::with(self.0, |state, id| state.server_address(id)).flatten()
     }

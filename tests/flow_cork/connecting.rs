@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use nodeloop::net::{self, ConnectOptions, Socket, SocketOptions};
+use nodeloop::net::{self, Socket, SocketOptions};
 
 use super::scene::{MARK, Scene, on_every_loop_with_large};
 use super::support::*;
@@ -17,7 +17,7 @@ fn check_connecting(sent: Option<&str>, trace: &[&str], play: fn(Socket, &Scene)
         let peer = sent.map(|_| std::thread::spawn(move || read_to_end(&accepted(&listener))));
         let scene = Scene::new(large, None);
         let options = SocketOptions::new().high_water_mark(MARK);
-        let socket = net::connect(lp, ConnectOptions::from(address).socket(options));
+        let socket = net::connect(lp, target(address).socket(options));
         scene.0.log.follow_but_data(socket);
         socket.resume();
         play(socket, &scene);

@@ -4,6 +4,7 @@
 const net = require('node:net');
 
 const names = require('./names.cjs');
+const { overUnix, standIn } = require('./paths.cjs');
 
 // What the scenarios call Node's events, where that is not their name in Node.
 const eventNames = {
@@ -17,11 +18,14 @@ function addClients(program) {
   const { plain, listen, callback, showAddress, showError, say, readLine, fail } = program;
 
   const showAttempt = (ip, port) => showAddress(ip, port, net.isIPv6(ip) ? 'IPv6' : 'IPv4');
+  // That we emit neither for a path is one difference: one scenario shows it, with a listener of its
+  // own.
+  const told = (ip, label) => label || net.isIP(ip) > 0;
   Object.assign(listeners.socket, {
     connection_attempt: (socket, label) => (ip, port) =>
-      plain(socket, 'connection_attempt', label, showAttempt(ip, port)),
+      told(ip, label) && plain(socket, 'connection_attempt', label, showAttempt(ip, port)),
     connection_attempt_failed: (socket, label) => (ip, port, family, error) =>
-      plain(socket, 'connection_attempt_failed', label, `${showAttempt(ip, port)} ${showError(error)}`),
+      told(ip, label) && plain(socket, 'connection_attempt_failed', label, `${showAttempt(ip, port)} ${showError(error)}`),
     connect: (socket, label) => () => {
       announceClient(socket);
       plain(socket, 'connect', label);
@@ -32,6 +36,7 @@ function addClients(program) {
   // Tells what the port at this end is called, without Node's remembering that it was asked.
   function announceClient(socket) {
     const name = {};
+    if (!socket.value._handle.getsockname) return;
     socket.value._handle.getsockname(name);
     say(`@${socket.name}\t${name.port}`);
   }
@@ -43,7 +48,11 @@ function addClients(program) {
     if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
     if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
     if (options.block) settings.blockList = names.blockListOf(options.block);
-    const object = { kind: 'socket', name, value: new net.Socket(settings), labels: new Map() };
+    addClient(name, new net.Socket(settings), options);
+  };
+
+  const addClient = program.addClient = (name, value, options) => {
+    const object = { kind: 'socket', name, value, labels: new Map() };
     objects.set(name, object);
     const always = ['lookup', 'connection_attempt', 'connection_attempt_failed', 'connection_attempt_timeout'];
     always.push('connect', 'ready');
@@ -57,6 +66,10 @@ function addClients(program) {
     connect(action, socket) {
       const { host, local_address: localAddress, local_port: localPort, then } = action.options;
       const [target] = action.words;
+      if (overUnix && !/^\d+$/.test(target)) {
+        socket.value.connect({ path: standIn(target) }, ...(then === undefined ? [] : [callback(socket, then)]));
+        return;
+      }
       const options = { host: host ?? '127.0.0.1', port: Number(target) };
       if (!/^\d+$/.test(target)) {
         const address = program.addressOf(action, target);
@@ -83,6 +96,13 @@ function addClients(program) {
   // Bound when this returns, so that its port is known; the answer to the question is that port.
   const bind = (action) => {
     const { host = '127.0.0.1', rcvbuf = '', backlog = '128' } = action.options;
+    if (overUnix) {
+      say(`>${[action.object, `${action.verb}_path`, standIn(action.object), backlog].join('\t')}`);
+      say(`?${action.object}`);
+      readLine();
+      objects.set(action.object, { kind: 'peer', name: action.object, lastAddress: { address: host, port: 0 } });
+      return;
+    }
     const wanted = program.portOf(action, action.options.port ?? '0');
     say(`>${[action.object, action.verb, host, rcvbuf, backlog, wanted].join('\t')}`);
     say(`?${action.object}`);

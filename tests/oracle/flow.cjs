@@ -25,7 +25,7 @@ module.exports = function extend({ verbs, properties, listeners, plain, showAddr
   });
 
   Object.assign(listeners.server, {
-    drop: (server, label) => (info) => {
+    drop: (server, label) => (info = {}) => {
       const local = showAddress(info.localAddress, info.localPort, info.localFamily);
       const remote = showAddress(info.remoteAddress, info.remotePort, info.remoteFamily);
       plain(server, 'drop', label, `local=${local} remote=${remote}`);

@@ -12,6 +12,7 @@ const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
 const names = require('./names.cjs');
+const { addPaths, listenAtPath, overUnix, shown, standIn } = require('./paths.cjs');
 
 const { handlers } = JSON.parse(readLine());
 
@@ -94,7 +95,8 @@ function showError(error) {
   let message = error.message;
   const parts = [error.code ?? 'error'];
   if (error.syscall) parts.push(`syscall=${error.syscall}`);
-  if (error.address) parts.push(`address=${error.address}`);
+  if (error.address) parts.push(`address=${shown(error.address)}`);
+  message = shown(message);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
   if (error.localAddress) {
     parts.push(`local=${showAddress(error.localAddress, error.localPort, net.isIPv6(error.localAddress) ? 'IPv6' : '')}`);
@@ -180,7 +182,8 @@ function accepted(server, socket) {
 // Tells what the server's port is called, and remembers it for when the server is closed.
 function announce(server) {
   const address = server.value.address();
-  if (!address) return;
+  if (overUnix) server.lastAddress = { address: '127.0.0.1', port: standIn(server.name) };
+  if (!address || typeof address === 'string') return;
   server.lastAddress = address;
   say(`@${server.name}\t${address.port}`);
 }
@@ -284,7 +287,8 @@ const verbs = {
       if (backlog !== undefined) options.backlog = Number(backlog);
       if ('ipv6_only' in action.options) options.ipv6Only = true;
       if ('reuse_port' in action.options) options.reusePort = true;
-      const args = then === undefined ? [options] : [options, callback(server, then)];
+      const at = listenAtPath(server, action.options) ?? options;
+      const args = then === undefined ? [at] : [at, callback(server, then)];
       try {
         server.value.listen(...args);
       } catch (error) {
@@ -331,6 +335,10 @@ const verbs = {
       const address = addressOf(action, action.words[0]);
       const somewhere = ['::', '0.0.0.0'].includes(address.address);
       const host = action.options.host ?? (somewhere ? '127.0.0.1' : address.address);
+      if (overUnix) {
+        say(`>${action.object}\tconnect_path\t${standIn(action.words[0])}\t`);
+        return;
+      }
       say(`>${action.object}\tconnect\t${host}\t${address.port}\t${action.options.rcvbuf ?? ''}`);
     },
     send: order,
@@ -409,10 +417,12 @@ require('./dgram.cjs')({
   fail, addressOf, portOf, order, chainable, listening,
 });
 names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
-addClients({
+const program = {
   listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,
-});
+};
+addClients(program);
+addPaths(program);
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod calls;
+mod over_unix;
 pub mod traced;
 pub mod udp;
 
@@ -24,6 +25,9 @@ use std::time::Duration;
 
 use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
 use nodeloop::{AsLoop, Builder, Loop};
+
+#[allow(unused_imports, reason = "every test file uses a part")]
+pub use over_unix::{address_of, anywhere, at, over_unix, path_of, target, tcp_only, try_connect};
 
 /// How long a `std` socket waits for its peer: far longer than any test takes.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -169,7 +173,7 @@ pub fn watched(secs: u64) -> Deadline {
     Deadline(armed)
 }
 
-/// A server that listens at a port of 127.0.0.1, and its address.
+/// A server that listens at a port of 127.0.0.1, or at a path (see [`over_unix`]), and its address.
 pub fn listening(
     lp: &impl AsLoop,
     on_connection: impl FnMut(Socket) + 'static,
@@ -184,11 +188,9 @@ pub fn listening_with(
     on_connection: impl FnMut(Socket) + 'static,
 ) -> (Server, SocketAddr) {
     let server = net::create_server_with(lp, options, on_connection);
-    // A `SocketAddr` needs no look-up, so it listens when this returns.
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    server.listen(any_port).unwrap();
-    let address = server.address().expect("it listens");
-    (server, address)
+    // There is nothing to look up, so it listens when this returns.
+    server.listen(anywhere()).unwrap();
+    (server, address_of(server))
 }
 
 /// An accepted socket that nobody listens to yet, and its peer. Its server listens no more.
@@ -214,11 +216,15 @@ pub fn pair_with(
 /// A connection to `address` from this thread. It stands when this returns: whoever listens need
 /// not have accepted it yet.
 pub fn connect(address: SocketAddr) -> TcpStream {
-    patient(TcpStream::connect(address).unwrap())
+    patient(try_connect(address).unwrap())
 }
 
 /// The same with a receive buffer of about `bytes`, so that its peer's writes soon stall.
 pub fn connect_narrow(address: SocketAddr, bytes: usize) -> TcpStream {
+    if over_unix() {
+        // What a Unix socket takes is its writer's to say.
+        return connect(address);
+    }
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(bytes).unwrap();

@@ -7,12 +7,14 @@
 //! written; bytes that wait; the first error; and that it has a local (`l`) and a remote (`m`)
 //! address. The expected traces were printed by Node 26 in the same form.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 
 use nodeloop::net::Socket;
 use nodeloop::{Builder, Loop};
 
-use super::{Recorder, code_of, deadline};
+use super::over_unix::new_path;
+use super::{Recorder, code_of, deadline, over_unix, path_of};
 
 /// Everything that can be asked of a socket.
 pub fn state(socket: Socket) -> String {
@@ -86,6 +88,10 @@ impl Recorder {
     pub fn expect_lines(&self, expected: &str) {
         let expected: Vec<_> = expected.lines().map(str::trim).collect();
         let expected: Vec<_> = expected.into_iter().filter(|it| !it.is_empty()).collect();
+        let expected = match over_unix() {
+            true => as_over_unix(&expected),
+            false => expected.into_iter().map(str::to_string).collect(),
+        };
         let noted = self.take();
         assert!(
             noted == expected,
@@ -94,6 +100,20 @@ impl Recorder {
             expected.join("\n")
         );
     }
+}
+
+/// The same lines over a Unix socket: it has no addresses, and its attempt to connect is none to be
+/// told of.
+fn as_over_unix(lines: &[&str]) -> Vec<String> {
+    let told = |line: &&&str| !line.starts_with("attempt");
+    let lines = lines.iter().filter(told);
+    let marks = [" lm]", " l-]", " -m]"];
+    lines
+        .map(|line| {
+            let mark = marks.iter().find_map(|mark| line.strip_suffix(mark));
+            mark.map_or(line.to_string(), |line| format!("{line} --]"))
+        })
+        .collect()
 }
 
 /// Plays a scene on the usual loop and on those that force what does not show in a trace, runs the
@@ -120,14 +140,63 @@ pub fn scene(expected: &str, play: impl Fn(&Loop, &Recorder)) {
 }
 
 /// A raw peer that listens.
-pub fn raw_listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
+pub fn raw_listener() -> (RawListener, SocketAddr) {
+    let (listener, address) = match over_unix() {
+        true => at_new_path(),
+        false => at_any_port("127.0.0.1"),
+    };
+    listener.listen(128).unwrap();
+    (RawListener(listener, address), address)
 }
 
-/// A port that refuses as long as this lives: bound, so nobody else gets it, but not listening.
-pub fn refusing(host: &str) -> (socket2::Socket, SocketAddr) {
+/// An address that refuses as long as this lives: bound, so nobody else gets it, but not listening.
+/// Over Unix sockets it is a path, whatever the host.
+pub fn refusing(host: &str) -> (RawListener, SocketAddr) {
+    let (socket, address) = match over_unix() {
+        true => at_new_path(),
+        false => at_any_port(host),
+    };
+    (RawListener(socket, address), address)
+}
+
+/// A listening socket of either kind.
+pub struct RawListener(socket2::Socket, SocketAddr);
+
+impl RawListener {
+    /// A connection, and the peer's address if it has one.
+    pub fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        let (stream, peer) = self.0.accept()?;
+        Ok((stream.into(), peer.as_socket()))
+    }
+
+    /// The socket, for its options.
+    pub fn socket(&self) -> &socket2::Socket {
+        &self.0
+    }
+
+    pub fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.0.set_nonblocking(yes)
+    }
+}
+
+impl Drop for RawListener {
+    fn drop(&mut self) {
+        if let Some(path) = path_of(self.1) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn at_new_path() -> (socket2::Socket, SocketAddr) {
+    let (path, address) = new_path();
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&socket2::SockAddr::unix(path).unwrap())
+        .unwrap();
+    (socket, address)
+}
+
+fn at_any_port(host: &str) -> (socket2::Socket, SocketAddr) {
     let any_port: SocketAddr = format!("{host}:0").parse().unwrap();
     let domain = socket2::Domain::for_address(any_port);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
@@ -138,7 +207,7 @@ pub fn refusing(host: &str) -> (socket2::Socket, SocketAddr) {
 
 /// A port that neither accepts nor refuses as long as this lives: its backlog is full.
 pub fn deaf() -> (Vec<socket2::Socket>, SocketAddr) {
-    let (listener, address) = refusing("127.0.0.1");
+    let (listener, address) = at_any_port("127.0.0.1");
     listener.listen(0).unwrap();
     let mut sockets = vec![listener];
     for _ in 0..4 {

@@ -10,7 +10,7 @@
 
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -19,6 +19,14 @@ use std::time::Duration;
 use nodeloop::{Loop, net};
 
 use super::{DEADLINE, Process};
+
+#[path = "../support/over_unix.rs"]
+// Some test programs have the other vocabulary too.
+#[allow(dead_code, clippy::duplicate_mod)]
+mod over_unix;
+
+#[allow(unused_imports)]
+pub use over_unix::{address_of, anywhere, target, tcp_only};
 
 /// Set in the child.
 const CHILD: &str = "NODELOOP_LIVENESS_CHILD";
@@ -38,7 +46,9 @@ const NODE_PRELUDE: &str = "
     const net = require('node:net');
     const dgram = require('node:dgram');
     const say = (text) => console.log('say: ' + text);
-    const listen = (server) => server.listen(0, () => say('listening ' + server.address().port));
+    const anywhere = process.env.NODELOOP_TEST_SOCKETS === 'unix' ?
+      `${require('node:os').tmpdir()}/nodeloop-test-node-${process.pid}.sock` : 0;
+    const listen = (server) => server.listen(anywhere, () => say('listening ' + (server.address().port ?? anywhere)));
 ";
 
 /// One step of a script.
@@ -97,17 +107,20 @@ pub fn say(text: impl Display) {
     println!("{MARK}{text}");
 }
 
-/// Listens, and says so with the port.
+/// Listens, and says so with the port, or with the path over Unix sockets.
 pub fn listen(server: net::Server) {
     server
-        .listen_then(SocketAddr::from(([127, 0, 0, 1], 0)), say_listening)
+        .listen_then(anywhere(), say_listening)
         .expect("it does not listen yet");
 }
 
-/// Says that a server listens, and at which port.
+/// Says that a server listens, and at which port or path.
 pub fn say_listening(server: net::Server) {
-    let address = server.address().expect("it listens");
-    say(format_args!("listening {}", address.port()));
+    let address = address_of(server);
+    match over_unix::path_of(address) {
+        Some(path) => say(format_args!("listening {}", path.display())),
+        None => say(format_args!("listening {}", address.port())),
+    }
 }
 
 /// The Node to compare with, if there is one. Another than Node 26 proves nothing.
@@ -137,7 +150,7 @@ pub fn pinned_node() -> Option<&'static PathBuf> {
 /// Follows a script in a process.
 fn follow(who: &str, command: &mut Command, script: &[Step]) {
     let mut process = Process::start(command);
-    let mut port = None;
+    let mut place_of_server = None;
     let mut client = None;
     for (number, &step) in script.iter().enumerate() {
         let place = format!("{who}, step {number}, {step:?}");
@@ -149,15 +162,15 @@ fn follow(who: &str, command: &mut Command, script: &[Step]) {
                         process.ended(drop).stderr
                     );
                 };
-                if let Some(number) = line.strip_prefix("listening ") {
-                    port = number.parse::<u16>().ok();
+                if let Some(place) = line.strip_prefix("listening ") {
+                    place_of_server = Some(place.to_string());
                     line = "listening".to_string();
                 }
                 assert_eq!(line, expected, "{place}");
             }
             Step::Connects => {
-                let port = port.expect("a script listens before it connects");
-                client = Some(connect(port));
+                let place = place_of_server.as_ref();
+                client = Some(connect(place.expect("a script listens before it connects")));
             }
             Step::Sends(size) => send(client.as_ref().expect("a client"), size),
             Step::Reads(size) => {
@@ -203,8 +216,13 @@ fn marked(line: &str) -> Option<String> {
     line.split_once(MARK).map(|(_, line)| line.to_string())
 }
 
-fn connect(port: u16) -> TcpStream {
-    let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+/// Connects to a port of 127.0.0.1, or to a path.
+fn connect(place: &str) -> TcpStream {
+    let client = match place.parse::<u16>() {
+        Ok(port) => TcpStream::connect(("127.0.0.1", port)),
+        Err(_) => over_unix::connect_to_path(Path::new(place)),
+    };
+    let client = client.expect("it listens");
     client.set_read_timeout(Some(DEADLINE)).expect("not zero");
     client.set_write_timeout(Some(DEADLINE)).expect("not zero");
     client

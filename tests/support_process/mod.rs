@@ -51,10 +51,12 @@ pub struct Ended {
 impl Process {
     /// Starts a program whose standard streams are ours.
     pub fn start(command: &mut Command) -> Process {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        Process::start_with(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Starts a program with something else in place of its standard input and error.
+    pub fn start_with(command: &mut Command, stdin: Stdio, stderr: Stdio) -> Process {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => panic!("can't start {command:?}: {error}"),
@@ -70,10 +72,12 @@ impl Process {
                 }
             }
         });
-        let mut stderr = child.stderr.take().expect("it is a pipe");
+        let stderr = child.stderr.take();
         let stderr = std::thread::spawn(move || {
             let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
+            if let Some(mut stderr) = stderr {
+                let _ = stderr.read_to_end(&mut text);
+            }
             String::from_utf8_lossy(&text).into_owned()
         });
         Process {

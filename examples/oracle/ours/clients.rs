@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use nodeloop::net::{ConnectOptions, Socket, SocketOptions};
 
-use super::{Handle, Object, World, ask, bracketed, fail, say, show};
+use super::{Handle, Object, World, ask, bracketed, fail, paths, say, show};
 use crate::oracle::scenario::Action;
 
 impl World {
@@ -24,7 +24,12 @@ impl World {
         if let Some(mark) = number("write_mark") {
             options = options.writable_high_water_mark(mark);
         }
-        let socket = Socket::new(&self.lp, options);
+        self.add_client(name, Socket::new(&self.lp, options), action);
+    }
+
+    /// Has a client's events told.
+    pub(super) fn add_client(self: &Rc<World>, name: &str, socket: Socket, action: &Action) {
+        let has = |flag: &str| action.options.contains_key(flag);
         let object = Rc::new(Object {
             options: action.options.clone(),
             ..Object::plain(name, Handle::Socket(socket))
@@ -58,6 +63,10 @@ impl World {
         it: &Rc<Object>,
     ) {
         let target = &action.words[0];
+        #[cfg(unix)]
+        if paths::over_unix() && target.parse::<u16>().is_err() {
+            return self.connect_to_path(action, object, socket, &paths::stand_in(target));
+        }
         let mut address = match target.parse() {
             Ok(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             Err(_) => self.address_of(action, target, it),
@@ -156,6 +165,19 @@ impl World {
         let host = option("host").unwrap_or("127.0.0.1");
         let receive_buffer = option("rcvbuf").unwrap_or_default();
         let backlog = option("backlog").unwrap_or("128");
+        if paths::over_unix() {
+            let path = paths::stand_in(&action.object);
+            let verb = format!("{}_path", action.verb);
+            let order = [
+                action.object.as_str(),
+                &verb,
+                &path.to_string_lossy(),
+                backlog,
+            ];
+            say(&format!(">{}", order.join("\t")));
+            ask(&action.object);
+            return self.add(&Object::new(&action.object, Handle::None));
+        }
         let port = option("port").map_or(0, |word| {
             let number = word.parse();
             number.unwrap_or_else(|_| self.address_of(action, word, it).port())

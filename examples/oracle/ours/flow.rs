@@ -88,7 +88,7 @@ impl World {
         let label = label.map(str::to_string);
         server.on_drop(move |_, info: &DropInfo| {
             let local = show::address(info.local_address);
-            let remote = show::address(Some(info.remote_address));
+            let remote = show::address(info.remote_address);
             let text = format!("local={local} remote={remote}");
             world.plain(&own, "drop", label.as_deref(), Some(&text));
         })

@@ -6,6 +6,7 @@ mod dgram;
 mod flow;
 mod names;
 mod net;
+mod paths;
 mod show;
 mod timers;
 
@@ -254,6 +255,10 @@ impl World {
             ("server", [name]) => self.make_server(name, action),
             ("client", [name]) => self.make_client(name, action),
             ("udp", [name]) => self.make_udp(name, action),
+            #[cfg(unix)]
+            ("adopt", [name]) => self.adopt(name, action),
+            #[cfg(unix)]
+            ("file" | "directory" | "remove" | "look", [_]) => self.file_verb(action),
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
@@ -292,6 +297,17 @@ impl World {
     fn peer_verb(&self, action: &Action, it: &Rc<Object>) {
         let mut parts = vec![action.object.clone(), action.verb.clone()];
         match action.verb.as_str() {
+            "connect" if paths::over_unix() => {
+                parts[1] = "connect_path".into();
+                let path = paths::stand_in(&action.words[0]);
+                parts.extend([path.to_string_lossy().into_owned(), String::new()]);
+            }
+            "connect_path" | "bind_path" | "listen_path" => {
+                let path = paths::path_of(&action.words[0]);
+                let backlog = action.options.get("backlog");
+                parts.push(paths::shown(&path.to_string_lossy()));
+                parts.push(backlog.cloned().unwrap_or("128".into()));
+            }
             "connect" => {
                 let address = self.address_of(action, &action.words[0], it);
                 let host = match action.options.get("host") {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use nodeloop::net::{ListenOptions, Server, ServerOptions, Socket};
 
-use super::{Handle, Object, World, fail, flow, names, say, show};
+use super::{Handle, Object, World, fail, flow, names, paths, say, show};
 use crate::oracle::data::bytes_of;
 use crate::oracle::scenario::Action;
 
@@ -95,7 +95,11 @@ impl World {
         if let Some(backlog) = action.options.get("backlog") {
             options = options.backlog(backlog.parse().unwrap_or(0));
         }
-        let options = flow::listen_options(action, options);
+        let mut options = flow::listen_options(action, options);
+        #[cfg(unix)]
+        if let Some(at_path) = self.listen_at_path(action, object) {
+            options = at_path;
+        }
         let listened = match action.options.get("then") {
             Some(name) => {
                 let done = self.completion(object, name);
@@ -246,6 +250,11 @@ impl World {
         socket: Socket,
         it: &Rc<Object>,
     ) {
+        #[cfg(unix)]
+        if action.verb == "connect_path" {
+            let path = paths::path_of(&action.words[0]);
+            return self.connect_to_path(action, object, socket, &path);
+        }
         if action.verb == "connect" {
             return self.connect(action, object, socket, it);
         }
@@ -298,6 +307,8 @@ impl World {
             Handle::Server(server) => match key {
                 "listening" => server.listening().to_string(),
                 "address" => show::address(server.address()),
+                #[cfg(unix)]
+                "path" => paths::server_path(server),
                 "connections" => server.connections().to_string(),
                 key => flow::server_property(server, key).unwrap_or_default(),
             },

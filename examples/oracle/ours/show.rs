@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use nodeloop::Error;
 
+use super::paths::shown;
 use crate::oracle::words::quote;
 
 /// An address, its port under its name.
@@ -25,13 +26,13 @@ pub fn result(result: &nodeloop::Result<()>) -> String {
 
 /// An error with its fields.
 pub fn error(failure: &Error) -> String {
-    let mut message = failure.message().to_string();
+    let mut message = shown(failure.message());
     let mut parts = vec![failure.code().unwrap_or("error").to_string()];
     if let Some(syscall) = failure.syscall() {
         parts.push(format!("syscall={syscall}"));
     }
     if let Some(address) = failure.address() {
-        parts.push(format!("address={address}"));
+        parts.push(format!("address={}", shown(address)));
     }
     if let Some(hostname) = failure.hostname() {
         parts.push(format!("hostname={hostname}"));

@@ -1,0 +1,147 @@
+//! What a program is given from outside: a directory of its own, and perhaps a descriptor, in place of
+//! its error output (for Node it is moved to 3).
+
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+#[cfg(unix)]
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a scenario's `descriptor` can be.
+pub const DESCRIPTORS: [&str; 10] = [
+    "listening",
+    "bound",
+    "connected",
+    "listening_path",
+    "bound_path",
+    "connected_path",
+    "udp",
+    "file",
+    "null",
+    "pipe",
+];
+
+/// The peer at the other end of a connected one.
+pub const OUTSIDE: &str = "outside";
+
+/// The file to which a given Unix socket is bound.
+#[cfg(unix)]
+const BOUND: &str = "given";
+
+/// Whether the scenarios of TCP are played over Unix sockets: a server and a peer that listens are at
+/// a path of their name then.
+pub fn over_unix() -> bool {
+    std::env::var_os("NODELOOP_ORACLE_SOCKETS").is_some_and(|sockets| sockets == "unix")
+}
+
+/// Whether a peer has the other end.
+pub fn has_other_end(kind: &str) -> bool {
+    kind.starts_with("connected")
+}
+
+/// A directory for one run; gone when it is dropped.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> io::Result<Directory> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        // Short, since a path below it must fit a socket's address.
+        let name = format!("nodeloop-{}-{number}", std::process::id());
+        let directory = Directory(std::env::temp_dir().join(name));
+        // Of an earlier process with this id that was killed.
+        let _ = std::fs::remove_dir_all(&directory.0);
+        std::fs::create_dir(&directory.0)?;
+        Ok(directory)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path that is meant by a name below it, or by an abstract name.
+    pub fn place(&self, name: &str) -> PathBuf {
+        match name.strip_prefix('@') {
+            None => self.0.join(name),
+            Some(name) => {
+                let own = self.0.file_name().unwrap_or_default().to_string_lossy();
+                format!("\0{own}-{name}").into()
+            }
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Gives a program a descriptor; gives the other end if there is one.
+#[cfg(unix)]
+pub fn give(
+    kind: &str,
+    directory: &Directory,
+    program: &mut Command,
+) -> io::Result<Option<TcpStream>> {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::os::fd::OwnedFd;
+
+    let any_port = SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let socket = |domain, kind| Socket::new(domain, kind, None);
+    let mut other = None;
+    let given: OwnedFd = match kind {
+        "listening" | "bound" => {
+            let socket = socket(Domain::IPV4, Type::STREAM)?;
+            socket.bind(&any_port)?;
+            if kind == "listening" {
+                socket.listen(128)?;
+            }
+            socket.into()
+        }
+        "listening_path" | "bound_path" => {
+            let socket = socket(Domain::UNIX, Type::STREAM)?;
+            socket.bind(&SockAddr::unix(directory.place(BOUND))?)?;
+            if kind == "listening_path" {
+                socket.listen(128)?;
+            }
+            socket.into()
+        }
+        "connected" => {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            other = Some(TcpStream::connect(listener.local_addr()?)?);
+            listener.accept()?.0.into()
+        }
+        "connected_path" => {
+            let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+            other = Some(theirs.into());
+            ours.into()
+        }
+        "udp" => {
+            let socket = socket(Domain::IPV4, Type::DGRAM)?;
+            socket.bind(&any_port)?;
+            socket.into()
+        }
+        "pipe" => io::pipe()?.0.into(),
+        "file" => std::fs::File::create(directory.place("given"))?.into(),
+        _ => std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?
+            .into(),
+    };
+    program.stderr(Stdio::from(given));
+    Ok(other)
+}
+
+#[cfg(not(unix))]
+pub fn give(
+    _kind: &str,
+    _directory: &Directory,
+    _program: &mut Command,
+) -> io::Result<Option<TcpStream>> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,301 @@
+//! Unix domain sockets, and descriptors that come from outside.
+//!
+//! A connected Unix socket is kept as a TCP socket is, in mio's type for one: reading, writing,
+//! half-closing and registering are the same system calls, so the hot path has one kind of stream
+//! only. What differs is asked of the descriptor itself: a Unix socket has no address to tell.
+
+use std::fs;
+use std::io;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::os::Os;
+use super::{Accepted, Backend, ListenOptions, Listener, Stream};
+
+/// "Permission denied" and "socket is already connected": the first has one number on every Unix.
+const EACCES: i32 = 13;
+const EISCONN: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    106
+} else {
+    56
+};
+
+/// A listening Unix socket. Its file goes when it is closed.
+pub(crate) struct UnixListener {
+    /// The socket.
+    io: mio::net::UnixListener,
+    /// The file that was made for it: none for an abstract name, or if others made it.
+    file: Option<PathBuf>,
+}
+
+impl UnixListener {
+    /// The socket, to be watched.
+    pub(super) fn source(&mut self) -> &mut mio::net::UnixListener {
+        &mut self.io
+    }
+
+    /// Takes one connection.
+    pub(super) fn accept(&self, os: &mut Os) -> Accepted {
+        os.accept_from(|| {
+            let (stream, _) = self.io.accept()?;
+            Ok((TcpStream::from(OwnedFd::from(stream)), None))
+        })
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        // In front of the close, as libuv does, and whatever is there by now (P4, N236).
+        if let Some(file) = self.file.take() {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// What a descriptor is about, in Node's words (`guessHandleType`), where it can't be a stream.
+pub(crate) type FdType = &'static str;
+
+impl Backend {
+    /// Makes a listening socket at `path`.
+    pub(crate) fn listen_at_path(
+        &mut self,
+        path: &Path,
+        options: ListenOptions,
+        token: u64,
+    ) -> io::Result<Listener> {
+        let os = match self {
+            Backend::Os(os) => os,
+            Backend::Null(null) => {
+                null.listen(token);
+                return Ok(Listener::Null);
+            }
+        };
+        os.counts.listens += 1;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address_of(path)?).map_err(without_enoent)?;
+        let file = (!is_abstract(path)).then(|| path.to_path_buf());
+        let mut listener = UnixListener {
+            io: mio::net::UnixListener::from(OwnedFd::from(socket)),
+            file,
+        };
+        listen(&listener.io, options.backlog)?;
+        os.watch_listener(&mut listener.io, token)?;
+        Ok(Listener::Unix(listener))
+    }
+
+    /// Sets the mode of a listening socket's file, to who may connect (N241).
+    pub(crate) fn set_listener_mode(&mut self, listener: &Listener, mode: u32) -> io::Result<()> {
+        match listener {
+            Listener::Unix(UnixListener {
+                file: Some(file), ..
+            }) => fs::set_permissions(file, fs::Permissions::from_mode(mode)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has a socket from outside listen: one that is bound, or listens already.
+    pub(crate) fn adopt_listener(
+        &mut self,
+        descriptor: OwnedFd,
+        options: ListenOptions,
+        token: u64,
+    ) -> io::Result<Listener> {
+        let Backend::Os(os) = self else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        os.counts.listens += 1;
+        let is_unix = match domain_of(&descriptor) {
+            Ok(domain) => domain == Domain::UNIX,
+            // Node tries it.
+            Err("PIPE") => {
+                listen(&descriptor, 0)?;
+                false
+            }
+            // Node's code, and why beneath.
+            Err(what) => {
+                let why = format!("the descriptor is no stream socket: {what}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+        };
+        SockRef::from(&descriptor).set_nonblocking(true)?;
+        listen(&descriptor, options.backlog)?;
+        if is_unix {
+            let mut listener = UnixListener {
+                io: descriptor.into(),
+                file: None,
+            };
+            os.watch_listener(&mut listener.io, token)?;
+            return Ok(Listener::Unix(listener));
+        }
+        let mut listener = TcpListener::from(descriptor);
+        os.watch_listener(&mut listener, token)?;
+        Ok(Listener::Os(listener))
+    }
+
+    /// The path of a listening socket's file, of one that others made too.
+    pub(crate) fn listener_path(&mut self, listener: &Listener) -> Option<PathBuf> {
+        let Listener::Unix(listener) = listener else {
+            return None;
+        };
+        if let Backend::Os(os) = self {
+            os.counts.addresses += 1;
+        }
+        let address = SockRef::from(&listener.io).local_addr().ok()?;
+        let path = address.as_pathname().map(Path::to_path_buf);
+        path.or_else(|| {
+            let name = address.as_abstract_namespace()?;
+            let bytes = [b"\0", name].concat();
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)))
+        })
+    }
+
+    /// Connects to a path and registers the stream. There is nothing to wait for: it is connected,
+    /// or it is not.
+    pub(crate) fn connect_to_path(&mut self, path: &Path, token: u64) -> io::Result<Stream> {
+        let Backend::Os(os) = self else {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        };
+        os.counts.connects += 1;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&address_of(path)?)?;
+        let mut stream = TcpStream::from(OwnedFd::from(socket));
+        os.register(&mut stream, token)?;
+        Ok(Stream::Os(stream))
+    }
+
+    /// Makes a stream of a descriptor from outside. It is not registered yet. Says whether it is a
+    /// Unix socket.
+    pub(crate) fn adopt(&mut self, descriptor: OwnedFd) -> Result<(Stream, bool), AdoptError> {
+        if let Backend::Null(_) = self {
+            return Err(AdoptError::System(io::ErrorKind::Unsupported.into()));
+        }
+        let domain = domain_of(&descriptor).map_err(AdoptError::Type)?;
+        SockRef::from(&descriptor)
+            .set_nonblocking(true)
+            .map_err(AdoptError::System)?;
+        Ok((
+            Stream::Os(TcpStream::from(descriptor)),
+            domain == Domain::UNIX,
+        ))
+    }
+
+    /// Gives a stream's descriptor away. Its registration must have ended.
+    pub(crate) fn release(&mut self, stream: Stream) -> io::Result<OwnedFd> {
+        match stream {
+            Stream::Os(stream) => Ok(stream.into()),
+            Stream::Null(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Gives a listening socket's descriptor away; its file stays. Its registration must have ended.
+    pub(crate) fn release_listener(&mut self, listener: Listener) -> io::Result<OwnedFd> {
+        match listener {
+            Listener::Os(listener) => Ok(listener.into()),
+            Listener::Unix(mut listener) => {
+                listener.file = None;
+                // It has a destructor, so it is not taken apart: ours closes the first of the two.
+                listener.io.as_fd().try_clone_to_owned()
+            }
+            Listener::Null => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A second descriptor of a stream.
+    pub(crate) fn clone_stream(&mut self, stream: &Stream) -> io::Result<OwnedFd> {
+        match stream {
+            Stream::Os(stream) => stream.as_fd().try_clone_to_owned(),
+            Stream::Null(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A second descriptor of a listening socket.
+    pub(crate) fn clone_listener(&mut self, listener: &Listener) -> io::Result<OwnedFd> {
+        match listener {
+            Listener::Os(listener) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener) => listener.io.as_fd().try_clone_to_owned(),
+            Listener::Null => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// What a `connect` to a path is told on a connected socket.
+    pub(crate) fn already_connected(&self) -> io::Error {
+        io::Error::from_raw_os_error(EISCONN)
+    }
+}
+
+/// Why a descriptor can't be a stream.
+pub(crate) enum AdoptError {
+    /// It is something else.
+    Type(FdType),
+    /// The system says so.
+    System(io::Error),
+}
+
+/// Whether nothing appears in the file system: Linux's names with a NUL in front.
+pub(crate) fn is_abstract(path: &Path) -> bool {
+    path.as_os_str().as_bytes().first() == Some(&0)
+}
+
+/// The address of a path. `EINVAL` for one that is empty, too long or has a NUL within.
+fn address_of(path: &Path) -> io::Result<SockAddr> {
+    let bytes = path.as_os_str().as_bytes();
+    let cut = bytes.iter().skip(1).any(|&byte| byte == 0);
+    if bytes.is_empty() || (cut && !is_abstract(path)) {
+        let why = "a path must be neither empty nor have a NUL within";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    SockAddr::unix(path)
+}
+
+/// A missing directory is EACCES, as libuv has it (N237).
+fn without_enoent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::from_raw_os_error(EACCES),
+        _ => error,
+    }
+}
+
+fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+/// The domain of a stream socket, or what the descriptor is instead.
+fn domain_of(descriptor: &OwnedFd) -> Result<Domain, FdType> {
+    let socket = SockRef::from(descriptor);
+    let Ok(kind) = socket.r#type() else {
+        return Err(no_socket(descriptor));
+    };
+    let domain = socket.local_addr().map(|address| address.domain());
+    match (kind, domain) {
+        (Type::STREAM, Ok(domain)) if is_known(domain) => Ok(domain),
+        (Type::DGRAM, Ok(Domain::IPV4 | Domain::IPV6)) => Err("UDP"),
+        _ => Err("UNKNOWN"),
+    }
+}
+
+fn is_known(domain: Domain) -> bool {
+    [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain)
+}
+
+/// What a descriptor is that is no socket.
+fn no_socket(descriptor: &OwnedFd) -> FdType {
+    if descriptor.is_terminal() {
+        return "TTY";
+    }
+    let Ok(file) = descriptor.try_clone().map(fs::File::from) else {
+        return "UNKNOWN";
+    };
+    match file.metadata().map(|metadata| metadata.file_type()) {
+        Ok(kind) if kind.is_file() || kind.is_char_device() => "FILE",
+        Ok(kind) if kind.is_fifo() => "PIPE",
+        _ => "UNKNOWN",
+    }
+}

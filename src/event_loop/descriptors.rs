@@ -1,0 +1,168 @@
+//! Descriptors that come from outside, and those that are handed out.
+//!
+//! Whoever else holds a descriptor keeps its registration with the poller alive: such a one is
+//! deregistered before it is closed here, the others are not (they cost no system call).
+
+use std::os::fd::OwnedFd;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::entry::{Entry, Peer, Stream, flag, server_of, stream_of};
+use super::handle::Id;
+use super::server::{ListenHost, ListenRequest};
+use super::state::State;
+use super::task::Task;
+use crate::backend::unix::AdoptError;
+use crate::ground::error::{Error, Result};
+
+impl State {
+    /// Listens at a socket that exists. What is wrong with it comes as 'error' on a tick (N243).
+    pub(crate) fn listen_at_descriptor(&mut self, id: Id, request: ListenRequest) {
+        let State {
+            entries,
+            backend,
+            ticks,
+            ..
+        } = self;
+        let ListenHost::Descriptor(shared) = request.host else {
+            return;
+        };
+        let Some(server) = server_of(entries, id) else {
+            return;
+        };
+        server.path = None;
+        // Options that were cloned share it: each server gets one of its own.
+        let own = Arc::try_unwrap(shared).or_else(|shared| shared.try_clone());
+        let listener = own.and_then(|descriptor| {
+            backend.adopt_listener(descriptor, request.options, State::token(id))
+        });
+        match listener {
+            Ok(listener) => {
+                server.common.flags.set(flag::HANDED_OUT);
+                self.listens(id, listener);
+            }
+            Err(error) => {
+                let error = Error::listen_at_descriptor(error);
+                ticks.push(Task::EmitServerError(id, error));
+            }
+        }
+    }
+
+    /// Makes a socket of a descriptor from outside (N244). It reads at once.
+    pub(crate) fn adopt(
+        &mut self,
+        descriptor: OwnedFd,
+        flags: u64,
+        origin: &'static Location<'static>,
+        finish: impl FnOnce(&mut Stream),
+    ) -> Result<Id> {
+        let (io, is_unix) = match self.backend.adopt(descriptor) {
+            Ok(adopted) => adopted,
+            Err(AdoptError::Type(what)) => {
+                let text = format!("Unsupported fd type: {what}");
+                return Err(Error::library("ERR_INVALID_FD_TYPE", &text));
+            }
+            Err(AdoptError::System(error)) => return Err(Error::system("open", error)),
+        };
+        let remote = self.backend.remote_address(&io).ok();
+        let id = self.insert(flags | flag::HANDED_OUT, origin, |common| {
+            let mut stream = Stream::accepted(common, io, None);
+            stream.remote = remote.map(Peer::new);
+            if is_unix {
+                stream.common.flags.set(flag::UNIX);
+            }
+            finish(&mut stream);
+            Entry::Stream(stream)
+        });
+        let State {
+            entries, backend, ..
+        } = self;
+        let registered = match stream_of(entries, id).and_then(|stream| stream.io.as_mut()) {
+            Some(io) => backend.register(io, State::token(id)),
+            None => Ok(()),
+        };
+        if let Err(error) = registered {
+            let entry = self.entries.remove(id.key as usize);
+            self.graveyard.push(super::state::Dead::Entry(entry));
+            return Err(Error::system("open", error));
+        }
+        self.set_reading(id, true);
+        Ok(id)
+    }
+
+    /// A second descriptor of a socket, for good.
+    pub(crate) fn clone_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        self.flush(id);
+        let State {
+            entries, backend, ..
+        } = self;
+        let stream = stream_of(entries, id).ok_or_else(Error::handle_gone)?;
+        let io = stream.io.as_ref().ok_or_else(closed)?;
+        let descriptor = backend.clone_stream(io).map_err(could_not_clone)?;
+        stream.common.flags.set(flag::HANDED_OUT);
+        Ok(descriptor)
+    }
+
+    /// Gives a socket's descriptor away; nothing may be on its way.
+    pub(crate) fn release_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        self.flush(id);
+        let State {
+            entries, backend, ..
+        } = self;
+        let stream = stream_of(entries, id).ok_or_else(Error::handle_gone)?;
+        let flags = stream.common.flags;
+        if stream.io.is_none() || flags.any(flag::DESTROYED) {
+            return Err(closed());
+        }
+        let is_busy = flags.any(flag::CONNECTING | flag::WRITING | flag::SHUTDOWN_PENDING)
+            || stream.read_length() > 0
+            || stream.write_length() > 0;
+        if is_busy {
+            return Err(Error::library(
+                "ERR_SOCKET_NOT_TRANSFERABLE",
+                "The socket is connecting, or has data that was not delivered or not sent.",
+            ));
+        }
+        let Some(mut io) = stream.io.take() else {
+            return Err(closed());
+        };
+        backend.deregister(&mut io);
+        let descriptor = backend.release(io);
+        self.destroy(id, None);
+        descriptor.map_err(|error| Error::system("dup", error))
+    }
+
+    /// A second descriptor of a server's listening socket.
+    pub(crate) fn clone_listening_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        let State {
+            entries, backend, ..
+        } = self;
+        let server = server_of(entries, id).ok_or_else(Error::handle_gone)?;
+        let listener = server.listener.as_ref().ok_or_else(not_running)?;
+        let descriptor = backend.clone_listener(listener).map_err(could_not_clone)?;
+        server.common.flags.set(flag::HANDED_OUT);
+        Ok(descriptor)
+    }
+
+    /// Gives a server's listening socket away, and closes the server.
+    pub(crate) fn release_listening_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        let server = self.server(id).ok_or_else(Error::handle_gone)?;
+        server.common.flags.set(flag::HANDED_OUT);
+        let listener = self.take_listener(id).ok_or_else(not_running)?;
+        let descriptor = self.backend.release_listener(listener);
+        self.close_server(id);
+        descriptor.map_err(|error| Error::system("dup", error))
+    }
+}
+
+fn closed() -> Error {
+    Error::library("ERR_SOCKET_CLOSED", "Socket is closed")
+}
+
+fn not_running() -> Error {
+    Error::library("ERR_SERVER_NOT_RUNNING", "Server is not running.")
+}
+
+fn could_not_clone(error: std::io::Error) -> Error {
+    Error::system("dup", error)
+}

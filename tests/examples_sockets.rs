@@ -1,0 +1,199 @@
+//! The examples about other sockets than a port of one's own: paths, sockets that are passed, loops
+//! that share a port.
+
+#![cfg(unix)]
+
+mod support_process;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support_process::examples::{Server, example, executable};
+use support_process::{DEADLINE, Process};
+
+/// A path that is free, and removed in the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(test: &str) -> Place {
+        let name = format!("nodeloop-{}-{test}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_file(&path);
+        Place(path)
+    }
+
+    /// As an argument, and as it is printed.
+    fn name(&self) -> String {
+        format!("unix:{}", self.0.display())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Asks and gets the answer, up to the end.
+fn asks(path: &Path, question: &[u8]) -> Vec<u8> {
+    let mut client = UnixStream::connect(path).expect("it listens");
+    client.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    client.write_all(question).expect("it is connected");
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("no reset");
+    answer
+}
+
+/// What it prints next.
+#[track_caller]
+fn prints(process: &mut Process, expected: &str) {
+    assert_eq!(process.line().expect("it runs"), expected);
+}
+
+#[test]
+fn echo_at_a_path() {
+    let place = Place::new("echo");
+    let mut server = example("echo", &[&place.name()]);
+    prints(&mut server, &format!("listening on {}", place.name()));
+    assert_eq!(asks(&place.0, b"Hello"), b"Hello");
+    prints(&mut server, "client 1 connected");
+    prints(&mut server, "client 1 ended");
+    prints(&mut server, "client 1 closed after 5 bytes");
+}
+
+#[test]
+fn echo_removes_what_a_killed_one_has_left() {
+    let place = Place::new("left-over");
+    let mut server = example("echo", &[&place.name()]);
+    prints(&mut server, &format!("listening on {}", place.name()));
+    // Its end kills it.
+    drop(server);
+    assert!(place.0.exists());
+    let mut next = example("echo", &[&place.name()]);
+    prints(&mut next, &format!("listening on {}", place.name()));
+    assert_eq!(asks(&place.0, b"still there?"), b"still there?");
+}
+
+#[test]
+fn echo_leaves_alone_who_answers_and_what_is_no_socket() {
+    let place = Place::new("alone");
+    let message = format!(
+        "listen EADDRINUSE: address already in use {}\n",
+        place.0.display()
+    );
+    let held = UnixListener::bind(&place.0).expect("it is free");
+    let mut server = example("echo", &[&place.name()]);
+    let ended = server.ended(|line| panic!("it printed {line}"));
+    assert_eq!((ended.status.code(), &ended.stderr), (Some(1), &message));
+    assert!(UnixStream::connect(&place.0).is_ok());
+    drop(held);
+    fs::remove_file(&place.0).expect("it was there");
+    fs::write(&place.0, "precious").expect("it is free");
+    let mut server = example("echo", &[&place.name()]);
+    let ended = server.ended(|line| panic!("it printed {line}"));
+    assert_eq!((ended.status.code(), &ended.stderr), (Some(1), &message));
+    let left = fs::read_to_string(&place.0).expect("it is there");
+    assert_eq!(left, "precious");
+}
+
+/// Starts the example with descriptors from 3 on, as a service manager does: `sh` moves them there
+/// from where a new process can have them, and stays the same process.
+fn activated(descriptors: [Option<OwnedFd>; 2], environment: &str) -> Process {
+    let mut command = Command::new("sh");
+    let moved = "exec 3<&0 4<&2 2>&1 0</dev/null; ";
+    let closed = match (&descriptors[0], &descriptors[1]) {
+        (Some(_), Some(_)) => "",
+        (Some(_), None) => "exec 4<&-; ",
+        _ => "exec 3<&- 4<&-; ",
+    };
+    let program = format!("{moved}{closed}{environment} exec \"$0\"");
+    command.args(["-c", &program]).arg(executable("activated"));
+    let [first, second] =
+        descriptors.map(|descriptor| descriptor.map_or(Stdio::null(), Stdio::from));
+    Process::start_with(&mut command, first, second)
+}
+
+#[test]
+fn activated_serves_what_it_is_passed() {
+    let place = Place::new("activated");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = tcp.local_addr().expect("it is bound");
+    let unix = UnixListener::bind(&place.0).expect("it is free");
+    // Somebody connects before the program runs, and waits.
+    let mut early = TcpStream::connect(address).expect("it listens");
+    early.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let passed = [Some(tcp.into()), Some(unix.into())];
+    let mut server = activated(passed, "LISTEN_FDS=2 LISTEN_PID=$$");
+    prints(&mut server, &format!("listening on {address}"));
+    prints(&mut server, &format!("listening on {}", place.name()));
+    let mut text = String::new();
+    early.read_to_string(&mut text).expect("no reset");
+    assert_eq!(text, "hello\n");
+    assert_eq!(asks(&place.0, b""), b"hello\n");
+    // What others have bound is theirs to remove.
+    drop(server);
+    assert!(place.0.exists());
+}
+
+#[test]
+fn activated_refuses_what_is_not_meant_for_it_or_no_socket() {
+    let socket = || Some(OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()));
+    let file = || Some(OwnedFd::from(fs::File::open("/dev/null").unwrap()));
+    let udp = || {
+        Some(OwnedFd::from(
+            std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
+        ))
+    };
+    let cases = [
+        (socket(), "", 2),
+        (socket(), "LISTEN_FDS=1 LISTEN_PID=1", 2),
+        (socket(), "LISTEN_FDS=-1 LISTEN_PID=$$", 2),
+        (socket(), "LISTEN_FDS=many LISTEN_PID=$$", 2),
+        (socket(), "LISTEN_FDS=0 LISTEN_PID=$$", 2),
+        (file(), "LISTEN_FDS=1 LISTEN_PID=$$", 1),
+        (udp(), "LISTEN_FDS=1 LISTEN_PID=$$", 1),
+        // A closed descriptor.
+        (None, "LISTEN_FDS=1 LISTEN_PID=$$", 1),
+    ];
+    for (descriptor, environment, code) in cases {
+        let mut process = activated([descriptor, None], environment);
+        let mut said = Vec::new();
+        let ended = process.ended(|line| said.push(line));
+        assert_eq!(ended.status.code(), Some(code), "{environment}: {said:?}");
+        let expected = match code {
+            2 => "no sockets were passed",
+            _ => "fd 3 is not a",
+        };
+        assert!(said[0].contains(expected), "{environment}: {said:?}");
+    }
+}
+
+#[test]
+fn multicore_has_connections_in_every_loop() {
+    let mut server = Server::start("multicore", &[]);
+    let line = server.line().expect("it runs");
+    let loops = line
+        .strip_prefix("with ")
+        .and_then(|line| line.strip_suffix(" loops"));
+    let loops: usize = loops.expect("their number").parse().expect("a number");
+    let mut seen = HashSet::new();
+    let mut clients = Vec::new();
+    // The system spreads by a hash of both ends: enough come to each, however many there are.
+    while seen.len() < loops {
+        assert!(clients.len() < 200 * loops, "only {seen:?} of {loops}");
+        let mut client = server.connect();
+        client.says("Hello");
+        client.reads("Hello");
+        clients.push(client);
+        let line = server.line().expect("it runs");
+        assert!(line.ends_with(" has a connection"), "{line}");
+        seen.insert(line);
+    }
+}
