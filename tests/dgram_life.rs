@@ -430,7 +430,10 @@ fn why_alive_tells_of_udp_sockets() {
     lp.run_nowait().unwrap();
     // Each reason is looked for where it was counted: a debug build checks that none is left.
     let why = lp.why_alive();
-    assert_eq!(why.reasons[0].state, "1 datagram waiting, 5 bytes");
+    assert_eq!(
+        why.reasons[0].state,
+        "1 datagram waiting to be sent, 5 bytes"
+    );
     socket.close().unwrap();
     lp.run().unwrap();
     assert!(lp.why_alive().is_empty());
