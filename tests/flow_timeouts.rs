@@ -425,7 +425,7 @@ fn n209_goes_on_after_end_and_until_destroy() {
     turn_for(&lp, 40);
     // Nor is it armed in another life.
     let (_listener, address) = raw_listener();
-    destroyed.connect(address).unwrap();
+    destroyed.connect(target(address)).unwrap();
     turn_until(&lp, || !destroyed.connecting());
     turn_for(&lp, 40);
     assert!(!destroyed.destroyed());

@@ -15,10 +15,11 @@ use support::*;
 use support_process::Process;
 use support_process::liveness::pinned_node;
 
-/// Both roles in JavaScript. Arguments: the role, who ends, how, and the port to connect to.
+/// Both roles in JavaScript. Arguments: the role, who ends, how, and the port or the path; port 0 is any.
 const NODE: &str = r"
     const net = require('node:net');
-    const [role, ender, how, port] = process.argv.slice(1);
+    const [role, ender, how, where] = process.argv.slice(1);
+    const at = where.startsWith('/') ? { path: where } : { port: Number(where), host: '127.0.0.1' };
     const say = (text) => console.log('say: ' + text);
     const done = (name) => (error) => say(name + ' ' + (error ? error.code : 'ok'));
     const act = (socket) => ({
@@ -53,9 +54,9 @@ const NODE: &str = r"
             server.close();
             life(socket);
         });
-        server.listen(0, '127.0.0.1', () => say('listening ' + server.address().port));
+        server.listen(at, () => say('listening ' + (server.address().port ?? where)));
     } else {
-        const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen });
+        const socket = net.connect({ ...at, allowHalfOpen });
         socket.write('hello');
         life(socket);
     }
@@ -150,7 +151,7 @@ fn trace_of(role: &str, cell: Cell) -> Vec<&'static str> {
 }
 
 /// Starts Node in a role. None if there is no Node to start.
-fn start_node(role: &str, cell: Cell, port: u16) -> Option<Process> {
+fn start_node(role: &str, cell: Cell, place: &str) -> Option<Process> {
     let Some(node) = pinned_node() else {
         let in_ci = std::env::var("CI").as_deref() == Ok("true");
         assert!(!in_ci, "in CI the pinned Node has to be there");
@@ -158,9 +159,8 @@ fn start_node(role: &str, cell: Cell, port: u16) -> Option<Process> {
         return None;
     };
     let mut command = Command::new(node);
-    let port = port.to_string();
     command
-        .args(["-e", NODE, role, cell.ender, cell.how, &port])
+        .args(["-e", NODE, role, cell.ender, cell.how, place])
         .env_remove("NODE_OPTIONS");
     Some(Process::start(&mut command))
 }
@@ -174,7 +174,13 @@ fn rest_of(mut process: Process) -> Vec<String> {
 }
 
 fn our_client(cell: Cell) {
-    let Some(mut node) = start_node("server", cell, 0) else {
+    let (path, stand_in) = new_path();
+    let place = if over_unix() {
+        path.to_str().unwrap()
+    } else {
+        "0"
+    };
+    let Some(mut node) = start_node("server", cell, place) else {
         return;
     };
     let line = node.line().expect("it listens");
@@ -182,7 +188,10 @@ fn our_client(cell: Cell) {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let options = SocketOptions::new().allow_half_open(cell.how == "late");
-    let to = ConnectOptions::new("127.0.0.1", port.parse().unwrap());
+    let to = match over_unix() {
+        true => target(stand_in),
+        false => ConnectOptions::new("127.0.0.1", port.parse().unwrap()),
+    };
     let socket = net::connect(&lp, to.socket(options));
     socket.write("hello");
     let log = Recorder::new();
@@ -203,7 +212,12 @@ fn our_server(cell: Cell) {
         socket.server().unwrap().close();
         life(socket, "server", cell, &inner);
     });
-    let Some(node) = start_node("client", cell, address.port()) else {
+    let path = path_of(address);
+    let place = match &path {
+        Some(path) => path.to_str().unwrap().to_string(),
+        None => address.port().to_string(),
+    };
+    let Some(node) = start_node("client", cell, &place) else {
         return server.close();
     };
     lp.run().unwrap();
@@ -248,5 +262,8 @@ fn n133_destroy_soon() {
 
 #[test]
 fn n134_reset() {
+    if tcp_only("there are no resets") {
+        return;
+    }
     column("reset");
 }

@@ -27,7 +27,9 @@ use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
 use nodeloop::{AsLoop, Builder, Loop};
 
 #[allow(unused_imports, reason = "every test file uses a part")]
-pub use over_unix::{address_of, anywhere, at, over_unix, path_of, target, tcp_only, try_connect};
+pub use over_unix::{
+    address_of, anywhere, at, new_path, over_unix, path_of, target, tcp_only, try_connect,
+};
 
 /// How long a `std` socket waits for its peer: far longer than any test takes.
 pub const PATIENCE: Duration = Duration::from_secs(10);
