@@ -57,7 +57,8 @@ fn start(timers: u32, different: u32) -> io::Result<(Vec<Timer>, Duration)> {
     let mut context = Context::from_waker(Waker::noop());
     let before = time()?;
     for duration in durations {
-        let mut timer = Box::pin(tokio::time::sleep(Duration::from_millis(duration)));
+        let due = Instant::now() + Duration::from_millis(duration);
+        let mut timer = Box::pin(sleep_until(due));
         // It starts when it is first asked.
         let _ = timer.as_mut().poll(&mut context);
         started.push(timer);
