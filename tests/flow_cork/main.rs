@@ -2,7 +2,7 @@
 //! order that Node 26 printed for the same scene (N187).
 //!
 //! The mark is 10 bytes, so that short writes can reach it. What is called large stays in flight:
-//! 8 MiB that nobody reads, or on a loop that writes one byte at a time more bytes than it writes
+//! 8 MiB and a bit (the kernel takes whole pages) that nobody reads, or on a loop that writes one byte at a time more bytes than it writes
 //! in a turn.
 
 mod connecting;

@@ -88,16 +88,28 @@ impl Scene {
 /// Loops with rare paths forced, and what is large there.
 pub fn on_every_loop_with_large(test: impl Fn(&Loop, usize)) {
     let builders: [(&str, fn(Builder) -> Builder, usize); 6] = [
-        ("usual", |builder| builder, 8 << 20),
-        ("no gathering", |builder| builder.gather(false), 8 << 20),
-        ("one-byte reads", |builder| builder.limit_reads(1), 8 << 20),
+        ("usual", |builder| builder, (8 << 20) + 1234),
+        (
+            "no gathering",
+            |builder| builder.gather(false),
+            (8 << 20) + 1234,
+        ),
+        (
+            "one-byte reads",
+            |builder| builder.limit_reads(1),
+            (8 << 20) + 1234,
+        ),
         // Not gathered: a large write is one that is not.
         (
             "one-byte writes",
             |builder| builder.limit_writes(1).gather(false),
             3000,
         ),
-        ("spurious events", |it| it.spurious_events(true), 8 << 20),
+        (
+            "spurious events",
+            |it| it.spurious_events(true),
+            (8 << 20) + 1234,
+        ),
         (
             "all of it",
             |builder| {
