@@ -217,6 +217,7 @@ fn without_late_zone(mut text: String) -> String {
 
 #[test]
 fn n297_n298_n299_n304_texts_are_addresses_where_they_are_in_node() {
+    // N297, N298, N299, N304
     let (mut chance, seed) = Chance::seeded();
     let mut texts = Vec::new();
     for index in 0..INPUTS {
@@ -429,6 +430,7 @@ impl Near {
 
 #[test]
 fn n300_n301_n302_n303_block_lists_do_what_nodes_do() {
+    // N300, N301, N302, N303
     let (chance, seed) = Chance::seeded();
     let mut near = Near(chance);
     let (mut inputs, mut ours) = (Vec::new(), Vec::new());

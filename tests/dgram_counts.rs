@@ -390,6 +390,7 @@ fn what_the_kernel_refuses_waits() {
 /// A close while datagrams wait for the kernel: each is told, then nothing is left.
 #[test]
 fn closing_cancels_what_waits_for_the_kernel() {
+    // L53
     let lp = Loop::builder().refuse_sends(u32::MAX).build().unwrap();
     let _deadline = deadline(&lp, 10);
     let (_peer, address) = peer();

@@ -250,6 +250,7 @@ fn sharing_loop(name: &'static str, port: u16) -> (JoinHandle<usize>, u16) {
             });
         });
         let options = ListenOptions::from(SocketAddr::new(LOCAL[0].ip(), port));
+        // A17
         server.listen(options.reuse_port(true)).unwrap();
         sender.send(server.address().unwrap().port()).unwrap();
         lp.run().unwrap();
