@@ -5,7 +5,7 @@ use std::io;
 use crate::load;
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::rounds::Bench;
-use crate::workloads::{Figure, Lane, Workload};
+use crate::workload::{Figure, Lane, Workload};
 
 /// Connections that are opened before the memory is measured first: what the first ones make the
 /// server allocate is not theirs.

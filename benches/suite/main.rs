@@ -37,6 +37,8 @@ mod statistics;
 #[cfg(target_os = "linux")]
 mod suite;
 #[cfg(target_os = "linux")]
+mod workload;
+#[cfg(target_os = "linux")]
 mod workloads;
 
 #[cfg(target_os = "linux")]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::statistics::Spread;
-use crate::workloads::{Bound, Figure, Limit, Workload};
+use crate::statistics::{Spread, grouped};
+use crate::workload::{Bound, Figure, Limit, Workload};
 
 /// A workload with its figures.
 pub struct Outcome {
@@ -123,8 +123,16 @@ impl std::fmt::Display for Verdict {
             write!(f, "by CPU time {by_time}, ")?;
         }
         match bound {
-            Bound::AtMost(limit) => write!(f, "may be {limit} at most"),
-            Bound::AtLeast(limit) => write!(f, "must be {limit} at least"),
+            Bound::AtMost(limit) => write!(f, "may be {} at most", plain(*limit)),
+            Bound::AtLeast(limit) => write!(f, "must be {} at least", plain(*limit)),
         }
+    }
+}
+
+/// A limit without digits that say nothing.
+fn plain(limit: f64) -> String {
+    match limit.fract() == 0.0 {
+        true => grouped(limit),
+        false => format!("{limit:.2}"),
     }
 }

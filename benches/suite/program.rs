@@ -3,7 +3,7 @@
 use crate::build;
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::rounds::{Bench, in_turn};
-use crate::workloads::{Figure, Lane, Workload};
+use crate::workload::{Figure, Lane, Workload};
 
 impl Bench {
     /// The processor time that servers have used when they say that they listen.

@@ -12,7 +12,7 @@ use crate::outcome::{LaneOutcome, Outcome};
 use crate::peers::{Peer, Program};
 use crate::program;
 use crate::server::Server;
-use crate::workloads::{Figure, Lane, Work, Workload};
+use crate::workload::{Figure, Lane, Work, Workload};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]

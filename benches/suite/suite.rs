@@ -15,7 +15,8 @@ use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
 use crate::report::{self, About};
 use crate::rounds::{Bench, Effort};
-use crate::workloads::{self, Workload};
+use crate::workload::Workload;
+use crate::workloads;
 
 const FULL: Effort = Effort {
     rounds: 15,

@@ -6,7 +6,7 @@ use super::About;
 use super::svg::{self, Row};
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::statistics::grouped;
-use crate::workloads::Figure;
+use crate::workload::Figure;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1e21; --dim: #63676e; --paper: #fff; --line: #dfe1e5;

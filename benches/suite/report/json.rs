@@ -5,7 +5,7 @@ use std::fmt;
 use super::About;
 use crate::outcome::{LaneOutcome, Outcome, Verdict};
 use crate::statistics::Spread;
-use crate::workloads::{Bound, Figure};
+use crate::workload::{Bound, Figure};
 
 /// A value of JSON.
 pub enum Json {

@@ -2,7 +2,7 @@
 
 use crate::outcome::{LaneOutcome, Outcome};
 use crate::statistics::grouped;
-use crate::workloads::Figure;
+use crate::workload::Figure;
 
 /// Prints a workload's figures.
 pub fn print(outcome: &Outcome) {

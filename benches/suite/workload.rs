@@ -1,0 +1,101 @@
+//! What a workload is made of.
+
+use crate::load::Kind;
+use crate::micro;
+use crate::peers::{Mode, Peer};
+
+/// One thing that servers do, and what it stands for.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub name: String,
+    pub stands_for: &'static str,
+    /// What is counted: the name of one operation.
+    pub operation: &'static str,
+    pub work: Work,
+    pub lanes: Vec<Lane>,
+    pub limits: Vec<Limit>,
+}
+
+/// How it is measured.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// Rounds of a load, one lane after the other.
+    Traffic(Kind),
+    /// Many idle connections: what they cost, each of them.
+    Idle { connections: usize },
+    /// A loop without sockets, each time in a process of its own.
+    Micro(micro::Task),
+    /// From the start of the process until it listens.
+    StartUp,
+    /// The echo example without symbols.
+    Size,
+}
+
+/// One who takes part in a workload.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// The peer's name, and how it differs from other lanes of the same peer.
+    pub name: String,
+    pub peer: Peer,
+    pub mode: Mode,
+    pub options: &'static [&'static str],
+    /// Another load than the others have.
+    pub load: Option<Kind>,
+}
+
+/// A figure of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Figure {
+    /// CPU time of the server, or of the loop, per operation, ns.
+    ServerTime,
+    /// Operations per second.
+    Rate,
+    /// Operations per second of the processor time that the busier of server and load generator
+    /// used: what the rate comes to where both have a core to themselves and always work to do.
+    /// Other work on the machine does not disturb it.
+    RateByTime,
+    /// Resident bytes per idle connection.
+    BytesPerConnection,
+    /// Bytes of a program.
+    Bytes,
+    /// CPU time of accepting one of the last connections, by that of one of the first.
+    AcceptGrowth,
+}
+
+impl Figure {
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::ServerTime => "CPU time",
+            Figure::Rate => "rate",
+            Figure::RateByTime => "rate by CPU time",
+            Figure::BytesPerConnection => "bytes per idle connection",
+            Figure::Bytes => "size in bytes",
+            Figure::AcceptGrowth => "accepting the last thousand against the first",
+        }
+    }
+}
+
+/// Where a figure of a lane must be.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    pub lane: &'static str,
+    pub figure: Figure,
+    /// The lane that it is divided by, round by round; none if the figure itself is meant.
+    pub against: Option<&'static str>,
+    pub bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Bound::AtMost(limit) => value <= limit,
+            Bound::AtLeast(limit) => value >= limit,
+        }
+    }
+}
