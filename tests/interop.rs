@@ -174,11 +174,10 @@ fn rest_of(mut process: Process) -> Vec<String> {
 }
 
 fn our_client(cell: Cell) {
-    let (path, stand_in) = new_path();
-    let place = if over_unix() {
-        path.to_str().unwrap()
-    } else {
-        "0"
+    let path = over_unix().then(new_path);
+    let place = match &path {
+        Some((path, _)) => path.to_str().unwrap(),
+        None => "0",
     };
     let Some(mut node) = start_node("server", cell, place) else {
         return;
@@ -188,9 +187,9 @@ fn our_client(cell: Cell) {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
     let options = SocketOptions::new().allow_half_open(cell.how == "late");
-    let to = match over_unix() {
-        true => target(stand_in),
-        false => ConnectOptions::new("127.0.0.1", port.parse().unwrap()),
+    let to = match path {
+        Some((_, stand_in)) => target(stand_in),
+        None => ConnectOptions::new("127.0.0.1", port.parse().unwrap()),
     };
     let socket = net::connect(&lp, to.socket(options));
     socket.write("hello");
