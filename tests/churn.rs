@@ -119,6 +119,16 @@ impl Churn {
                 socket.write_then("never", self.done());
                 socket.destroy();
             }
+            // A path has no attempts (see ARCHITECTURE.md), so there it is 'connect'.
+            11 if over_unix() => {
+                socket.on_connect(Socket::destroy);
+            }
+            12 if over_unix() => {
+                socket.write_then("never", self.done());
+                socket.on_connect(|socket| {
+                    socket.event_loop().next_tick(move |_| socket.destroy());
+                });
+            }
             11 => {
                 socket.on_connection_attempt(|socket, _| socket.destroy());
             }
