@@ -48,6 +48,8 @@ const NODE_PRELUDE: &str = "
     const say = (text) => console.log('say: ' + text);
     const anywhere = process.env.NODELOOP_TEST_SOCKETS === 'unix' ?
       `${require('node:os').tmpdir()}/nodeloop-test-node-${process.pid}.sock` : 0;
+    // Of an earlier process with this id that was killed.
+    if (anywhere) require('node:fs').rmSync(anywhere, { force: true });
     const listen = (server) => server.listen(anywhere, () => say('listening ' + (server.address().port ?? anywhere)));
 ";
 
