@@ -383,3 +383,43 @@ fn a_full_arena_is_sent_and_filled_anew() {
     assert_eq!(calls, (2, 3));
     assert_eq!(read(&peer, 9 * 16_000).len(), 9 * 16_000);
 }
+
+/// A write that ends where the small ones end says nothing about the large one behind them: it did
+/// stand still where no event followed.
+#[test]
+fn a_large_write_goes_on_where_the_small_ones_have_ended() {
+    for limit in [1, 14, 1000] {
+        let lp = Loop::builder().limit_writes(limit).build().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let (socket, peer) = pair(&lp);
+        // A fresh socket is told once that it is writable; that is not to help.
+        lp.run_nowait().unwrap();
+        let log = Recorder::new();
+        let reader = std::thread::spawn(move || read_to_end(&peer));
+        let log_too = log.clone();
+        lp.next_tick(move |_| {
+            words(socket);
+            socket.write_then(vec![b'.'; 20_000], log_too.done("large"));
+            socket.end_then(log_too.done("end"));
+        });
+        turn_until(&lp, || log.has("end ok"));
+        log.expect(&["large ok", "end ok"]);
+        socket.destroy();
+        assert_eq!(join(reader).len(), WORDS.len() + 20_000, "limit {limit}");
+    }
+}
+
+/// A bundle of as many slices as go into one call, and nothing behind it.
+#[test]
+fn a_bundle_that_fills_a_call_is_one_call() {
+    let (lp, socket, peer) = world();
+    let _deadline = deadline(&lp, 10);
+    // Owned buffers are slices of their own; 63 of them fill a call.
+    let calls = writes_of(&lp, move || {
+        for _ in 0..63 {
+            socket.write(vec![b'x'; 1024]);
+        }
+    });
+    assert_eq!(calls, (0, 1));
+    assert_eq!(read(&peer, 63 * 1024).len(), 63 * 1024);
+}

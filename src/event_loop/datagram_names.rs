@@ -37,6 +37,17 @@ pub(crate) enum Wanted {
     Sends(Rc<str>),
 }
 
+impl Wanted {
+    /// The name that is looked up.
+    fn name(&self) -> &str {
+        match self {
+            Wanted::Bind(request) => request.host.name().unwrap_or_default(),
+            Wanted::Connect(call) => call.host.name().unwrap_or_default(),
+            Wanted::Sends(name) => name,
+        }
+    }
+}
+
 impl Host {
     /// The name, if it is one that has to be looked up.
     pub(crate) fn name(&self) -> Option<&str> {
@@ -121,7 +132,7 @@ impl State {
         // The first address, as Node.
         let host = answer.and_then(|found| match found.first() {
             Some(&(ip, scope)) => Ok(Host::Address(ip, scope)),
-            None => Err(Error::look_up("ENOTFOUND", "")),
+            None => Err(Error::look_up("ENOTFOUND", wanted.name())),
         });
         match wanted {
             Wanted::Bind(request) => self.bind_to_found(id, *request, host),

@@ -29,15 +29,15 @@ pub(crate) const SPECIAL: u64 = flag::ENDING
     | flag::CONNECTING
     | flag::CORKED;
 
-/// A socket that takes data and has shown no sign of its peer's end.
-const SIGNS: u8 = ready::WRITABLE | ready::READ_CLOSED | ready::HANG_UP | ready::ERROR;
+/// What tells whether a socket takes data and has shown no sign of its peer's end.
+const LOOKED_AT: u8 = ready::WRITABLE | ready::READ_CLOSED | ready::HANG_UP | ready::ERROR;
 
 impl Stream {
     /// Whether a small write may wait for the end of the loop callback: a dead peer is to be
     /// noticed by the same write as in Node.
     #[inline]
     fn may_gather(&self, special: u64) -> bool {
-        !self.common.flags.any(special) && self.ready & SIGNS == ready::WRITABLE
+        !self.common.flags.any(special) && self.ready & LOOKED_AT == ready::WRITABLE
     }
 }
 
@@ -185,7 +185,8 @@ impl State {
     }
 
     /// The same in front of a larger write, `tail`, in one vectored call. Returns how the tail
-    /// fared; none if it has to wait behind what the kernel refused, or has failed with it.
+    /// fared; none if nobody knows yet: it waits behind what the kernel refused, has failed with it,
+    /// or was not tried.
     pub(crate) fn flush_in_front_of(&mut self, id: Id, tail: &[u8]) -> Option<Attempt> {
         let State {
             entries,
@@ -219,16 +220,18 @@ impl State {
             match result {
                 Ok(now) => {
                     taken += now;
-                    if now < offered || is_last {
+                    let is_over = tail.is_empty() && taken == gathered;
+                    if now < offered || is_last || is_over {
                         break Ok(());
                     }
                 }
                 Err(error) => break Err(error),
             }
         };
-        let error = match result {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Some(error),
-            _ => None,
+        let (error, is_full) = match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (None, true),
+            Err(error) => (Some(error), false),
+            Ok(()) => (None, false),
         };
         if taken < gathered {
             self.refused(id, taken, error);
@@ -238,6 +241,8 @@ impl State {
         match (taken - gathered, error) {
             (_, Some(error)) => Some(Attempt::Failed(error)),
             (part, None) if part == tail.len() => Some(Attempt::Whole),
+            // A call that ends where the small writes end says nothing about the tail.
+            (0, None) if !is_full => None,
             (part, None) => Some(Attempt::Part(part)),
         }
     }
