@@ -188,6 +188,22 @@ pub(crate) enum Reap {
     Timer(Id),
 }
 
+/// What follows user code that has returned.
+pub(crate) enum Following {
+    /// The rest of the loop callback.
+    Step(Task),
+    /// Something was discarded and is to be dropped.
+    Burial,
+    /// Small writes are to be sent; the log is told before.
+    Flush,
+    /// `run` ends with this.
+    Uncaught(Error),
+    /// The next loop callback, and whether there have been suspiciously many of its kind.
+    Tick(Task, bool),
+    /// The loop goes on.
+    Nothing,
+}
+
 /// What was discarded while the state was borrowed.
 pub(crate) enum Dead {
     /// A buffer: its owner's destructor may be user code.
@@ -379,16 +395,48 @@ impl State {
         ListenerId(self.next_listener)
     }
 
-    /// The next step of the present loop callback.
-    pub(crate) fn next_step(&mut self) -> Option<Task> {
-        if !self.steps.is_empty() && !self.outbox.is_empty() {
-            self.flush_outbox();
+    /// What is to be done next, now that user code has returned. One look for each step and each tick:
+    /// this stands between any two of them. Small writes go out here, unless the log is to be told
+    /// (`trace`).
+    #[inline]
+    pub(crate) fn what_follows(&mut self, trace: bool) -> Following {
+        loop {
+            if !self.steps.is_empty() {
+                if !self.outbox.is_empty() {
+                    self.flush_outbox();
+                }
+                if let Some(step) = self.steps.pop_front() {
+                    return Following::Step(step);
+                }
+            }
+            if !self.graveyard.is_empty() {
+                return Following::Burial;
+            }
+            if !self.gather.is_empty() {
+                if trace {
+                    return Following::Flush;
+                }
+                // Before the ticks, which tell what has become of it.
+                self.flush_all();
+                continue;
+            }
+            if let Some(error) = self.uncaught.pop_front() {
+                return Following::Uncaught(error);
+            }
+            if let Some((tick, starving)) = self.next_tick() {
+                return Following::Tick(tick, starving);
+            }
+            if self.reap.is_empty() {
+                return Following::Nothing;
+            }
+            self.free_what_is_over();
         }
-        self.steps.pop_front()
     }
 
-    /// The next tick. What was laid aside goes out before, unless this tick adds to it.
-    pub(crate) fn next_tick(&mut self) -> Option<Task> {
+    /// The next tick, and whether there have been suspiciously many. What was laid aside goes out
+    /// before, unless this tick adds to it.
+    #[inline]
+    fn next_tick(&mut self) -> Option<(Task, bool)> {
         if !self.outbox.is_empty() {
             match self.ticks.front() {
                 Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
@@ -396,7 +444,20 @@ impl State {
                 _ => self.flush_outbox(),
             }
         }
-        self.ticks.pop()
+        let tick = self.ticks.pop()?;
+        Some((tick, self.ticks.is_starving()))
+    }
+
+    /// Frees what ended and was not put to use again.
+    fn free_what_is_over(&mut self) {
+        let mut over = std::mem::take(&mut self.reap);
+        for reap in over.drain(..) {
+            self.free_if_over(reap);
+        }
+        // Its memory is kept.
+        if self.reap.is_empty() {
+            self.reap = over;
+        }
     }
 
     /// Lays something aside that may hold user code in its destructor.
