@@ -52,6 +52,8 @@ pub(crate) mod flag {
     pub(crate) const READ_WANTED: u64 = 1 << 19;
     /// To be reset as soon as it is connected (N107).
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// It was accepted in this very loop callback, and the poller does not know it yet.
+    pub(crate) const UNWATCHED: u64 = 1 << 30;
     /// A Unix socket: it has no addresses and no TCP options, and a short read proves nothing.
     pub(crate) const UNIX: u64 = 1 << 36;
     /// It has an inactivity timeout.
