@@ -27,7 +27,11 @@ pub fn run(task: Task, operations: u32) -> io::Result<Duration> {
     let lp = Loop::new().map_err(io::Error::other)?;
     DONE.set(0);
     match task {
-        Task::TimerStart { durations } => start(&lp, operations, durations).map(|(_, t)| t),
+        Task::TimerStart { durations } => {
+            // The memory is there already: what is measured is not the first touch of it.
+            cancel(&start(&lp, operations, durations)?.0)?;
+            start(&lp, operations, durations).map(|(_, took)| took)
+        }
         Task::TimerCancelInOrder => {
             let (timers, _) = start(&lp, operations, 1)?;
             cancel(&timers)

@@ -23,7 +23,10 @@ pub fn run(task: Task, operations: u32) -> io::Result<Duration> {
 
 async fn measure(task: Task, operations: u32) -> io::Result<Duration> {
     match task {
-        Task::TimerStart { durations } => start(operations, durations).map(|(_, took)| took),
+        Task::TimerStart { durations } => {
+            cancel(start(operations, durations)?.0)?;
+            start(operations, durations).map(|(_, took)| took)
+        }
         Task::TimerCancelInOrder => cancel(start(operations, 1)?.0),
         Task::TimerCancelAtRandom { durations } => {
             let (mut timers, _) = start(operations, durations)?;

@@ -65,6 +65,7 @@ const batches = (queue, then) => {
 
 const tasks = {
   'timer-start': (then, different) => {
+    cancel(start(operations, different).started);
     const { started, took } = start(operations, different);
     // At the end the process ends with them.
     if (operations < all) cancel(started);
