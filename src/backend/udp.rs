@@ -31,6 +31,9 @@ pub(crate) struct OsDatagram {
     pub(super) is_ipv6: bool,
     /// The largest datagrams that the system was not seen to refuse in a run; 0 if it takes no runs.
     pub(super) run_limit: Cell<usize>,
+    /// Whether datagrams are delivered in trains.
+    #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+    pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
 }
@@ -58,6 +61,8 @@ impl Os {
             socket: UdpSocket::from_std(socket.into()),
             is_ipv6,
             run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(false),
             watched: false,
         })
     }
@@ -67,7 +72,6 @@ impl Os {
     /// Not for writability: the kernel tells of it whenever a datagram has left, so every send would
     /// end a wait.
     pub(crate) fn watch_datagram(&mut self, io: &mut OsDatagram, token: u64) -> io::Result<()> {
-        super::udp_receive::coalesce(&io.socket);
         self.counts.registrations += 1;
         io.watched = true;
         self.registry()
