@@ -98,6 +98,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "cork",
             "uncork",
+            "set_encoding ENCODING",
             "set_timeout NUMBER",
             "set_no_delay off",
             "set_keep_alive NUMBER? off",
@@ -169,6 +170,7 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
             "connect",
             "ready",
             "data",
+            "text",
             "end",
             "drain",
             "finish",
@@ -204,6 +206,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
         &[
             "attempted",
             "timeout",
+            "encoding",
             "corked",
             "writable_mark",
             "readable_mark",

@@ -16,6 +16,7 @@ use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
+use super::text;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
@@ -73,6 +74,8 @@ enum Next {
     Deliver(Id, Shared<DataListener>, usize),
     /// So many bytes go to the 'data' listeners.
     Emit(Id, usize),
+    /// So many bytes go to the listeners of a socket that decodes.
+    Text(Id, usize),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -145,6 +148,7 @@ impl Service {
             | flag::FLOWING
             | flag::END_CERTAIN
             | flag::UNIX
+            | flag::DECODES
             | flag::TIMEOUT
             | flag::WRITING
             | flag::CONNECT_PENDING;
@@ -191,7 +195,10 @@ impl Service {
                 None if state.is_quiet() => self.advance(state, buffer),
                 None => Next::Finish,
             });
-            if trace && let Next::Deliver(id, _, size) | Next::Emit(id, size) = next {
+            if trace
+                && let Next::Deliver(id, _, size) | Next::Emit(id, size) | Next::Text(id, size) =
+                    next
+            {
                 core.trace_data(id, size);
             }
             match next {
@@ -202,6 +209,7 @@ impl Service {
                     let (socket, data) = (Socket(core.raw(id)), &buffer[..size]);
                     core.emit(id, socket::data_slot, |call| call(socket, data));
                 }
+                Next::Text(id, size) => text::deliver(core, id, &buffer[..size]),
                 Next::Finish => core.finish_callback()?,
                 Next::Accept(id) => {
                     accept::accept_one(core, id)?;
@@ -345,9 +353,10 @@ impl Service {
         // For the listeners if the socket flows, else into its buffer.
         if stream.common.flags.any(flag::FLOWING)
             && stream.read_length() == 0
-            && !stream.data.is_empty()
+            && stream.is_listened_to()
         {
             return Some(match stream.data.sole() {
+                _ if stream.common.flags.any(flag::DECODES) => Next::Text(id, size),
                 Some(listener) => Next::Deliver(id, listener, size),
                 None => Next::Emit(id, size),
             });

@@ -46,6 +46,7 @@ pub(crate) mod sockopt;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod text;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod turn;

@@ -13,6 +13,7 @@ use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
+use super::text;
 use super::trace;
 
 impl State {
@@ -78,7 +79,8 @@ impl State {
             return;
         };
         stream.common.flags.set(flag::READ_ENDED);
-        if stream.common.flags.any(flag::FLOWING) && stream.read_length() > 0 {
+        let waits = stream.read_length() > 0 || stream.has_rest();
+        if stream.common.flags.any(flag::FLOWING) && waits {
             self.steps.push_back(Task::Flow(id));
         } else {
             self.end_if_consumed(id);
@@ -90,7 +92,7 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         if consumed
             && flags.any(flag::READ_ENDED)
@@ -106,7 +108,7 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         flags.clear(flag::END_SCHEDULED);
         if !consumed || flags.any(flag::ERRORED | flag::CLOSE_EMITTED | flag::END_EMITTED) {
@@ -240,7 +242,15 @@ pub(crate) fn flow(core: &Core, id: Id) {
             core.trace_data(id, chunk.len());
         }
         // Without a listener the data is lost, as in Node (N157, N158).
-        core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+        match core.inside(|state| state.encoding(id)) {
+            None => {
+                core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+            }
+            Some(_) => text::deliver(core, id, &chunk),
+        }
+    }
+    if let Some(rest) = core.inside(|state| state.take_rest(id)) {
+        text::emit(core, id, &rest);
     }
     core.inside(|state| state.after_flow(id));
     guard.done = true;

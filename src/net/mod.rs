@@ -53,6 +53,7 @@ mod paths;
 mod server;
 mod socket;
 mod sockopt;
+mod text;
 
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;

@@ -10,6 +10,8 @@ const { overUnix, standIn } = require('./paths.cjs');
 const eventNames = {
   connection_attempt: 'connectionAttempt',
   connection_attempt_failed: 'connectionAttemptFailed',
+  // Once there is an encoding.
+  text: 'data',
 };
 
 // Adds the verbs, listeners and properties of clients to the interpreter's.
