@@ -14,6 +14,7 @@ use super::core::Core;
 use super::datagram_receive;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
+use super::own_buffer::{self, OwnBuffer};
 use super::socket;
 use super::state::State;
 use super::text;
@@ -76,6 +77,8 @@ enum Next {
     Emit(Id, usize),
     /// So many bytes go to the listeners of a socket that decodes.
     Text(Id, usize),
+    /// The user's buffer holds so many bytes more.
+    Own(Id, Box<OwnBuffer>, usize),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -149,6 +152,7 @@ impl Service {
             | flag::END_CERTAIN
             | flag::UNIX
             | flag::DECODES
+            | flag::OWN_BUFFER
             | flag::TIMEOUT
             | flag::WRITING
             | flag::CONNECT_PENDING;
@@ -210,6 +214,9 @@ impl Service {
                     core.emit(id, socket::data_slot, |call| call(socket, data));
                 }
                 Next::Text(id, size) => text::deliver(core, id, &buffer[..size]),
+                Next::Own(id, own, size) => {
+                    own_buffer::deliver(core, id, own, size);
+                }
                 Next::Finish => core.finish_callback()?,
                 Next::Accept(id) => {
                     accept::accept_one(core, id)?;
@@ -311,8 +318,36 @@ impl Service {
             state.read_end(id);
             return Some(Next::Finish);
         }
+        if stream.common.flags.any(flag::OWN_BUFFER) && stream.read_length() == 0 {
+            return self.read_own(state, id);
+        }
         let result = backend.read(io, buffer);
         self.after_read(state, id, buffer, result)
+    }
+
+    /// A read into the user's buffer.
+    fn read_own(&mut self, state: &mut State, id: Id) -> Option<Next> {
+        let mut own = state.take_own(id)?;
+        let room = own.buffer.len();
+        if room == 0 {
+            // libuv has nowhere to read to, and says so.
+            self.reads = 0;
+            state.put_back_own(id, &mut Some(own));
+            state.read_failed(id, Error::call("read", "ENOBUFS"));
+            return Some(Next::Finish);
+        }
+        let State {
+            entries, backend, ..
+        } = state;
+        let io = stream_of(entries, id)?.io.as_ref()?;
+        let result = backend.read(io, &mut own.buffer);
+        match self.note_read(state, id, room, result) {
+            Ok(size) => Some(Next::Own(id, own, size)),
+            Err(next) => {
+                state.put_back_own(id, &mut Some(own));
+                next
+            }
+        }
     }
 
     /// What follows a read. Clears `reads` if it is the last of this share.
@@ -323,33 +358,11 @@ impl Service {
         buffer: &[u8],
         result: io::Result<usize>,
     ) -> Option<Next> {
-        let size = match result {
+        let size = match self.note_read(state, id, buffer.len(), result) {
             Ok(size) => size,
-            Err(error) => return self.read_failed(state, id, error),
+            Err(next) => return next,
         };
-        if state.stream(id)?.common.flags.any(flag::TIMEOUT) {
-            state.touch(id);
-        }
-        if size == 0 {
-            self.reads = 0;
-            if std::mem::take(&mut self.was_short) {
-                // Found behind data that may have been all there was: in another turn (N13).
-                state.stream(id)?.common.flags.set(flag::END_CERTAIN);
-                return None;
-            }
-            state.read_end(id);
-            return Some(Next::Finish);
-        }
-        let has_edges = state.backend.has_edges();
-        let room = state.backend.read_room(buffer.len());
         let stream = state.stream(id)?;
-        stream.bytes_read += size as u64;
-        if size < room {
-            self.was_short = stream.common.flags.any(flag::UNIX);
-            if note_short_read(stream, has_edges) {
-                self.reads = 0;
-            }
-        }
         // For the listeners if the socket flows, else into its buffer.
         if stream.common.flags.any(flag::FLOWING)
             && stream.read_length() == 0
@@ -363,6 +376,48 @@ impl Service {
         }
         state.buffer_chunk(id, Bytes::copy_from_slice(&buffer[..size]));
         Some(Next::Finish)
+    }
+
+    /// Takes note of what a read into a buffer of `room` bytes has brought. Gives its bytes, or what
+    /// follows if there are none.
+    #[inline]
+    fn note_read(
+        &mut self,
+        state: &mut State,
+        id: Id,
+        room: usize,
+        result: io::Result<usize>,
+    ) -> std::result::Result<usize, Option<Next>> {
+        let size = match result {
+            Ok(size) => size,
+            Err(error) => return Err(self.read_failed(state, id, error)),
+        };
+        let flags = state.stream(id).ok_or(None)?.common.flags;
+        if flags.any(flag::TIMEOUT) {
+            state.touch(id);
+        }
+        if size == 0 {
+            self.reads = 0;
+            if std::mem::take(&mut self.was_short) {
+                // Found behind data that may have been all there was: in another turn (N13).
+                let stream = state.stream(id).ok_or(None)?;
+                stream.common.flags.set(flag::END_CERTAIN);
+                return Err(None);
+            }
+            state.read_end(id);
+            return Err(Some(Next::Finish));
+        }
+        let has_edges = state.backend.has_edges();
+        let room = state.backend.read_room(room);
+        let stream = state.stream(id).ok_or(None)?;
+        stream.bytes_read += size as u64;
+        if size < room {
+            self.was_short = stream.common.flags.any(flag::UNIX);
+            if note_short_read(stream, has_edges) {
+                self.reads = 0;
+            }
+        }
+        Ok(size)
     }
 
     fn read_failed(&mut self, state: &mut State, id: Id, error: io::Error) -> Option<Next> {

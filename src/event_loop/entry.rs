@@ -14,6 +14,7 @@ use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
+use super::own_buffer::OwnBuffer;
 #[cfg(unix)]
 use super::paths::PathAttempt;
 use super::text::Text;
@@ -150,6 +151,8 @@ pub(crate) struct StreamExtra {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
     pub(crate) block_list: Option<BlockList>,
+    /// The user's buffer, if it reads into one; away while that is looked at.
+    pub(crate) own: Option<Box<OwnBuffer>>,
     /// The decoder, once an encoding is set.
     pub(crate) text: Option<Box<Text>>,
 }

@@ -36,6 +36,7 @@ pub(crate) mod look_up;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbox;
+pub(crate) mod own_buffer;
 #[cfg(unix)]
 pub(crate) mod paths;
 mod readable;

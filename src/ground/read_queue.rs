@@ -24,6 +24,12 @@ impl ReadQueue {
         self.chunks.push_back(chunk);
     }
 
+    /// Puts a piece back in front of the others.
+    pub(crate) fn push_front(&mut self, chunk: Bytes) {
+        self.length += chunk.len();
+        self.chunks.push_front(chunk);
+    }
+
     /// Makes one piece of all.
     pub(crate) fn join(&mut self) {
         if self.chunks.len() > 1 {

@@ -50,10 +50,10 @@ mod events;
 mod options;
 #[cfg(unix)]
 mod paths;
+mod reading;
 mod server;
 mod socket;
 mod sockopt;
-mod text;
 
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;

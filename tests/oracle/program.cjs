@@ -423,7 +423,7 @@ require('./dgram.cjs')({
 });
 names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 const program = {
-  listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  traceData, happen, listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,
 };
 addClients(program);

@@ -78,6 +78,21 @@ pub fn server_property(server: Server, key: &str) -> Option<String> {
 }
 
 impl World {
+    /// Has a client read into a buffer of its own.
+    pub(super) fn read_into(self: &Rc<World>, object: &Rc<Object>, socket: Socket, room: usize) {
+        let (world, own) = (self.clone(), object.clone());
+        let stops = object.options.contains_key("own_stops");
+        let fresh = object.options.contains_key("own_fresh");
+        socket.read_into(vec![0; room], move |_, size, buffer| {
+            let bytes = match fresh {
+                true => std::mem::replace(buffer, vec![0; room]),
+                false => buffer.clone(),
+            };
+            world.data(&own, "own", None, &bytes[..size]);
+            !stops
+        });
+    }
+
     /// Who listened to 'data' gets text from now on.
     pub(super) fn set_encoding(
         self: &Rc<World>,

@@ -1,11 +1,50 @@
-//! Reading text.
+//! Reading in other ways: as text, and into a buffer of one's own.
 
 use super::events::add_listener;
 use crate::event_loop::handle::Socket;
+use crate::event_loop::own_buffer::OwnBuffer;
 use crate::event_loop::table;
 use crate::event_loop::text;
 use crate::ground::encoding::Encoding;
 use crate::ground::listeners::{ListenerId, Shared, shared};
+
+/// A buffer of one's own.
+impl Socket {
+    /// Has what comes read into `buffer`, without a copy: Node's `onread`. `call` is told of each
+    /// read, in the poll phase, with its size and the buffer, whose first bytes it is; up to as many
+    /// reads in a turn as of any other socket. The next one overwrites them. If `call` returns false
+    /// reading stops, until [`resume`](Socket::resume); [`pause`](Socket::pause) stops it, too.
+    ///
+    /// There is no 'data' and no text then; everything else is as it was. `call` may put another
+    /// buffer into the place of this one, and keep what it was given. If it leaves none the socket is
+    /// destroyed with `ENOBUFS` by the next read, as in Node. Called again, `read_into` puts another
+    /// buffer and callback in the place of both.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.read_into(vec![0; 4096], |socket, size, buffer| {
+    ///         socket.write(&buffer[..size]);
+    ///         true // go on
+    ///     });
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn read_into(
+        self,
+        buffer: impl Into<Vec<u8>>,
+        call: impl FnMut(Socket, usize, &mut Vec<u8>) -> bool + 'static,
+    ) {
+        let own = OwnBuffer {
+            buffer: buffer.into(),
+            call: shared(call),
+        };
+        // What it had before is dropped here, behind the borrow.
+        let _before = table::with(self.0, move |state, id| state.read_into(id, own));
+    }
+}
 
 /// Text.
 impl Socket {
