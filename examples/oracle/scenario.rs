@@ -503,7 +503,9 @@ impl Scenario {
             "TEXT" if !word.quoted => Err(format!("`{text}`: expected a \"text\"")),
             "DATA" if !word.quoted && text.starts_with("hex:") => {
                 let digits = &text["hex:".len()..];
-                match digits.len() % 2 == 0 && digits.bytes().all(|it| it.is_ascii_hexdigit()) {
+                match digits.len().is_multiple_of(2)
+                    && digits.bytes().all(|it| it.is_ascii_hexdigit())
+                {
                     true => Ok(()),
                     false => Err(format!("`{text}`: expected hex: and pairs of digits")),
                 }
