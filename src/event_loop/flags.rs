@@ -46,6 +46,12 @@ pub(crate) mod flag {
     /// The end is certain without another read (R11).
     pub(crate) const END_CERTAIN: u64 = 1 << 17;
 
+    /// It has a decoder: what it reads goes to listeners of text, too.
+    pub(crate) const DECODES: u64 = 1 << 56;
+
+    /// It reads into a buffer of the user's.
+    pub(crate) const OWN_BUFFER: u64 = 1 << 57;
+
     /// The system is asked to connect.
     pub(crate) const CONNECT_PENDING: u64 = 1 << 18;
     /// Somebody wanted data before the connection stood.

@@ -100,6 +100,8 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
+    /// The text of a chunk; away while a listener looks at it.
+    pub(crate) text: String,
     /// Datagrams laid aside to go out together.
     pub(crate) outbox: Outbox,
     /// Sends whose completion waits for its tick.
@@ -247,6 +249,7 @@ impl State {
             jobs: Jobs::default(),
             channels: Channels::default(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
+            text: String::new(),
             outbox: Outbox::default(),
             sends: Slab::new(),
             catches: Vec::new(),

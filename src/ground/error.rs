@@ -180,6 +180,16 @@ impl Error {
         }))
     }
 
+    /// A call that has failed without asking the system.
+    pub(crate) fn call(syscall: &'static str, code: &'static str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some(code),
+            message: format!("{syscall} {code}").into(),
+            syscall: Some(syscall),
+            ..Inner::empty()
+        }))
+    }
+
     /// A write or shutdown that was cut short by `destroy`.
     pub(crate) fn canceled(syscall: &'static str) -> Error {
         Error(Arc::new(Inner {
