@@ -33,6 +33,8 @@ pub(crate) struct OsDatagram {
     pub(super) run_limit: Cell<usize>,
     /// Whether the poller watches it.
     watched: bool,
+    /// Whether others may have its descriptor: what came from outside, or was handed out.
+    shared: bool,
 }
 
 /// A group to join or leave: its address and an interface, each of the same family.
@@ -59,6 +61,7 @@ impl Os {
             is_ipv6,
             run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
             watched: false,
+            shared: false,
         })
     }
 
@@ -67,7 +70,9 @@ impl Os {
     /// Not for writability: the kernel tells of it whenever a datagram has left, so every send would
     /// end a wait.
     pub(crate) fn watch_datagram(&mut self, io: &mut OsDatagram, token: u64) -> io::Result<()> {
-        super::udp_receive::coalesce(&io.socket);
+        if !io.shared {
+            super::udp_receive::coalesce(&io.socket, true);
+        }
         self.counts.registrations += 1;
         io.watched = true;
         self.registry()
@@ -94,9 +99,47 @@ impl Os {
         self.counts.rearms += 1;
         self.registry().reregister(&mut io.socket, token, interest)
     }
+
+    /// Closes a socket. Its registration goes with it, unless others have the descriptor.
+    pub(crate) fn close_datagram(&mut self, mut io: OsDatagram) {
+        if io.shared && io.watched {
+            self.deregister(&mut io.socket);
+        }
+    }
+
+    /// Ends a socket's registration, and gives it away.
+    #[cfg(unix)]
+    pub(crate) fn release_datagram(&mut self, mut io: OsDatagram) -> UdpSocket {
+        io.share();
+        if io.watched {
+            self.deregister(&mut io.socket);
+        }
+        io.socket
+    }
 }
 
 impl OsDatagram {
+    /// A socket that came from outside.
+    #[cfg(unix)]
+    pub(super) fn adopted(socket: std::net::UdpSocket, is_ipv6: bool) -> OsDatagram {
+        OsDatagram {
+            socket: UdpSocket::from_std(socket),
+            is_ipv6,
+            run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            watched: false,
+            shared: true,
+        }
+    }
+
+    /// Others have it from now on, and know nothing of trains.
+    #[cfg(unix)]
+    pub(super) fn share(&mut self) {
+        if !self.shared {
+            super::udp_receive::coalesce(&self.socket, false);
+        }
+        self.shared = true;
+    }
+
     /// Binds, with libuv's rules about options (U3, U4).
     pub(crate) fn bind(&self, address: SocketAddr, options: BindOptions) -> io::Result<()> {
         if address.is_ipv6() != self.is_ipv6 || (options.ipv6_only && !self.is_ipv6) {

@@ -151,15 +151,15 @@ impl Catch {
     }
 }
 
-/// Has trains of datagrams delivered as they are. Without effect where the system can't.
+/// Has trains of datagrams delivered as they are, or no more. Without effect where the system can't.
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
-pub(super) fn coalesce(socket: &UdpSocket) {
+pub(super) fn coalesce(socket: &UdpSocket, yes: bool) {
     // Kernels before 5.0 refuse; then every datagram comes by itself.
-    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &true);
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &yes);
 }
 
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
-pub(super) fn coalesce(_socket: &UdpSocket) {}
+pub(super) fn coalesce(_socket: &UdpSocket, _yes: bool) {}
 
 impl Os {
     /// Receives into an empty catch with one system call of up to `wanted` reads. Returns whether
