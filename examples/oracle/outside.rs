@@ -2,7 +2,7 @@
 //! its error output (for Node it is moved to 3).
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 #[cfg(unix)]
@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a scenario's `descriptor` can be.
-pub const DESCRIPTORS: [&str; 10] = [
+pub const DESCRIPTORS: [&str; 13] = [
     "listening",
     "bound",
     "connected",
@@ -18,6 +18,9 @@ pub const DESCRIPTORS: [&str; 10] = [
     "bound_path",
     "connected_path",
     "udp",
+    "udp_unbound",
+    "udp_connected",
+    "udp_path",
     "file",
     "null",
     "pipe",
@@ -38,7 +41,13 @@ pub fn over_unix() -> bool {
 
 /// Whether a peer has the other end.
 pub fn has_other_end(kind: &str) -> bool {
-    kind.starts_with("connected")
+    kind.starts_with("connected") || kind == "udp_connected"
+}
+
+/// The other end of a connected one.
+pub enum OtherEnd {
+    Stream(TcpStream),
+    Datagrams(UdpSocket),
 }
 
 /// A directory for one run; gone when it is dropped.
@@ -85,7 +94,7 @@ pub fn give(
     kind: &str,
     directory: &Directory,
     program: &mut Command,
-) -> io::Result<Option<TcpStream>> {
+) -> io::Result<Option<OtherEnd>> {
     use socket2::{Domain, SockAddr, Socket, Type};
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::os::fd::OwnedFd;
@@ -112,12 +121,13 @@ pub fn give(
         }
         "connected" => {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            other = Some(TcpStream::connect(listener.local_addr()?)?);
+            let peer = TcpStream::connect(listener.local_addr()?)?;
+            other = Some(OtherEnd::Stream(peer));
             listener.accept()?.0.into()
         }
         "connected_path" => {
             let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-            other = Some(theirs.into());
+            other = Some(OtherEnd::Stream(theirs.into()));
             ours.into()
         }
         "udp" => {
@@ -125,6 +135,16 @@ pub fn give(
             socket.bind(&any_port)?;
             socket.into()
         }
+        "udp_unbound" => socket(Domain::IPV4, Type::DGRAM)?.into(),
+        "udp_connected" => {
+            let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+            let (ours, theirs) = (ours?, theirs?);
+            ours.connect(theirs.local_addr()?)?;
+            theirs.connect(ours.local_addr()?)?;
+            other = Some(OtherEnd::Datagrams(theirs));
+            ours.into()
+        }
+        "udp_path" => socket(Domain::UNIX, Type::DGRAM)?.into(),
         "pipe" => io::pipe()?.0.into(),
         "file" => std::fs::File::create(directory.place("given"))?.into(),
         _ => std::fs::File::options()
@@ -142,6 +162,6 @@ pub fn give(
     _kind: &str,
     _directory: &Directory,
     _program: &mut Command,
-) -> io::Result<Option<TcpStream>> {
+) -> io::Result<Option<OtherEnd>> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -31,11 +31,13 @@ pub(crate) struct OsDatagram {
     pub(super) is_ipv6: bool,
     /// The largest datagrams that the system was not seen to refuse in a run; 0 if it takes no runs.
     pub(super) run_limit: Cell<usize>,
-    /// Whether datagrams are delivered in trains.
+    /// Whether datagrams may come in trains.
     #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
     pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
+    /// Whether others may have its descriptor: what came from outside, or was handed out.
+    pub(super) shared: bool,
 }
 
 /// A group to join or leave: its address and an interface, each of the same family.
@@ -64,6 +66,7 @@ impl Os {
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(false),
             watched: false,
+            shared: false,
         })
     }
 
@@ -98,9 +101,51 @@ impl Os {
         self.counts.rearms += 1;
         self.registry().reregister(&mut io.socket, token, interest)
     }
+
+    /// Closes a socket. Its registration goes with it, unless others have the descriptor.
+    pub(crate) fn close_datagram(&mut self, mut io: OsDatagram) {
+        if io.shared && io.watched {
+            self.deregister(&mut io.socket);
+        }
+    }
+
+    /// Ends a socket's registration, and gives it away.
+    #[cfg(unix)]
+    pub(crate) fn release_datagram(&mut self, mut io: OsDatagram) -> UdpSocket {
+        io.share();
+        if io.watched {
+            self.deregister(&mut io.socket);
+        }
+        io.socket
+    }
 }
 
 impl OsDatagram {
+    /// A socket that came from outside.
+    #[cfg(unix)]
+    pub(super) fn adopted(socket: std::net::UdpSocket, is_ipv6: bool) -> OsDatagram {
+        OsDatagram {
+            socket: UdpSocket::from_std(socket),
+            is_ipv6,
+            run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            // Who had it before may have asked for trains.
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(true),
+            watched: false,
+            shared: true,
+        }
+    }
+
+    /// Others have it from now on, and know nothing of trains. Those that wait already still come.
+    #[cfg(unix)]
+    pub(super) fn share(&mut self) {
+        #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+        if !self.shared && self.coalesces.get() {
+            super::udp_receive::coalesce(&self.socket, false);
+        }
+        self.shared = true;
+    }
+
     /// Binds, with libuv's rules about options (U3, U4).
     pub(crate) fn bind(&self, address: SocketAddr, options: BindOptions) -> io::Result<()> {
         if address.is_ipv6() != self.is_ipv6 || (options.ipv6_only && !self.is_ipv6) {

@@ -154,11 +154,11 @@ impl Catch {
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
 const FLOOD: usize = 8;
 
-/// Has trains of datagrams delivered as they are.
+/// Has trains of datagrams delivered as they are, or no more.
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
-fn coalesce(socket: &mio::net::UdpSocket) {
+pub(super) fn coalesce(socket: &mio::net::UdpSocket, yes: bool) {
     // Kernels before 5.0 refuse; then every datagram comes by itself.
-    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &true);
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &yes);
 }
 
 impl Os {
@@ -211,8 +211,8 @@ fn receive_once(
             SocketAddrV6::from(from).into()
         }),
     };
-    if catch.reads.len() >= FLOOD && !io.coalesces.replace(true) {
-        coalesce(&io.socket);
+    if catch.reads.len() >= FLOOD && !io.shared && !io.coalesces.replace(true) {
+        coalesce(&io.socket, true);
     }
     drained
 }

@@ -199,10 +199,7 @@ pub struct BindOptions {
 impl Default for BindOptions {
     fn default() -> BindOptions {
         BindOptions {
-            request: BindRequest {
-                host: Host::Default,
-                port: 0,
-            },
+            request: BindRequest::new(Host::Default, 0),
         }
     }
 }
@@ -242,7 +239,7 @@ impl From<SocketAddr> for BindOptions {
     fn from(address: SocketAddr) -> BindOptions {
         let (host, port) = host_of(address);
         BindOptions {
-            request: BindRequest { host, port },
+            request: BindRequest::new(host, port),
         }
     }
 }

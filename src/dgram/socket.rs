@@ -55,7 +55,8 @@ impl Socket {
     /// What the system finds wrong comes as an 'error' event in its stead: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL` (an address of the other family), with the system call
     /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then the socket may be
-    /// bound again (N262).
+    /// bound again (N262). A [socket that exists](BindOptions::fd) is bound at once, and what is wrong with
+    /// it returned.
     ///
     /// # Errors
     /// - `ERR_SOCKET_ALREADY_BOUND` if it is bound, or will be.

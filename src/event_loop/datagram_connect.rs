@@ -147,10 +147,7 @@ impl State {
             BindState::Bound => {}
             BindState::Binding => return Err(already_bound()),
             BindState::Unbound => {
-                let everywhere = BindRequest {
-                    host: Host::Default,
-                    port: 0,
-                };
+                let everywhere = BindRequest::new(Host::Default, 0);
                 self.bind_sync(id, &everywhere)?;
             }
         }

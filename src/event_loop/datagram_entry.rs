@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -140,6 +144,20 @@ pub(crate) struct BindRequest {
     pub(crate) host: Host,
     /// 0 lets the system choose.
     pub(crate) port: u16,
+    /// A socket that exists, instead. Shared, since requests are cloned.
+    #[cfg(unix)]
+    pub(crate) descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl BindRequest {
+    pub(crate) fn new(host: Host, port: u16) -> BindRequest {
+        BindRequest {
+            host,
+            port,
+            #[cfg(unix)]
+            descriptor: None,
+        }
+    }
 }
 
 /// A task of a UDP socket.

@@ -184,7 +184,6 @@ impl Error {
     pub(crate) fn call(syscall: &'static str, code: &'static str) -> Error {
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("{syscall} {code}").into(),
             syscall: Some(syscall),
             ..Inner::empty()
         }))
@@ -192,11 +191,7 @@ impl Error {
 
     /// A write or shutdown that was cut short by `destroy`.
     pub(crate) fn canceled(syscall: &'static str) -> Error {
-        Error(Arc::new(Inner {
-            code: Some("ECANCELED"),
-            syscall: Some(syscall),
-            ..Inner::empty()
-        }))
+        Error::call(syscall, "ECANCELED")
     }
 
     /// The same about an address.

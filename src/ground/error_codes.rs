@@ -34,6 +34,7 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
         ErrorKind::NotFound => ("ENOENT", "no such file or directory"),
         ErrorKind::OutOfMemory => ("ENOMEM", "not enough memory"),
         ErrorKind::ReadOnlyFilesystem => ("EROFS", "read-only file system"),
+        ErrorKind::ResourceBusy => ("EBUSY", "resource busy or locked"),
         ErrorKind::TimedOut => ("ETIMEDOUT", "connection timed out"),
         ErrorKind::Unsupported => ("ENOTSUP", "operation not supported on socket"),
         ErrorKind::WouldBlock => ("EAGAIN", "resource temporarily unavailable"),

@@ -117,7 +117,7 @@ module.exports = function addDgram(program) {
   verbs.udp = {
     bind(action, udp) {
       const done = completion(udp, action.options.then);
-      const args = [whereToBind(action)];
+      const args = ['descriptor' in action.options ? { fd: 3 } : whereToBind(action)];
       if (done) args.push(() => done());
       attempt(action, udp, () => udp.value.bind(...args));
     },

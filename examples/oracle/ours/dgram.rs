@@ -245,6 +245,10 @@ impl World {
 
     fn where_to_bind(&self, action: &Action, it: &Rc<Object>) -> BindOptions {
         let mut at = BindOptions::new();
+        #[cfg(unix)]
+        if action.options.contains_key("descriptor") {
+            return at.fd(super::paths::inherited());
+        }
         if let Some(port) = action.options.get("port") {
             let number = port.parse();
             at = at.port(number.unwrap_or_else(|_| self.address_of(action, port, it).port()));

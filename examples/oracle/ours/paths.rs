@@ -144,7 +144,7 @@ pub fn server_path(server: Server) -> String {
 /// The descriptor that this process was given in place of its error output, which it keeps no
 /// longer.
 #[cfg(unix)]
-fn inherited() -> std::os::fd::OwnedFd {
+pub fn inherited() -> std::os::fd::OwnedFd {
     use std::os::fd::AsFd;
     let own = std::io::stderr().as_fd().try_clone_to_owned();
     let nothing = std::fs::File::options().write(true).open("/dev/null");
