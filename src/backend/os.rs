@@ -124,7 +124,8 @@ impl Os {
 
     pub(crate) fn now_ms(&mut self) -> u64 {
         self.counts.clock_reads += 1;
-        self.started.elapsed().as_millis() as u64
+        let elapsed = self.started.elapsed();
+        elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
     }
 
     pub(crate) fn listen(

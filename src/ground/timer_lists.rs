@@ -235,6 +235,7 @@ impl<T> TimerLists<T> {
 
     /// Starts a timer again with its duration, also one that has fired; a cleared one stays
     /// cleared (N29, N30).
+    #[inline]
     pub(crate) fn refresh(&mut self, key: u32, now_ms: u64) {
         let timer = &mut self.timers[key as usize];
         match timer.state {
@@ -367,30 +368,31 @@ impl<T> TimerLists<T> {
 
     /// Node's insert: appends a timer to the list of its duration, which is made if need be.
     fn insert(&mut self, key: u32, start_ms: u64) {
-        let timer = &self.timers[key as usize];
+        let timer = &mut self.timers[key as usize];
+        timer.start_ms = start_ms;
         let duration_ms = timer.duration_ms;
-        let index = match timer.list {
+        let (list, links) = timer.leave();
+        let list = match list {
             NONE => match self.by_duration.get(&duration_ms) {
-                Some(&index) => index,
+                Some(&list) => list,
                 None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
             },
             // It waits there already.
-            index => {
-                self.unlink(key);
-                index
+            list => {
+                self.close_gap(list, links);
+                list
             }
         };
-        let list = &mut self.lists[index as usize];
-        let last = std::mem::replace(&mut list.last, key);
+        let ends = &mut self.lists[list as usize];
+        let last = std::mem::replace(&mut ends.last, key);
         match last {
-            NONE => list.first = key,
+            NONE => ends.first = key,
             last => self.timers[last as usize].next = key,
         }
         let timer = &mut self.timers[key as usize];
-        timer.list = index;
+        timer.list = list;
         timer.previous = last;
         timer.next = NONE;
-        timer.start_ms = start_ms;
     }
 
     /// Takes a timer out of the list it waits in, if it waits. The list stays.
@@ -402,7 +404,7 @@ impl<T> TimerLists<T> {
     }
 
     /// Joins the neighbours of a timer that has left a list. Returns whether nobody is left there.
-    #[inline]
+    #[inline(always)]
     fn close_gap(&mut self, list: u32, (previous, next): (u32, u32)) -> bool {
         match previous {
             NONE => self.lists[list as usize].first = next,
