@@ -49,6 +49,7 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod turn;
+pub(crate) mod uncaught;
 pub(crate) mod watchers;
 pub(crate) mod why;
 pub(crate) mod writable;
