@@ -112,6 +112,9 @@ impl State {
     }
 
     fn connect_now(&mut self, id: Id, address: SocketAddr) -> Result<()> {
+        if self.open_datagram(id)?.blocks_sending(address) {
+            return Err(Error::ip_blocked(address.ip()));
+        }
         self.flush_outbox_of(id);
         let State {
             entries, backend, ..

@@ -318,6 +318,12 @@ impl<T> TimerLists<T> {
         self.timers[key as usize].kept
     }
 
+    /// Whether it waits in a list, or will when its callback is over.
+    pub(crate) fn will_fire(&self, key: u32) -> bool {
+        let timer = &self.timers[key as usize];
+        timer.state == TimerState::Alive && (timer.list != NONE || timer.repeats)
+    }
+
     pub(crate) fn repeats(&self, key: u32) -> bool {
         self.timers[key as usize].repeats
     }
