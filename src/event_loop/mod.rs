@@ -25,6 +25,7 @@ mod descriptors;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
+pub(crate) mod extension;
 pub(crate) mod flags;
 pub(crate) mod flush;
 mod gathering;
@@ -38,6 +39,7 @@ pub(crate) mod memory;
 pub(crate) mod outbox;
 #[cfg(unix)]
 pub(crate) mod paths;
+pub(crate) mod pulling;
 mod readable;
 pub(crate) mod remote;
 pub(crate) mod server;

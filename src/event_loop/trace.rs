@@ -150,6 +150,7 @@ impl Core {
                 Entry::Stream(stream) => Some((id, stream.ready)),
                 Entry::Server(server) => Some((id, server.ready)),
                 Entry::Datagram(datagram) => Some((id, datagram.ready)),
+                Entry::Extension(_) => None,
             };
             batch.waiting().filter_map(bits).collect::<Vec<_>>()
         });
@@ -224,6 +225,7 @@ impl Core {
         match kind {
             Some(HandleKind::Server) => format!("{:?}", Server(raw)),
             Some(HandleKind::UdpSocket) => format!("{:?}", UdpSocket(raw)),
+            Some(HandleKind::Stream) => format!("Stream({raw:?})"),
             _ => format!("{:?}", Socket(raw)),
         }
     }

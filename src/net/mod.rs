@@ -53,6 +53,7 @@ mod paths;
 mod server;
 mod socket;
 mod sockopt;
+mod streams;
 
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;
