@@ -71,6 +71,7 @@ mod event_loop;
 mod ground;
 pub mod manual;
 pub mod net;
+pub mod stream;
 pub mod timers;
 
 pub use backend::Counts;
