@@ -246,6 +246,7 @@ impl Scenario {
             "server" => Kind::Server,
             "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
+            "read_file" | "write_file" => Kind::File,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,
@@ -510,6 +511,10 @@ impl Scenario {
                     false => Err(format!("`{text}`: expected hex: and pairs of digits")),
                 }
             }
+            "FLAGS" => text
+                .parse::<nodeloop::fs::Flags>()
+                .map(drop)
+                .map_err(|error| error.to_string()),
             "ENCODING" => text
                 .parse::<nodeloop::Encoding>()
                 .map(drop)

@@ -34,6 +34,8 @@
 //! [`&dyn WritableStream`](WritableStream).
 
 pub(crate) mod access;
+mod attached;
+pub(crate) mod delegate;
 mod done;
 mod ending;
 mod finishing;
@@ -47,6 +49,7 @@ mod transform;
 mod writable;
 
 pub use crate::ground::chunk::Chunk;
+pub(crate) use attached::{Attached, attach, attached, attached_of};
 pub use done::{Done, TransformDone};
 pub use handles::{Duplex, Readable, Writable};
 pub use options::{
