@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::event_loop::handle::{Immediate, LoopHandle, Timer};
 use crate::event_loop::immediates::ImmediateCall;
+use crate::event_loop::state::State;
 use crate::event_loop::table;
 use crate::event_loop::timers::TimerCall;
 
@@ -150,11 +151,8 @@ impl Timer {
     /// Ends the timer, for good: Node's `clearTimeout` and `clearInterval`. It does not fire any
     /// more, even if it is due, and its callback is dropped.
     pub fn clear(self) {
-        let Some(core) = table::find(self.0.index) else {
-            return;
-        };
-        let running = core.running.get();
-        core.with(|state| state.clear_timer(self.0.id(), running));
+        // Dropped here, where nothing is borrowed; in `run` with what else is discarded.
+        drop(table::with_running(self.0, State::clear_timer));
     }
 
     /// Starts the timer again with its delay, from now on: Node's `timeout.refresh`. In its own

@@ -508,6 +508,19 @@ impl Scenario {
         };
         match form {
             "TEXT" if !word.quoted => Err(format!("`{text}`: expected a \"text\"")),
+            "DATA" if !word.quoted && text.starts_with("hex:") => {
+                let digits = &text["hex:".len()..];
+                match digits.len().is_multiple_of(2)
+                    && digits.bytes().all(|it| it.is_ascii_hexdigit())
+                {
+                    true => Ok(()),
+                    false => Err(format!("`{text}`: expected hex: and pairs of digits")),
+                }
+            }
+            "ENCODING" => text
+                .parse::<nodeloop::Encoding>()
+                .map(drop)
+                .map_err(|error| error.to_string()),
             "DATA" if !word.quoted => match text.strip_prefix("bytes:") {
                 Some(count) if count.parse::<usize>().is_ok() => Ok(()),
                 _ => Err(format!("`{text}`: expected a \"text\" or bytes:COUNT")),

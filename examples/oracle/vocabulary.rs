@@ -55,7 +55,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         Kind::Loop,
         &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
-            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER block=RULES data=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER own=NUMBER own_stops own_fresh block=RULES data=OFF errors=OFF",
             "lookup HOST family=NUMBER then=CALLBACK",
             "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER receive_block=RULES send_block=RULES messages=OFF errors=OFF",
             "timeout NAME DELAY unref",
@@ -98,6 +98,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "cork",
             "uncork",
+            "set_encoding ENCODING",
             "set_timeout NUMBER",
             "set_no_delay off",
             "set_keep_alive NUMBER? off",
@@ -169,6 +170,8 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
             "connect",
             "ready",
             "data",
+            "text",
+            "own",
             "end",
             "drain",
             "finish",
@@ -204,6 +207,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
         &[
             "attempted",
             "timeout",
+            "encoding",
             "corked",
             "writable_mark",
             "readable_mark",

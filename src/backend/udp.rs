@@ -31,10 +31,13 @@ pub(crate) struct OsDatagram {
     pub(super) is_ipv6: bool,
     /// The largest datagrams that the system was not seen to refuse in a run; 0 if it takes no runs.
     pub(super) run_limit: Cell<usize>,
+    /// Whether datagrams may come in trains.
+    #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+    pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
     /// Whether others may have its descriptor: what came from outside, or was handed out.
-    shared: bool,
+    pub(super) shared: bool,
 }
 
 /// A group to join or leave: its address and an interface, each of the same family.
@@ -60,6 +63,8 @@ impl Os {
             socket: UdpSocket::from_std(socket.into()),
             is_ipv6,
             run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(false),
             watched: false,
             shared: false,
         })
@@ -70,9 +75,6 @@ impl Os {
     /// Not for writability: the kernel tells of it whenever a datagram has left, so every send would
     /// end a wait.
     pub(crate) fn watch_datagram(&mut self, io: &mut OsDatagram, token: u64) -> io::Result<()> {
-        if !io.shared {
-            super::udp_receive::coalesce(&io.socket, true);
-        }
         self.counts.registrations += 1;
         io.watched = true;
         self.registry()
@@ -126,15 +128,19 @@ impl OsDatagram {
             socket: UdpSocket::from_std(socket),
             is_ipv6,
             run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            // Who had it before may have asked for trains.
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(true),
             watched: false,
             shared: true,
         }
     }
 
-    /// Others have it from now on, and know nothing of trains.
+    /// Others have it from now on, and know nothing of trains. Those that wait already still come.
     #[cfg(unix)]
     pub(super) fn share(&mut self) {
-        if !self.shared {
+        #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+        if !self.shared && self.coalesces.get() {
             super::udp_receive::coalesce(&self.socket, false);
         }
         self.shared = true;

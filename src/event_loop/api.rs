@@ -372,12 +372,9 @@ as_loop!(Server, Socket, UdpSocket, Timer, Immediate, Watcher, Job);
 
 impl LoopHandle {
     /// Does something with the loop while it is borrowed; None if it is gone.
+    #[inline]
     pub(crate) fn with<R>(self, act: impl FnOnce(&mut State) -> R) -> Option<R> {
-        self.core().map(|core| core.with(act))
-    }
-
-    pub(crate) fn core(self) -> Option<Rc<Core>> {
-        table::find(self.index).filter(|core| core.serial == self.serial)
+        table::with_loop(self.index, self.serial, act)
     }
 
     /// A handle to an object of this loop; one to nothing if the loop is gone.

@@ -14,8 +14,10 @@ use super::deadlines::Idle;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
+use super::own_buffer::OwnBuffer;
 #[cfg(unix)]
 use super::paths::PathAttempt;
+use super::text::Text;
 use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
@@ -149,6 +151,10 @@ pub(crate) struct StreamExtra {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
     pub(crate) block_list: Option<BlockList>,
+    /// The user's buffer, if it reads into one; away while that is looked at.
+    pub(crate) own: Option<Box<OwnBuffer>>,
+    /// The decoder, once an encoding is set.
+    pub(crate) text: Option<Box<Text>>,
 }
 
 /// A server.
@@ -452,6 +458,9 @@ impl Stream {
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
         remove_from!(id, self.data, self.close);
+        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
+            remove_from!(id, text.listeners);
+        }
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,

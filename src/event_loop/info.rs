@@ -147,7 +147,7 @@ impl LoopHandle {
                 kind: HandleKind::Timer,
                 active: timer.state == TimerState::Alive,
                 referenced: timer.referenced,
-                kept: timer.value.kept,
+                kept: timer.kept,
                 origin: timer.value.origin,
             });
             let immediates = state

@@ -36,6 +36,7 @@ pub(crate) mod look_up;
 pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbox;
+pub(crate) mod own_buffer;
 #[cfg(unix)]
 pub(crate) mod paths;
 mod readable;
@@ -46,6 +47,7 @@ pub(crate) mod sockopt;
 pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod task;
+pub(crate) mod text;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod turn;

@@ -24,6 +24,23 @@ impl ReadQueue {
         self.chunks.push_back(chunk);
     }
 
+    /// Puts a piece back in front of the others.
+    pub(crate) fn push_front(&mut self, chunk: Bytes) {
+        self.length += chunk.len();
+        self.chunks.push_front(chunk);
+    }
+
+    /// Makes one piece of all.
+    pub(crate) fn join(&mut self) {
+        if self.chunks.len() > 1 {
+            let mut joined = Vec::with_capacity(self.length);
+            for chunk in self.chunks.drain(..) {
+                joined.extend_from_slice(&chunk);
+            }
+            self.chunks.push_back(joined.into());
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let chunk = self.chunks.pop_front()?;
         self.length -= chunk.len();
@@ -46,5 +63,18 @@ mod tests {
         assert_eq!(queue.pop().unwrap(), "c");
         assert!(queue.pop().is_none());
         assert_eq!(queue.length(), 0);
+    }
+
+    #[test]
+    fn joined_pieces_are_one() {
+        let mut queue = ReadQueue::default();
+        queue.join();
+        assert!(queue.pop().is_none());
+        queue.push(Bytes::from_static(b"ab"));
+        queue.push(Bytes::from_static(b"c"));
+        queue.join();
+        assert_eq!(queue.length(), 3);
+        assert_eq!(queue.pop().unwrap(), "abc");
+        assert!(queue.pop().is_none());
     }
 }

@@ -116,6 +116,7 @@ const counting = Buffer.from(Uint8Array.from({ length: 251 }, (_, index) => inde
 // Always a Buffer: that is what the crate's writes are.
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
+  if (word.startsWith('hex:')) return Buffer.from(word.slice(4), 'hex');
   if (!count) return Buffer.from(word);
   return Buffer.alloc(Number(count[1]), counting);
 }
@@ -142,8 +143,10 @@ const listeners = {
   },
   socket: {
     data: (socket, label) => (chunk) => {
-      traceData(socket.name, `data${bracket(label)}`, chunk);
-      happen(socket, `data${bracket(label)}`, null, chunk.length);
+      const event = `${typeof chunk === 'string' ? 'text' : 'data'}${bracket(label)}`;
+      const bytes = Buffer.from(chunk);
+      traceData(socket.name, event, bytes);
+      happen(socket, event, null, bytes.length);
     },
     end: (socket, label) => () => plain(socket, 'end', label),
     drain: (socket, label) => () => plain(socket, 'drain', label),
@@ -154,6 +157,8 @@ const listeners = {
     close: (socket, label) => (hadError) => plain(socket, 'close', label, String(Boolean(hadError))),
   },
 };
+
+listeners.socket.text = listeners.socket.data;
 
 function plain(object, event, label, text) {
   const name = `${event}${bracket(label)}`;
@@ -418,7 +423,7 @@ require('./dgram.cjs')({
 });
 names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 const program = {
-  listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  traceData, happen, listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,
 };
 addClients(program);

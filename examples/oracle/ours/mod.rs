@@ -192,8 +192,8 @@ impl World {
     }
 
     /// Bytes that an object received.
-    fn data(self: &Rc<World>, object: &Rc<Object>, label: Option<&str>, bytes: &[u8]) {
-        let event = bracketed("data", label);
+    fn data(self: &Rc<World>, object: &Rc<Object>, event: &str, label: Option<&str>, bytes: &[u8]) {
+        let event = bracketed(event, label);
         let piece = Piece::of(bytes);
         let shown = piece.text.map(|text| text.replace('\n', "\\n"));
         let shown = shown.map_or(String::new(), |text| format!("\t{text}"));
