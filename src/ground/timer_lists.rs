@@ -32,6 +32,8 @@ pub(crate) struct TimerLists<T> {
     next_list_id: u64,
     /// Timers that hold the loop.
     referenced: usize,
+    /// No pass comes before this.
+    not_before_ms: u64,
 }
 
 /// One timer.
@@ -106,6 +108,7 @@ impl<T> TimerLists<T> {
             heap: Vec::new(),
             next_list_id: 0,
             referenced: 0,
+            not_before_ms: 0,
         }
     }
 
@@ -131,9 +134,15 @@ impl<T> TimerLists<T> {
 
     /// When the next list is to be looked at.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.heap
-            .first()
-            .map(|&list| self.lists[list as usize].expiry_ms)
+        let first = self.heap.first();
+        first.map(|&list| self.lists[list as usize].expiry_ms.max(self.not_before_ms))
+    }
+
+    /// A pass is over. Node's own timer beneath all of these then waits a millisecond at least, from
+    /// the last look at the clock: what is left, and overdue, fires together with what is due by
+    /// then (N23).
+    pub(crate) fn end_pass(&mut self, clock_ms: u64) {
+        self.not_before_ms = clock_ms.saturating_add(1);
     }
 
     /// Starts a timer at `now_ms`, referenced.
@@ -173,7 +182,8 @@ impl<T> TimerLists<T> {
         loop {
             let index = *self.heap.first()?;
             let list = &mut self.lists[index as usize];
-            if list.expiry_ms > now_ms || list.expiry_ms >= before_ms {
+            let expiry_ms = list.expiry_ms.max(self.not_before_ms);
+            if expiry_ms > now_ms || expiry_ms >= before_ms {
                 return None;
             }
             let first = list.first;

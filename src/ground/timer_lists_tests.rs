@@ -275,3 +275,21 @@ fn the_order_is_that_of_a_plain_model() {
         assert_eq!(timers.lists.referenced(), waiting.len());
     }
 }
+
+/// N23: what a pass leaves overdue does not fire at once, but a millisecond after the last look at the
+/// clock, with what is due by then.
+#[test]
+fn n23_what_a_pass_leaves_overdue_waits_for_the_next_millisecond() {
+    let mut timers = Timers::new();
+    timers.start(0, 1, "first");
+    // Started in its callback, which took until 20.
+    let fired = timers.run(1, |timers, _, _| {
+        timers.start(1, 1, "overdue");
+        timers.start(20, 1, "next");
+    });
+    assert_eq!(fired, ["first"]);
+    timers.lists.end_pass(20);
+    assert_eq!(timers.lists.next_expiry_ms(), Some(21));
+    assert!(timers.run(20, |_, _, _| ()).is_empty());
+    assert_eq!(timers.run(21, |_, _, _| ()), ["overdue", "next"]);
+}
