@@ -34,6 +34,10 @@ pub(crate) struct TimerLists<T> {
     referenced: usize,
     /// No pass comes before this.
     not_before_ms: u64,
+    /// The list that is run, by index and id, and the clock of the pass.
+    running: Option<(u32, u64, u64)>,
+    /// What comes next in this pass, by key and serial, whatever a tick does to it but clear it.
+    chosen: Option<(u32, u64)>,
 }
 
 /// One timer.
@@ -109,6 +113,8 @@ impl<T> TimerLists<T> {
             next_list_id: 0,
             referenced: 0,
             not_before_ms: 0,
+            running: None,
+            chosen: None,
         }
     }
 
@@ -179,6 +185,14 @@ impl<T> TimerLists<T> {
     /// Only from lists whose turn comes before `before_ms`, when something else is due.
     pub(crate) fn pop_due_before(&mut self, before_ms: u64, now_ms: u64) -> Option<u32> {
         // Node's processTimers and listOnTimeout in one.
+        if let Some((key, serial)) = self.chosen.take()
+            && self.running.is_some_and(|(.., at_ms)| at_ms == now_ms)
+            && self.contains(key, serial)
+            && self.timers[key as usize].list != NONE
+        {
+            self.unlink(key);
+            return Some(key);
+        }
         loop {
             let index = *self.heap.first()?;
             let list = &mut self.lists[index as usize];
@@ -202,22 +216,38 @@ impl<T> TimerLists<T> {
                 self.sift_down(0);
                 continue;
             }
+            self.running = Some((index, list.id, now_ms));
             self.unlink(first);
             return Some(first);
         }
+    }
+
+    /// Node looks at the next timer of a list before it runs the ticks of the one before: a tick that
+    /// refreshes it comes too late, it fires at once. One that clears it does not (N25).
+    fn choose_next(&mut self) {
+        let Some((index, id, now_ms)) = self.running else {
+            return;
+        };
+        let list = self.lists.get(index as usize).filter(|list| list.id == id);
+        self.chosen = list.and_then(|list| {
+            let timer = self.timers.get(list.first as usize)?;
+            let due_ms = timer.start_ms.saturating_add(list.duration_ms);
+            (due_ms <= now_ms).then_some((list.first, timer.serial))
+        });
     }
 
     /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
     /// clock at the start of the callback (N26); a timer that was not refreshed has fired.
     /// Returns true if the timer's life is over.
     pub(crate) fn after_callback(&mut self, key: u32, started_ms: u64) -> bool {
+        let timer = &self.timers[key as usize];
+        if timer.repeats && timer.state != TimerState::Cleared {
+            self.insert(key, started_ms);
+        }
+        self.choose_next();
         let timer = &mut self.timers[key as usize];
         if timer.state == TimerState::Cleared {
             return true;
-        }
-        if timer.repeats {
-            self.insert(key, started_ms);
-            return false;
         }
         if timer.list != NONE {
             return false;

@@ -293,3 +293,24 @@ fn n23_what_a_pass_leaves_overdue_waits_for_the_next_millisecond() {
     assert!(timers.run(20, |_, _, _| ()).is_empty());
     assert_eq!(timers.run(21, |_, _, _| ()), ["overdue", "next"]);
 }
+
+/// Node looks at the next timer of a list before the ticks of the one before run: what they refresh
+/// fires in this pass all the same, what they clear does not (N25).
+#[test]
+fn n25_a_refresh_in_a_tick_comes_too_late_for_the_next_timer() {
+    let mut timers = Timers::new();
+    timers.start(0, 5, "first");
+    let refreshed = timers.start(0, 5, "refreshed");
+    let cleared = timers.start(0, 5, "cleared");
+    let mut fire = |timers: &mut Timers| {
+        let key = timers.lists.pop_due_before(u64::MAX, 20)?;
+        timers.lists.after_callback(key, 20);
+        Some(*timers.lists.value_mut(key))
+    };
+    assert_eq!(fire(&mut timers), Some("first"));
+    timers.lists.refresh(refreshed, 20);
+    assert_eq!(fire(&mut timers), Some("refreshed"));
+    timers.lists.clear(cleared);
+    assert_eq!(fire(&mut timers), None);
+    assert_eq!(timers.lists.next_expiry_ms(), None);
+}

@@ -132,7 +132,11 @@ fn one_gentle(maker: &mut Maker, socket: &mut Socket, on: &str, depth: usize) {
             let event = maker
                 .random
                 .pick(&["data", "end", "drain", "finish", "close", "error", "resume"]);
-            let verb = maker.random.pick(&["on", "once"]);
+            let mut verb = maker.random.pick(&["on", "once"]);
+            if socket.in_pair && event == "data" {
+                // In how many chunks it comes is the kernel's, and gathering's.
+                verb = "on";
+            }
             maker
                 .document
                 .add(on, format!("{name}.{verb} {event} as={label}"));
