@@ -109,21 +109,29 @@ pub fn check(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Verd
 }
 
 fn check_run(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Result<(), String> {
-    let [of_node, of_ours, of_gathered] = recordings(scenario);
+    let [of_node, ..] = recordings(scenario);
     let recorded = read_lines(&of_node)?;
     if let Some(node) = node {
         let made = whole(pinned::trace(node, scenario), "Node")?;
         compare(["recorded", "Node, made anew"], &recorded, &made)?;
     }
     let made = |writes| whole(our_trace(scenario, writes, inner), "ours");
-    let at_once = meant("differs", &scenario.differs, &of_ours, &recorded)?;
+    let [at_once, gathered] = expected(scenario)?;
     compare(["meant", "ours"], &at_once, &made(Writes::AtOnce)?)?;
-    let gathered = meant("gathering", &scenario.gathering, &of_gathered, &at_once)?;
     compare(
         ["meant", "ours, gathered"],
         &gathered,
         &made(Writes::Gathered)?,
     )
+}
+
+/// What is meant to come of a scenario here: with every write at once, and gathered.
+pub fn expected(scenario: &Scenario) -> Result<[Vec<String>; 2], String> {
+    let [of_node, of_ours, of_gathered] = recordings(scenario);
+    let recorded = read_lines(&of_node)?;
+    let at_once = meant("differs", &scenario.differs, &of_ours, &recorded)?;
+    let gathered = meant("gathering", &scenario.gathering, &of_gathered, &at_once)?;
+    Ok([at_once, gathered])
 }
 
 /// The trace that is meant: the one in `file` if there is a reason for it to be another.

@@ -12,7 +12,7 @@ use super::generate::maker;
 use super::generate::run::{Length, run};
 use super::scenario::Scenario;
 use super::trace::difference;
-use super::{pinned, tables};
+use super::{mutations, pinned, tables};
 
 const USAGE: &str = "usage: oracle FILE…            our trace, every write at once
        oracle --gathered FILE… our trace, small writes gathered
@@ -23,6 +23,7 @@ const USAGE: &str = "usage: oracle FILE…            our trace, every write at 
        oracle --generate --seed S --count N   scenarios at random, beside Node: the same each time
        oracle --generate --minutes N          fresh ones
        oracle --generate --one SEED           one of them, as a file
+       oracle --mutations PART?               which scenarios catch wrong behaviours (see the README)
 A directory stands for the scenarios below it; no FILE behind --compare or --record for all.";
 
 /// How often Node is asked before its trace is recorded: what is not the same each time is no
@@ -47,6 +48,8 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         ["--generate", options @ ..] => generate(options),
+        ["--mutations"] => mutations::run("", batch_of_this_program),
+        ["--mutations", part] => mutations::run(part, batch_of_this_program),
         ["--tables"] => tables::write(),
         ["--compare", files @ ..] => scenarios(files).and_then(compare),
         // Without a file everything is checked, as `cargo test` does.

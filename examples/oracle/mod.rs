@@ -8,16 +8,19 @@
 //! - `generate`: scenarios at random;
 //! - `ours`: our interpreter; Node's is `tests/oracle/program.cjs`;
 //! - `scenario`, `words`, `vocabulary`, `data`, `wire`: the language;
-//! - `tables`: the tables that are made from scenarios and tests.
+//! - `mutations`: whether the scenarios catch small wrong behaviours;
+//! - `tables`, `compared`: the tables that are made from scenarios and tests.
 //!
 //! `tests/oracle.rs` uses the same modules.
 
 pub mod batch;
 pub mod check;
 pub mod commands;
+pub mod compared;
 pub mod data;
 pub mod driver;
 pub mod generate;
+pub mod mutations;
 pub mod ours;
 pub mod outside;
 pub mod peer;

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::mutations::mutated;
 use super::quick_hash::QuickHash;
 
 /// No timer, at the end of a chain of links.
@@ -242,7 +243,9 @@ impl<T> TimerLists<T> {
     pub(crate) fn after_callback(&mut self, key: u32, started_ms: u64) -> bool {
         let timer = &self.timers[key as usize];
         if timer.repeats && timer.state != TimerState::Cleared {
-            self.insert(key, started_ms);
+            let late = mutated!("an interval counts from when it was due");
+            let due_ms = timer.start_ms.saturating_add(timer.duration_ms);
+            self.insert(key, if late { due_ms } else { started_ms });
         }
         self.choose_next();
         let timer = &mut self.timers[key as usize];
@@ -264,6 +267,7 @@ impl<T> TimerLists<T> {
     pub(crate) fn refresh(&mut self, key: u32, now_ms: u64) {
         let timer = &mut self.timers[key as usize];
         match timer.state {
+            _ if mutated!("refresh does not start a timer again") => return,
             TimerState::Cleared => return,
             TimerState::Fired => {
                 timer.state = TimerState::Alive;
@@ -292,7 +296,7 @@ impl<T> TimerLists<T> {
         };
         self.unlink(key);
         if referenced {
-            self.referenced -= 1;
+            self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
             // As in Node an empty list stays if its last timer held nothing: it decides where
             // the next timer of this duration stands among equals.
             if let Some(list) = list
@@ -306,7 +310,7 @@ impl<T> TimerLists<T> {
     /// ref and unref: not counted, remembered, and without effect on what is over (N31, N59).
     pub(crate) fn set_referenced(&mut self, key: u32, referenced: bool) {
         let timer = &mut self.timers[key as usize];
-        if timer.referenced == referenced {
+        if timer.referenced == referenced || mutated!("unref of a timer does nothing") {
             return;
         }
         timer.referenced = referenced;
@@ -450,6 +454,9 @@ impl<T> TimerLists<T> {
 
     fn is_before(&self, a: u32, b: u32) -> bool {
         let (a, b) = (&self.lists[a as usize], &self.lists[b as usize]);
+        if mutated!("durations in the order of their first use") {
+            return a.id < b.id;
+        }
         (a.expiry_ms, a.id) < (b.expiry_ms, b.id)
     }
 

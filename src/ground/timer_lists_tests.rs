@@ -302,7 +302,7 @@ fn n25_a_refresh_in_a_tick_comes_too_late_for_the_next_timer() {
     timers.start(0, 5, "first");
     let refreshed = timers.start(0, 5, "refreshed");
     let cleared = timers.start(0, 5, "cleared");
-    let mut fire = |timers: &mut Timers| {
+    let fire = |timers: &mut Timers| {
         let key = timers.lists.pop_due_before(u64::MAX, 20)?;
         timers.lists.after_callback(key, 20);
         Some(*timers.lists.value_mut(key))

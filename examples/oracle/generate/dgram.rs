@@ -77,7 +77,10 @@ pub fn make(maker: &mut Maker) {
                 );
             }
         }
-        maker.document.add("on u:close", "v.close");
+        // When all has come, whichever of the two was served first.
+        let turn = later(maker, "on u:close");
+        let turn = later(maker, &turn);
+        maker.document.add(&turn, "v.close");
     }
     for _ in 0..maker.random.between(0, 2) {
         // Perhaps among the messages themselves.
@@ -99,8 +102,10 @@ pub fn make(maker: &mut Maker) {
     if maker.random.percent(30) {
         act(maker, "u", "on u:close", [two, connects], 1);
     }
-    maker.document.add("on u:close", "p.receive_rest");
-    maker.document.add("on u:close", "wait p");
+    // When nobody sends any more.
+    let last = if two { "on v:close" } else { "on u:close" };
+    maker.document.add(last, "p.receive_rest");
+    maker.document.add(last, "wait p");
 }
 
 fn act(maker: &mut Maker, name: &'static str, on: &str, how: [bool; 2], depth: usize) {

@@ -70,6 +70,9 @@ impl Judge {
             theirs = self.of_node(&scenario);
         }
         if let Some(why) = theirs.failure {
+            if known::was_reset_behind_end(&theirs.lines) {
+                return Verdict::Known(vec![known::RESET_BEHIND_END]);
+            }
             return Verdict::Impossible(format!("{why}\n{}", theirs.lines.join("\n")));
         }
         for _ in 1..TRIALS {

@@ -57,7 +57,7 @@ pub fn run(seed: u64, length: Length, batch: Batch, loud: bool) -> Result<Tally,
                         return;
                     }
                     one(&mut judge, mixed(seed, index), loud, &tally);
-                    if loud && (index + 1) % 100 == 0 {
+                    if loud && (index + 1).is_multiple_of(100) {
                         let seconds = begun.elapsed().as_secs();
                         println!("{} scenarios in {seconds} s", index + 1);
                     }

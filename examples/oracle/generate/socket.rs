@@ -132,11 +132,12 @@ fn one_gentle(maker: &mut Maker, socket: &mut Socket, on: &str, depth: usize) {
             let event = maker
                 .random
                 .pick(&["data", "end", "drain", "finish", "close", "error", "resume"]);
-            let mut verb = maker.random.pick(&["on", "once"]);
-            if socket.in_pair && event == "data" {
-                // In how many chunks it comes is the kernel's, and gathering's.
-                verb = "on";
-            }
+            let verb = maker.random.pick(&["on", "once"]);
+            // Between two sockets of the loop the chunks are the kernel's, and gathering's.
+            let event = match socket.in_pair && event == "data" {
+                true => "end",
+                false => event,
+            };
             maker
                 .document
                 .add(on, format!("{name}.{verb} {event} as={label}"));

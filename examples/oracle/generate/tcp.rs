@@ -258,7 +258,10 @@ pub fn several(maker: &mut Maker) {
     let mut ends = vec![String::from("s.close_all")];
     ends.extend(peers.iter().map(|peer| format!("{peer}.read_all")));
     maker.guard(&ends);
-    if maker.random.percent(40) {
+    // With a limit nobody ends: whether a place becomes free before the next connection is accepted is
+    // the kernel's.
+    let limited = maker.random.percent(40);
+    if limited {
         let limit = maker.random.below(count + 1);
         maker
             .document
@@ -274,13 +277,13 @@ pub fn several(maker: &mut Maker) {
                 .document
                 .add("on s:listening", format!("{peer}.send {text}"));
         }
-        if maker.random.percent(50) {
+        if !limited && maker.random.percent(50) {
             maker.document.add("on s:listening", format!("{peer}.end"));
         }
         maker.document.add("on s:listening", format!("wait {peer}"));
     }
     maker.document.add("on s:connection", "it.keep");
-    if maker.random.percent(40) {
+    if !limited && maker.random.percent(40) {
         let verb = maker
             .random
             .pick(&["it.pause", "it.end", "it.destroy", "it.set_no_delay"]);
@@ -289,7 +292,10 @@ pub fn several(maker: &mut Maker) {
     }
     if maker.random.percent(50) {
         let (text, _) = maker.text();
-        let verb = maker.random.pick(&["write", "end"]);
+        let verb = match limited {
+            true => "write",
+            false => maker.random.pick(&["write", "end"]),
+        };
         maker
             .document
             .add("on s*:data #1", format!("it.{verb} {text}"));
