@@ -246,6 +246,7 @@ impl Scenario {
             "server" => Kind::Server,
             "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
+            "source" | "sink" | "transform" => Kind::Stream,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,

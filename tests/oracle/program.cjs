@@ -12,6 +12,7 @@ const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
 const names = require('./names.cjs');
+const addStreams = require('./streams.cjs');
 const { addPaths, listenAtPath, overUnix, shown, standIn } = require('./paths.cjs');
 
 const { handlers } = JSON.parse(readLine());
@@ -423,6 +424,7 @@ const program = {
 };
 addClients(program);
 addPaths(program);
+addStreams({ ...program, traceData, happen, bytesOf, chainable, listening });
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

@@ -8,10 +8,11 @@ mod names;
 mod net;
 mod paths;
 mod show;
+mod streams;
 mod timers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -44,6 +45,8 @@ pub struct Object {
     last_from: Cell<Option<RemoteInfo>>,
     /// For a server, a UDP socket or a peer: where it listens, or did.
     last_address: Cell<Option<SocketAddr>>,
+    /// For a stream: answers that it owes.
+    owed: RefCell<VecDeque<streams::Owed>>,
     /// Listeners that were added by name.
     labels: RefCell<HashMap<String, ListenerId>>,
 }
@@ -59,6 +62,8 @@ pub enum Handle {
     Socket(nodeloop::net::Socket),
     /// A UDP socket.
     Udp(nodeloop::dgram::Socket),
+    /// A stream of the program's own.
+    Stream(streams::Any),
     /// A timeout or interval.
     Timer(Timer),
     /// An immediate.
@@ -81,6 +86,7 @@ impl Object {
             received: Cell::new(0),
             last_from: Cell::new(None),
             last_address: Cell::new(None),
+            owed: RefCell::default(),
             labels: RefCell::default(),
         }
     }
@@ -240,6 +246,7 @@ impl World {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
                         Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
                         Handle::Udp(udp) => self.udp_verb(action, &object, udp, it),
+                        Handle::Stream(stream) => self.stream_verb(action, &object, stream, it),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),
                         Handle::None => fail(action, "no such verb"),
@@ -263,6 +270,9 @@ impl World {
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
             ("lookup", _) => self.look_up(action),
+            ("source" | "sink" | "transform" | "pipeline" | "finished", _) => {
+                self.stream_loop_verb(action, it);
+            }
             ("peer", _) => {}
             ("probe", [name, names @ ..]) => {
                 let object = self.find(action, name, it);
