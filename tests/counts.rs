@@ -9,6 +9,7 @@ mod support_process;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -210,6 +211,38 @@ fn a_connection_is_one_accept_one_rearm_one_registration_and_later_one_close() {
             });
             assert_eq!(cost, counts! { waits: 1, closes: 1 });
         }
+    });
+}
+
+#[test]
+fn who_is_turned_away_in_connection_costs_no_registration() {
+    within_deadline(|| {
+        let world = World::new(net::ServerOptions::new(), |socket| socket.destroy());
+        let mut client = None;
+        let cost = world.cost(|| {
+            client = Some(TcpStream::connect(world.address).expect("it listens"));
+            world.lp.run_once().expect("no error is left unhandled");
+        });
+        assert_eq!(cost, counts! { waits: 1, accepts: 1, rearms: 1, closes: 1 });
+    });
+}
+
+#[test]
+fn a_socket_is_watched_though_the_connection_listener_panics() {
+    within_deadline(|| {
+        let world = World::new(net::ServerOptions::new(), |socket| {
+            socket.on_data(|socket, data| {
+                socket.write(data);
+            });
+            panic!("as a program may");
+        });
+        let mut client = TcpStream::connect(world.address).expect("it listens");
+        let run = AssertUnwindSafe(|| world.lp.run_once());
+        assert!(catch_unwind(run).is_err(), "it panics");
+        client.write_all(b"x").expect("it is connected");
+        client.set_nonblocking(true).expect("it can be");
+        let mut answer = [0];
+        world.turn_until(|| matches!((&client).read(&mut answer), Ok(1)));
     });
 }
 

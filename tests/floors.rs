@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 6] = [
     &["backend"],
     &["event_loop"],
     &["stream"],
-    &["net", "dgram", "timers", "dns"],
+    &["net", "dgram", "timers", "dns", "fs", "stdio", "readline"],
     &["manual"],
 ];
 

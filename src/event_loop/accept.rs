@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 
 use super::core::Core;
-use super::entry::{Common, DropInfo, Entry, Flags, ServerState, Stream, flag, server_of};
+use super::entry::{
+    Common, DropInfo, Entry, Flags, ServerState, Stream, flag, server_of, stream_of,
+};
 use super::handle::{Id, Server, Socket};
 use super::server;
 use super::state::State;
 use super::table;
 use super::trace;
 use crate::backend::{self, Accepted, ready};
-use crate::ground::error::Result;
+use crate::ground::error::{Error, Result};
 
 /// How long a server that ran out of descriptors waits before it tries again, unless one becomes
 /// free before: short against a client's patience, long against a loop that has other work.
@@ -35,10 +37,22 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
         core.trace(format_args!("'connection' to {server:?}: {socket:?}"));
     }
     core.callback(|core| {
+        let _watched = WatchBehind(core, socket.0.id());
         core.emit(id, server::connection_slot, |listener| {
             listener(server, socket);
         });
     })
+}
+
+/// Registers a new socket when 'connection' is over, also when a listener panics: as libuv, which
+/// tells epoll before its next wait. Who is turned away at once costs no registration.
+struct WatchBehind<'a>(&'a Core, Id);
+
+impl Drop for WatchBehind<'_> {
+    fn drop(&mut self) {
+        let WatchBehind(core, id) = *self;
+        core.inside(|state| state.watch_accepted(id));
+    }
 }
 
 /// Tells who listens of a connection that was closed, since there are as many as are allowed (N85).
@@ -134,7 +148,9 @@ fn make_socket(
     let options = server.options;
     let common = Common {
         serial: table::next_serial(),
-        flags: Flags::of(flag::REFERENCED | flag::COUNTED | server.half_open_flag()),
+        flags: Flags::of(
+            flag::REFERENCED | flag::COUNTED | flag::UNWATCHED | server.half_open_flag(),
+        ),
         origin: server.common.origin,
     };
     let id = Id {
@@ -168,14 +184,6 @@ fn make_socket(
     {
         state.backend.set_keep_alive(io, Some(keep_alive));
     }
-    if let Err(error) = state.backend.register(io, State::token(id)) {
-        if let Some(io) = stream.io.take() {
-            state.backend.close(io);
-        }
-        return Outcome::Trouble(format!(
-            "closed a connection that can't be watched: {error}"
-        ));
-    }
     if options.keep_alive.is_some() {
         stream.extra().keep_alive = options.keep_alive;
     }
@@ -191,6 +199,24 @@ fn make_socket(
 }
 
 impl State {
+    /// Has the poller watch a socket that was accepted, unless it is closed again already.
+    fn watch_accepted(&mut self, id: Id) {
+        let State {
+            entries, backend, ..
+        } = self;
+        let Some(stream) = stream_of(entries, id) else {
+            return;
+        };
+        if !stream.common.flags.any(flag::UNWATCHED) {
+            return;
+        }
+        stream.common.flags.clear(flag::UNWATCHED);
+        let Some(io) = &mut stream.io else { return };
+        if let Err(error) = backend.register(io, State::token(id)) {
+            self.destroy(id, Some(Error::system("accept", error)));
+        }
+    }
+
     /// A server can't accept: it waits until a descriptor is free, or for a while.
     fn stall(&mut self, id: Id) {
         self.stalled_until_ms = self.now_ms().saturating_add(STALLED_FOR_MS);

@@ -61,6 +61,7 @@ const LIFE: u64 = flag::DESTROYED
     | flag::DESTROY_ON_FINISH
     | flag::RESET_ON_CONNECT
     | flag::HANDED_OUT
+    | flag::UNWATCHED
     | flag::UNIX
     | flag::UNCONNECTED
     | flag::OVER;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::entry::Entry;
 use super::handle::{Id, LoopHandle, Raw};
-use super::state::{Dead, State};
+use super::state::{Dead, Following, State};
 use super::table;
 use super::task::Task;
 use super::trace::{self, Trace};
@@ -149,53 +149,42 @@ impl Core {
         }
     }
 
+    #[inline(never)]
     fn finish_busy_callback(&self) -> Result<()> {
+        let trace = trace::on();
         let mut in_ticks = false;
         loop {
-            while let Some(step) = self.inside(State::next_step) {
-                if trace::on() {
-                    self.trace_task(in_ticks, &step);
+            match self.inside(|state| state.what_follows(trace)) {
+                Following::Step(step) => {
+                    if trace {
+                        self.trace_task(in_ticks, &step);
+                    }
+                    self.perform(step);
                 }
-                self.perform(step);
-            }
-            self.drop_the_dead();
-            if self.inside(|state| !state.gather.is_empty()) {
-                if trace::on() {
+                Following::Burial => self.drop_the_dead(),
+                Following::Flush => {
                     self.trace_gathered();
+                    self.inside(State::flush_all);
                 }
-                // Before the ticks, which tell what has become of it.
-                self.inside(State::flush_all);
-                continue;
-            }
-            if let Some(error) = self.inside(|state| state.uncaught.pop_front()) {
-                return Err(error);
-            }
-            let Some(tick) = self.inside(State::next_tick) else {
-                if self.free_what_is_over() {
-                    continue;
+                Following::Uncaught(error) => return Err(error),
+                Following::UserTick(call, origin) => {
+                    if trace {
+                        in_ticks = true;
+                        self.trace_user_tick(origin);
+                    }
+                    call(self.handle());
                 }
-                return Ok(());
-            };
-            self.warn_if_starving(&tick);
-            if trace::on() {
-                in_ticks = true;
-                self.trace_task(true, &tick);
+                Following::Tick(tick) => {
+                    if trace {
+                        in_ticks = true;
+                        self.trace_task(true, &tick);
+                    }
+                    self.perform(tick);
+                }
+                Following::Starvation => self.warn_of_starving(),
+                Following::Nothing => return Ok(()),
             }
-            self.perform(tick);
         }
-    }
-
-    /// Frees what ended and was not put to use again. Returns true if destructors ran.
-    fn free_what_is_over(&self) -> bool {
-        self.with(|state| {
-            if state.reap.is_empty() {
-                return false;
-            }
-            for reap in std::mem::take(&mut state.reap) {
-                state.free_if_over(reap);
-            }
-            true
-        })
     }
 
     /// Drops what was discarded, while nothing is borrowed: destructors are user code.
@@ -219,17 +208,20 @@ impl Core {
         }
     }
 
-    fn warn_if_starving(&self, tick: &Task) {
-        if !self.with(|state| state.ticks.is_starving()) {
-            return;
-        }
+    /// The log is told once that the loop does not get on.
+    #[cold]
+    fn warn_of_starving(&self) {
         let taken = crate::ground::tick_queue::WARN_AFTER;
-        match tick {
-            Task::User(_, origin) => log::warn!(
+        let next = self.inside(|state| match state.ticks.front() {
+            Some(Task::User(_, origin)) => Some(*origin),
+            _ => None,
+        });
+        match next {
+            Some(origin) => log::warn!(
                 target: "nodeloop::event_loop",
                 "{taken} ticks have run without the loop going on; the next was queued at {origin}"
             ),
-            _ => log::warn!(
+            None => log::warn!(
                 target: "nodeloop::event_loop",
                 "{taken} ticks have run without the loop going on"
             ),

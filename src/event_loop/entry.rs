@@ -15,8 +15,10 @@ use super::extension::{Attachment, Extension};
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
+use super::own_buffer::OwnBuffer;
 #[cfg(unix)]
 use super::paths::PathAttempt;
+use super::text::Text;
 use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
@@ -157,6 +159,10 @@ pub(crate) struct StreamExtra {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
     pub(crate) block_list: Option<BlockList>,
+    /// The user's buffer, if it reads into one; away while that is looked at.
+    pub(crate) own: Option<Box<OwnBuffer>>,
+    /// The decoder, once an encoding is set.
+    pub(crate) text: Option<Box<Text>>,
 }
 
 /// A server.
@@ -475,6 +481,9 @@ impl Stream {
         let attached = extra.and_then(|extra| extra.attached.as_mut());
         if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
             return Some(removed);
+        }
+        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
+            remove_from!(id, text.listeners);
         }
         let more = self.listeners.as_mut()?;
         remove_from!(

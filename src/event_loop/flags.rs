@@ -52,12 +52,20 @@ pub(crate) mod flag {
     /// The end is certain without another read (R11).
     pub(crate) const END_CERTAIN: u64 = 1 << 17;
 
+    /// It has a decoder: what it reads goes to listeners of text, too.
+    pub(crate) const DECODES: u64 = 1 << 56;
+
+    /// It reads into a buffer of the user's.
+    pub(crate) const OWN_BUFFER: u64 = 1 << 57;
+
     /// The system is asked to connect.
     pub(crate) const CONNECT_PENDING: u64 = 1 << 18;
     /// Somebody wanted data before the connection stood.
     pub(crate) const READ_WANTED: u64 = 1 << 19;
     /// To be reset as soon as it is connected (N107).
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
+    /// It was accepted in this very loop callback, and the poller does not know it yet.
+    pub(crate) const UNWATCHED: u64 = 1 << 30;
     /// A Unix socket: it has no addresses and no TCP options, and a short read proves nothing.
     pub(crate) const UNIX: u64 = 1 << 36;
     /// It has an inactivity timeout.

@@ -20,6 +20,8 @@ pub enum HandleKind {
     UdpSocket,
     /// A stream of [`stream`](crate::stream).
     Stream,
+    /// A [`readline::Interface`](crate::readline::Interface).
+    Interface,
     /// A [`Timer`](crate::Timer).
     Timer,
     /// An [`Immediate`](crate::Immediate).
@@ -54,6 +56,7 @@ impl fmt::Display for HandleKind {
             HandleKind::Socket => "socket",
             HandleKind::UdpSocket => "udp",
             HandleKind::Stream => "stream",
+            HandleKind::Interface => "readline",
             HandleKind::Timer => "timer",
             HandleKind::Immediate => "immediate",
             HandleKind::Idle => "idle",
@@ -151,7 +154,7 @@ impl LoopHandle {
                 kind: HandleKind::Timer,
                 active: timer.state == TimerState::Alive,
                 referenced: timer.referenced,
-                kept: timer.value.kept,
+                kept: timer.kept,
                 origin: timer.value.origin,
             });
             let immediates = state

@@ -118,7 +118,7 @@ impl State {
             return;
         };
         let listened = stream.listens_to_readable();
-        let data = !stream.data.is_empty();
+        let data = stream.is_listened_to();
         let flags = &mut stream.common.flags;
         match listened {
             true => flags.set(flag::READABLE_LISTENING),
@@ -138,6 +138,10 @@ impl State {
         let stream = self.stream(id)?;
         let length = stream.read_length();
         let ended = stream.common.flags.any(flag::READ_ENDED);
+        if ended {
+            // Who pulls takes bytes, past the decoder.
+            stream.drop_rest();
+        }
         if let Some(size) = size
             && size > stream.read_mark as usize
         {

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use super::core::Core;
 use super::entry::{flag, stream_of};
 use super::handle::{Id, Socket};
+use super::own_buffer;
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
+use super::text;
 use super::trace;
 
 impl State {
@@ -84,7 +86,8 @@ impl State {
             return;
         };
         stream.common.flags.set(flag::READ_ENDED);
-        if stream.common.flags.any(flag::FLOWING) && stream.read_length() > 0 {
+        let waits = stream.read_length() > 0 || stream.has_rest();
+        if stream.common.flags.any(flag::FLOWING) && waits {
             self.steps.push_back(Task::Flow(id));
         } else if stream.common.flags.any(flag::READABLE_LISTENING) {
             self.end_is_readable(id);
@@ -98,7 +101,7 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         if consumed
             && flags.any(flag::READ_ENDED)
@@ -114,7 +117,7 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         flags.clear(flag::END_SCHEDULED);
         if !consumed || flags.any(flag::ERRORED | flag::CLOSE_EMITTED | flag::END_EMITTED) {
@@ -173,6 +176,7 @@ impl State {
                 self.ticks.push(Task::Resume(id));
             }
         }
+        self.resume_own(id);
     }
 
     /// The tick of `resume` (resume_).
@@ -202,6 +206,7 @@ impl State {
             // Node emits 'pause' inside `pause`; contract rule 1 says on the next tick.
             self.ticks.push(Task::Emit(id, SocketEvent::Pause));
         }
+        self.pause_own(id);
     }
 
     /// The next buffered chunk, if the socket flows; reading goes on as soon as there is room.
@@ -213,6 +218,16 @@ impl State {
         let chunk = stream.extra.as_mut()?.reads.pop()?;
         self.want_more(id);
         Some(chunk)
+    }
+
+    /// How a socket's chunks are delivered.
+    fn takes(&mut self, id: Id) -> Takes {
+        let flags = self.stream(id).map(|stream| stream.common.flags);
+        match flags {
+            Some(flags) if flags.any(flag::OWN_BUFFER) => Takes::OwnBuffer,
+            Some(flags) if flags.any(flag::DECODES) => Takes::Text,
+            _ => Takes::Bytes,
+        }
     }
 
     /// The flow has run dry, or was stopped.
@@ -233,6 +248,16 @@ impl State {
     }
 }
 
+/// Who is told of a chunk.
+enum Takes {
+    /// Listeners of 'data'.
+    Bytes,
+    /// Listeners of text, too.
+    Text,
+    /// The callback of the user's buffer, and nobody else.
+    OwnBuffer,
+}
+
 /// Delivers what was buffered, chunk by chunk, as long as the socket flows (Node's flow, N160).
 pub(crate) fn flow(core: &Core, id: Id) {
     let mut guard = FlowGuard {
@@ -251,7 +276,16 @@ pub(crate) fn flow(core: &Core, id: Id) {
             core.trace_data(id, chunk.len());
         }
         // Without a listener the data is lost, as in Node (N157, N158).
-        core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+        match core.inside(|state| state.takes(id)) {
+            Takes::Bytes => {
+                core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+            }
+            Takes::Text => text::deliver(core, id, &chunk),
+            Takes::OwnBuffer => own_buffer::deliver_buffered(core, id, chunk),
+        }
+    }
+    if let Some(rest) = core.inside(|state| state.take_rest(id)) {
+        text::emit(core, id, &rest);
     }
     core.inside(|state| state.after_flow(id));
     guard.done = true;

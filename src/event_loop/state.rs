@@ -22,7 +22,7 @@ use super::jobs::Jobs;
 use super::mailbox::{Mail, Mailbox};
 use super::outbox::Outbox;
 use super::table;
-use super::task::Task;
+use super::task::{Task, TickCall};
 use super::timers::{TimerCall, TimerValue};
 use super::watchers::Watchers;
 use crate::backend::Backend;
@@ -100,6 +100,8 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
+    /// The text of a chunk; away while a listener looks at it.
+    pub(crate) text: String,
     /// Datagrams laid aside to go out together.
     pub(crate) outbox: Outbox,
     /// Sends whose completion waits for its tick.
@@ -188,6 +190,26 @@ pub(crate) enum Reap {
     Timer(Id),
 }
 
+/// What follows user code that has returned.
+pub(crate) enum Following {
+    /// The rest of the loop callback.
+    Step(Task),
+    /// Something was discarded and is to be dropped.
+    Burial,
+    /// Small writes are to be sent; the log is told before.
+    Flush,
+    /// `run` ends with this.
+    Uncaught(Error),
+    /// The next loop callback: a user's tick, with the line that queued it.
+    UserTick(TickCall, &'static Location<'static>),
+    /// Another tick.
+    Tick(Task),
+    /// There have been suspiciously many ticks; the log is told before the next.
+    Starvation,
+    /// The loop goes on.
+    Nothing,
+}
+
 /// What was discarded while the state was borrowed.
 pub(crate) enum Dead {
     /// A buffer: its owner's destructor may be user code.
@@ -227,6 +249,7 @@ impl State {
             jobs: Jobs::default(),
             channels: Channels::default(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
+            text: String::new(),
             outbox: Outbox::default(),
             sends: Slab::new(),
             catches: Vec::new(),
@@ -275,7 +298,7 @@ impl State {
     }
 
     #[inline]
-    fn left_behind(&self) -> usize {
+    pub(crate) fn left_behind(&self) -> usize {
         self.ticks.len()
             | self.steps.len()
             | self.graveyard.len()
@@ -379,16 +402,55 @@ impl State {
         ListenerId(self.next_listener)
     }
 
-    /// The next step of the present loop callback.
-    pub(crate) fn next_step(&mut self) -> Option<Task> {
-        if !self.steps.is_empty() && !self.outbox.is_empty() {
-            self.flush_outbox();
+    /// What is to be done next, now that user code has returned. One look for each step and each tick:
+    /// this stands between any two of them. Small writes go out here, unless the log is to be told
+    /// (`trace`).
+    #[inline]
+    pub(crate) fn what_follows(&mut self, trace: bool) -> Following {
+        loop {
+            if !self.steps.is_empty() {
+                if !self.outbox.is_empty() {
+                    self.flush_outbox();
+                }
+                if let Some(step) = self.steps.pop_front() {
+                    return Following::Step(step);
+                }
+            }
+            if !self.graveyard.is_empty() {
+                return Following::Burial;
+            }
+            if !self.gather.is_empty() {
+                if trace {
+                    return Following::Flush;
+                }
+                // Before the ticks, which tell what has become of it.
+                self.flush_all();
+                continue;
+            }
+            if let Some(error) = self.uncaught.pop_front() {
+                return Following::Uncaught(error);
+            }
+            if self.ticks.is_starving() {
+                return Following::Starvation;
+            }
+            if self.outbox.is_empty() && matches!(self.ticks.front(), Some(Task::User(..))) {
+                // A user's is the ordinary case, and small.
+                if let Some(Task::User(call, origin)) = self.ticks.pop() {
+                    return Following::UserTick(call, origin);
+                }
+            }
+            if let Some(tick) = self.next_tick() {
+                return Following::Tick(tick);
+            }
+            if self.reap.is_empty() {
+                return Following::Nothing;
+            }
+            self.free_what_is_over();
         }
-        self.steps.pop_front()
     }
 
     /// The next tick. What was laid aside goes out before, unless this tick adds to it.
-    pub(crate) fn next_tick(&mut self) -> Option<Task> {
+    fn next_tick(&mut self) -> Option<Task> {
         if !self.outbox.is_empty() {
             match self.ticks.front() {
                 Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
@@ -397,6 +459,18 @@ impl State {
             }
         }
         self.ticks.pop()
+    }
+
+    /// Frees what ended and was not put to use again.
+    fn free_what_is_over(&mut self) {
+        let mut over = std::mem::take(&mut self.reap);
+        for reap in over.drain(..) {
+            self.free_if_over(reap);
+        }
+        // Its memory is kept.
+        if self.reap.is_empty() {
+            self.reap = over;
+        }
     }
 
     /// Lays something aside that may hold user code in its destructor.

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Arguments;
+use std::panic::Location;
 
 use super::core::Core;
 use super::entry::{Entry, entry_of, flag};
@@ -103,12 +104,17 @@ impl Core {
         }
     }
 
+    /// A user's tick.
+    #[cold]
+    pub(crate) fn trace_user_tick(&self, origin: &Location<'_>) {
+        self.trace(format_args!("tick: next_tick ({origin})"));
+    }
+
     /// A tick, or a step of a loop callback. Those that only lead to others are not told.
     #[cold]
     pub(crate) fn trace_task(&self, tick: bool, task: &Task) {
         let tick = if tick { "tick: " } else { "" };
         match (task, task.subject()) {
-            (Task::User(_, origin), _) => self.trace(format_args!("{tick}next_tick ({origin})")),
             (Task::Complete(_, result), _) => match result {
                 Ok(()) => self.trace(format_args!("{tick}completion")),
                 Err(error) => self.trace(format_args!("{tick}completion, {error}")),

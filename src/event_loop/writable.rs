@@ -251,16 +251,17 @@ impl State {
 
     /// The socket is closed: what was in flight is cancelled (L52).
     pub(crate) fn cancel_in_flight(&mut self, id: Id) {
-        let pending = self
-            .stream(id)
-            .is_some_and(|stream| stream.common.flags.any(flag::WRITE_PENDING));
-        let error = match pending {
+        let flags = match self.stream(id) {
+            Some(stream) if stream.common.flags.any(flag::WRITING) => stream.common.flags,
+            _ => return,
+        };
+        let error = match flags.any(flag::WRITE_PENDING) {
             // It was never handed down (N105, N106).
             true => Error::library(
                 "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
                 "Socket closed before the connection was established",
             ),
-            false => Error::canceled("write"),
+            false => Error::call("write", "ECANCELED"),
         };
         self.fail_in_flight(id, error, false);
     }

@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use super::error_codes;
 
@@ -52,12 +53,15 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     /// Node's code; none for an error that the user made.
     code: Option<&'static str>,
-    /// Node's message, without the code of a library error.
-    message: Box<str>,
+    /// Node's message, without the code of a library error. Made when somebody asks: most errors of
+    /// connections are told to nobody who reads them.
+    message: OnceLock<Box<str>>,
     /// The system call, as Node names it.
     syscall: Option<&'static str>,
     /// The address that the call was about.
     address: Option<Box<str>>,
+    /// The path of the file that the call was about.
+    path: Option<Box<str>>,
     /// Its port.
     port: Option<u16>,
     /// The local end of a connection that was not made, if it is known.
@@ -88,7 +92,7 @@ impl Error {
     /// Node's message. [`Display`](fmt::Display) adds the code where the message does not
     /// contain it.
     pub fn message(&self) -> &str {
-        &self.0.message
+        self.0.message.get_or_init(|| self.0.plain_message())
     }
 
     /// The system call that failed, as Node names it (`listen`, `read`, `write`, `getaddrinfo` …).
@@ -96,7 +100,12 @@ impl Error {
         self.0.syscall
     }
 
-    /// The address that the call was about, or the path.
+    /// The path of the file that the call was about: Node's `error.path`.
+    pub fn path(&self) -> Option<&str> {
+        self.0.path.as_deref()
+    }
+
+    /// The address that the call was about, or the path of a Unix socket.
     pub fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
@@ -152,7 +161,7 @@ impl Error {
         match error.into().downcast::<Error>() {
             Ok(error) => *error,
             Err(error) => Error(Arc::new(Inner {
-                message: error.to_string().into(),
+                message: made(error.to_string()),
                 source: Some(Source::User(error)),
                 ..Inner::empty()
             })),
@@ -163,7 +172,7 @@ impl Error {
     pub(crate) fn library(code: &'static str, message: &str) -> Error {
         Error(Arc::new(Inner {
             code: Some(code),
-            message: message.into(),
+            message: made(message),
             ..Inner::empty()
         }))
     }
@@ -173,29 +182,41 @@ impl Error {
         let (code, _) = error_codes::name(&error);
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("{syscall} {code}").into(),
             syscall: Some(syscall),
             source: Some(Source::Io(error)),
             ..Inner::empty()
         }))
     }
 
-    /// A write or shutdown that was cut short by `destroy`.
-    pub(crate) fn canceled(syscall: &'static str) -> Error {
+    /// A failed call about a file: Node's UVException.
+    pub(crate) fn file(syscall: &'static str, error: io::Error, path: Option<&Path>) -> Error {
+        let (code, text) = error_codes::name(&error);
+        let place = path.map_or(String::new(), |path| format!(" '{}'", path.display()));
         Error(Arc::new(Inner {
-            code: Some("ECANCELED"),
-            message: format!("{syscall} ECANCELED").into(),
+            code: Some(code),
+            message: made(format!("{code}: {text}, {syscall}{place}")),
+            syscall: Some(syscall),
+            path: path.map(|path| path.to_string_lossy().into()),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A call that has failed without asking the system, such as one that `destroy` has cut short.
+    pub(crate) fn call(syscall: &'static str, code: &'static str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some(code),
             syscall: Some(syscall),
             ..Inner::empty()
         }))
     }
 
-    /// The same about an address.
+    /// An attempt about an address that was cut short by `destroy`.
     pub(crate) fn canceled_at(syscall: &'static str, address: SocketAddr) -> Error {
         let ip = address.ip().to_string();
         Error(Arc::new(Inner {
             code: Some("ECANCELED"),
-            message: format!("{syscall} ECANCELED {ip}:{}", address.port()).into(),
+            message: made(format!("{syscall} ECANCELED {ip}:{}", address.port())),
             syscall: Some(syscall),
             address: Some(ip.into()),
             port: Some(address.port()),
@@ -210,7 +231,7 @@ impl Error {
         });
         Error(Arc::new(Inner {
             code: Some("ENOBUFS"),
-            message: format!("send ENOBUFS{to}").into(),
+            message: made(format!("send ENOBUFS{to}")),
             syscall: Some("send"),
             address: address.map(|address| address.ip().to_string().into()),
             port: address.map(|address| address.port()),
@@ -228,7 +249,7 @@ impl Error {
         };
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("listen {code}: {text} {details}").into(),
+            message: made(format!("listen {code}: {text} {details}")),
             syscall: Some("listen"),
             address: Some(address.into()),
             port: (port > 0).then_some(port),
@@ -243,7 +264,7 @@ impl Error {
         let (code, _) = error_codes::name(&error);
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("connect {code} {path}").into(),
+            message: made(format!("connect {code} {path}")),
             syscall: Some("connect"),
             address: Some(path.into()),
             source: Some(Source::Io(error)),
@@ -257,7 +278,7 @@ impl Error {
         let (code, text) = error_codes::name(&error);
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("listen {code}: {text}").into(),
+            message: made(format!("listen {code}: {text}")),
             syscall: Some("listen"),
             source: Some(Source::Io(error)),
             ..Inner::empty()
@@ -292,10 +313,9 @@ impl Error {
         let (code, text) = error_codes::name(&error);
         Error(Arc::new(Inner {
             code: Some("ERR_SOCKET_BUFFER_SIZE"),
-            message: format!(
+            message: made(format!(
                 "Could not get or set buffer size: {syscall} returned {code} ({text})"
-            )
-            .into(),
+            )),
             syscall: Some(syscall),
             source: Some(Source::Io(error)),
             ..Inner::empty()
@@ -306,7 +326,7 @@ impl Error {
     pub(crate) fn look_up(code: &'static str, hostname: &str) -> Error {
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("getaddrinfo {code} {hostname}").into(),
+            message: made(format!("getaddrinfo {code} {hostname}")),
             syscall: Some("getaddrinfo"),
             hostname: Some(hostname.into()),
             ..Inner::empty()
@@ -319,7 +339,7 @@ impl Error {
         let (code, _) = error_codes::name(&error);
         Error(Arc::new(Inner {
             code: Some(code),
-            message: format!("getaddrinfo {code} {hostname}").into(),
+            message: made(format!("getaddrinfo {code} {hostname}")),
             syscall: Some("getaddrinfo"),
             hostname: Some(hostname.into()),
             source: Some(Source::Io(error)),
@@ -331,7 +351,7 @@ impl Error {
     pub(crate) fn connect_cancelled(address: SocketAddr) -> Error {
         Error(Arc::new(Inner {
             code: Some("ECANCELED"),
-            message: format!("connect ECANCELED {address}").into(),
+            message: made(format!("connect ECANCELED {address}")),
             syscall: Some("connect"),
             address: Some(address.ip().to_string().into()),
             port: Some(address.port()),
@@ -393,7 +413,7 @@ impl Inner {
         }
         Inner {
             code: Some(code),
-            message: message.into(),
+            message: made(message),
             syscall: Some(syscall),
             address: Some(ip.into()),
             port: (port > 0).then_some(port),
@@ -403,11 +423,21 @@ impl Inner {
         }
     }
 
+    /// The message of an error that was given none: the system call and what it said.
+    fn plain_message(&self) -> Box<str> {
+        match (self.syscall, self.code) {
+            (Some(syscall), Some(code)) => format!("{syscall} {code}").into(),
+            // The sum of others.
+            _ => "".into(),
+        }
+    }
+
     fn empty() -> Inner {
         Inner {
             code: None,
-            message: "".into(),
+            message: OnceLock::new(),
             syscall: None,
+            path: None,
             address: None,
             port: None,
             local: None,
@@ -418,6 +448,11 @@ impl Inner {
     }
 }
 
+/// A message that is there from the beginning.
+fn made(message: impl Into<Box<str>>) -> OnceLock<Box<str>> {
+    OnceLock::from(message.into())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.0.errors.is_empty() {
@@ -425,9 +460,9 @@ impl fmt::Display for Error {
         }
         match self.0.code {
             Some(code) if self.0.syscall.is_none() || code.starts_with("ERR_") => {
-                write!(f, "[{code}] {}", self.0.message)
+                write!(f, "[{code}] {}", self.message())
             }
-            _ => f.write_str(&self.0.message),
+            _ => f.write_str(self.message()),
         }
     }
 }
@@ -448,7 +483,7 @@ impl fmt::Debug for Error {
         while let Some(error) = source {
             // A user's error is its own message: do not print it twice.
             let text = error.to_string();
-            if text != *self.0.message {
+            if text != *self.message() {
                 write!(f, "\n  caused by: {text}")?;
             }
             source = error.source();
@@ -494,7 +529,7 @@ impl From<io::Error> for Error {
             .then(|| error_codes::name(&error).0);
         Error(Arc::new(Inner {
             code,
-            message: error.to_string().into(),
+            message: made(error.to_string()),
             // Printed without its code in front, since the system's text stands in its place.
             syscall: code.is_some().then_some("io"),
             source: Some(Source::Io(error)),

@@ -30,10 +30,21 @@ impl ReadQueue {
         self.chunks.push_back(chunk);
     }
 
-    /// Puts a piece in front of the others.
+    /// Puts a piece back in front of the others.
     pub(crate) fn push_front(&mut self, chunk: Bytes) {
         self.length += chunk.len();
         self.chunks.push_front(chunk);
+    }
+
+    /// Makes one piece of all.
+    pub(crate) fn join(&mut self) {
+        if self.chunks.len() > 1 {
+            let mut joined = Vec::with_capacity(self.length);
+            for chunk in self.chunks.drain(..) {
+                joined.extend_from_slice(&chunk);
+            }
+            self.chunks.push_back(joined.into());
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
@@ -112,5 +123,18 @@ mod tests {
         queue.push_front(Bytes::from_static(b"ab"));
         assert_eq!(queue.take(2), "ab");
         assert_eq!(queue.take(9), "c");
+    }
+
+    #[test]
+    fn joined_pieces_are_one() {
+        let mut queue = ReadQueue::default();
+        queue.join();
+        assert!(queue.pop().is_none());
+        queue.push(Bytes::from_static(b"ab"));
+        queue.push(Bytes::from_static(b"c"));
+        queue.join();
+        assert_eq!(queue.length(), 3);
+        assert_eq!(queue.pop().unwrap(), "abc");
+        assert!(queue.pop().is_none());
     }
 }

@@ -50,6 +50,7 @@ mod events;
 mod options;
 #[cfg(unix)]
 mod paths;
+mod reading;
 mod server;
 mod socket;
 mod sockopt;

@@ -1,7 +1,5 @@
 //! From a handle to its stream, for [`handles`](super::handles) and the modules above.
 
-use std::any::Any;
-
 use bytes::Bytes;
 
 use super::state::{StreamState, stream};
@@ -94,27 +92,4 @@ pub(super) fn destroy(raw: Raw, error: Option<Error>) {
                 .extend(error.map(|error| Dead::Other(Box::new(error)))),
         }
     });
-}
-
-/// Keeps something with a stream, for a module that builds on this floor: its own state, which a `Copy`
-/// handle finds again. It is dropped with the stream.
-#[allow(dead_code, reason = "for the modules above")]
-pub(crate) fn attach(raw: Raw, state: Box<dyn Any>) {
-    let mut state = Some(state);
-    table::with(raw, |loop_state, id| {
-        let it = stream(loop_state, id)?;
-        let before = std::mem::replace(&mut it.attached, state.take());
-        loop_state.bury(before);
-        Some(())
-    });
-}
-
-/// Looks at what was [attached](attach), while the loop is borrowed.
-#[allow(dead_code, reason = "for the modules above")]
-pub(crate) fn with_attached<T: 'static, R>(raw: Raw, act: impl FnOnce(&mut T) -> R) -> Option<R> {
-    table::with(raw, |state, id| {
-        let attached = stream(state, id)?.attached.as_mut()?;
-        attached.downcast_mut().map(act)
-    })
-    .flatten()
 }

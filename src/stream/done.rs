@@ -139,7 +139,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.given {
-            let error = Error::canceled(self.question.name());
+            let error = Error::call(self.question.name(), "ECANCELED");
             self.give(Err(error));
         }
     }

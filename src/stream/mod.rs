@@ -40,6 +40,8 @@
 //! [`&dyn WritableStream`](WritableStream).
 
 pub(crate) mod access;
+mod attached;
+pub(crate) mod delegate;
 mod done;
 mod ending;
 mod finished;
@@ -57,6 +59,7 @@ mod transform;
 mod writable;
 
 pub use crate::ground::chunk::Chunk;
+pub(crate) use attached::{Attached, attach, attached, attached_of};
 pub use done::{Done, TransformDone};
 pub use finished::{Finished, FinishedOptions, finished};
 pub use handles::{Duplex, Readable, Writable};

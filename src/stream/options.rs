@@ -199,7 +199,16 @@ macro_rules! for_every_stream {
             /// Makes the stream.
             #[track_caller]
             pub fn create(self, lp: &impl AsLoop) -> $handle {
-                $handle(self.0.create(lp, Location::caller()))
+                self.create_at(lp, Location::caller())
+            }
+
+            /// The same on behalf of a line of the program.
+            pub(crate) fn create_at(
+                self,
+                lp: &impl AsLoop,
+                origin: &'static Location<'static>,
+            ) -> $handle {
+                $handle(self.0.create(lp, origin))
             }
         }
     };

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::attached::Attached;
 use super::done::{Done, TransformDone};
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::{Entry, Flags};
@@ -121,7 +122,7 @@ pub(super) struct StreamState {
     /// Answers that are outstanding: the slot is not freed before they are there.
     pub(super) outstanding: u32,
     /// What a module that builds on this floor keeps with it.
-    pub(super) attached: Option<Box<dyn Any>>,
+    pub(super) attached: Option<Box<dyn Attached>>,
 }
 
 /// The state of a readable side.
@@ -359,7 +360,8 @@ impl Object for StreamState {
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>> {
-        self.listeners.remove(id)
+        let removed = self.listeners.remove(id);
+        removed.or_else(|| self.attached.as_mut()?.remove_listener(id))
     }
 
     fn activity(&self) -> String {

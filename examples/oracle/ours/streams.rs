@@ -373,7 +373,7 @@ impl World {
         };
         let (world, own) = (self.clone(), object.clone());
         let named = label.map(str::to_string);
-        let data = move |bytes: &[u8]| world.data(&own, named.as_deref(), bytes);
+        let data = move |bytes: &[u8]| world.data(&own, "data", named.as_deref(), bytes);
         let world = self.clone();
         let name_of = move |id| Some(world.name_of(id));
         let handle = any_of(stream);
