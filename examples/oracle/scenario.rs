@@ -253,6 +253,7 @@ impl Scenario {
             "server" => Kind::Server,
             "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
+            "read_file" | "write_file" => Kind::File,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,
@@ -517,6 +518,10 @@ impl Scenario {
                     false => Err(format!("`{text}`: expected hex: and pairs of digits")),
                 }
             }
+            "FLAGS" => text
+                .parse::<nodeloop::fs::Flags>()
+                .map(drop)
+                .map_err(|error| error.to_string()),
             "ENCODING" => text
                 .parse::<nodeloop::Encoding>()
                 .map(drop)

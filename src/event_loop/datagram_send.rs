@@ -491,7 +491,7 @@ impl State {
         for queued in queue {
             let error = match queued.to {
                 Some(to) => Error::canceled_at("send", to),
-                None => Error::canceled("send"),
+                None => Error::call("send", "ECANCELED"),
             };
             tell(queued.size, queued.done, Err(error));
             graveyard.push(Dead::Other(Box::new(queued.payload)));

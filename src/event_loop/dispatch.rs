@@ -276,7 +276,7 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
     entry.common_mut().flags.clear(flag::QUEUED);
     let stream = match entry {
         Entry::Stream(stream) => stream,
-        Entry::Server(_) => return false,
+        Entry::Server(_) | Entry::Extension(_) => return false,
         Entry::Datagram(datagram) => {
             if datagram.wants_service() {
                 state.make_ready(id);
@@ -307,6 +307,7 @@ impl Service {
                 self.id = None;
                 return Some(Next::Datagrams(id));
             }
+            Entry::Extension(_) => return None,
         };
         if !stream.wants_to_read() {
             return None;

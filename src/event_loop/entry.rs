@@ -11,6 +11,7 @@ use super::attempts::Several;
 use super::connect::Attempt;
 use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
+use super::extension::Extension;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
@@ -33,6 +34,8 @@ pub(crate) enum Entry {
     Server(Box<ServerState>),
     /// A UDP socket. Boxed likewise.
     Datagram(Box<DatagramState>),
+    /// An object of a floor above.
+    Extension(Box<Extension>),
 }
 
 /// What the two kinds have in common.
@@ -104,7 +107,10 @@ pub(crate) struct SocketListeners {
     pub(crate) timeout: Slot<dyn FnMut(Socket)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
+    pub(crate) readable: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
+    /// Who sees an 'error' first, and does not count as listening.
+    pub(crate) error_watch: Slot<dyn FnMut(Socket, &Error)>,
 }
 
 /// What few connections have at a time.
@@ -298,6 +304,7 @@ impl Entry {
             Entry::Stream(stream) => &stream.common,
             Entry::Server(server) => &server.common,
             Entry::Datagram(datagram) => &datagram.common,
+            Entry::Extension(extension) => &extension.common,
         }
     }
 
@@ -306,6 +313,7 @@ impl Entry {
             Entry::Stream(stream) => &mut stream.common,
             Entry::Server(server) => &mut server.common,
             Entry::Datagram(datagram) => &mut datagram.common,
+            Entry::Extension(extension) => &mut extension.common,
         }
     }
 
@@ -329,6 +337,8 @@ impl Entry {
                 let wants_service = datagram.wants_service();
                 (&mut datagram.common, wants_service)
             }
+            // The backend knows nothing of it.
+            Entry::Extension(_) => return None,
         };
         if !wants_service || common.flags.any(flag::QUEUED) {
             return None;
@@ -343,6 +353,7 @@ impl Entry {
             Entry::Stream(stream) => stream.remove_listener(id),
             Entry::Server(server) => server.remove_listener(id),
             Entry::Datagram(datagram) => datagram.remove_listener(id),
+            Entry::Extension(extension) => extension.object.remove_listener(id),
         }
     }
 }
@@ -417,6 +428,12 @@ impl Stream {
         flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
     }
 
+    /// Whether anybody listens to 'readable'.
+    pub(crate) fn listens_to_readable(&self) -> bool {
+        let more = self.listeners.as_ref();
+        more.is_some_and(|more| !more.readable.is_empty())
+    }
+
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {
         self.extra.get_or_insert_default()
     }
@@ -479,7 +496,9 @@ impl Stream {
             more.finish,
             more.pause,
             more.resume,
-            more.error
+            more.readable,
+            more.error,
+            more.error_watch
         );
         None
     }

@@ -37,6 +37,12 @@ pub(crate) mod flag {
     pub(crate) const RESUME_SCHEDULED: u64 = 1 << 11;
     /// A tick will let flow what was buffered.
     pub(crate) const FLOW_SCHEDULED: u64 = 1 << 12;
+    /// Somebody listens to 'readable', so nothing flows.
+    pub(crate) const READABLE_LISTENING: u64 = 1 << 48;
+    /// Somebody waits for 'readable'.
+    pub(crate) const NEED_READABLE: u64 = 1 << 49;
+    /// A 'readable' is on its way.
+    pub(crate) const EMITTED_READABLE: u64 = 1 << 50;
     /// The end was read.
     pub(crate) const READ_ENDED: u64 = 1 << 13;
     /// A tick will emit 'end'.

@@ -25,6 +25,7 @@ mod descriptors;
 pub(crate) mod dispatch;
 pub(crate) mod ending;
 pub(crate) mod entry;
+pub(crate) mod extension;
 pub(crate) mod flags;
 pub(crate) mod flush;
 mod gathering;
@@ -39,6 +40,7 @@ pub(crate) mod outbox;
 pub(crate) mod own_buffer;
 #[cfg(unix)]
 pub(crate) mod paths;
+pub(crate) mod pulling;
 mod readable;
 pub(crate) mod remote;
 pub(crate) mod server;

@@ -71,6 +71,12 @@ impl State {
         if full {
             self.set_reading(id, false);
         }
+        if self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::NEED_READABLE))
+        {
+            self.emit_readable(id);
+        }
     }
 
     /// The peer has ended (onEofChunk). What is buffered goes first if the socket flows.
@@ -83,13 +89,15 @@ impl State {
         let waits = stream.read_length() > 0 || stream.has_rest();
         if stream.common.flags.any(flag::FLOWING) && waits {
             self.steps.push_back(Task::Flow(id));
+        } else if stream.common.flags.any(flag::READABLE_LISTENING) {
+            self.end_is_readable(id);
         } else {
             self.end_if_consumed(id);
         }
     }
 
     /// Schedules 'end' once everything before it was consumed (endReadable, N122).
-    fn end_if_consumed(&mut self, id: Id) {
+    pub(crate) fn end_if_consumed(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
@@ -159,7 +167,10 @@ impl State {
         }
         flags.clear(flag::PAUSED);
         if !flags.any(flag::FLOWING) {
-            flags.set(flag::FLOWING | flag::HAS_FLOWING);
+            flags.set(flag::HAS_FLOWING);
+            if !flags.any(flag::READABLE_LISTENING) {
+                flags.set(flag::FLOWING);
+            }
             if !flags.any(flag::RESUME_SCHEDULED) {
                 flags.set(flag::RESUME_SCHEDULED);
                 self.ticks.push(Task::Resume(id));

@@ -517,6 +517,7 @@ impl State {
                             && server.connections == 0
                     }
                     Some(Entry::Datagram(datagram)) => datagram.is_over(),
+                    Some(Entry::Extension(extension)) => extension.object.is_over(),
                     None => return,
                 };
                 let flags = match self.entry(id) {

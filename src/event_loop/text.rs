@@ -44,6 +44,13 @@ impl Stream {
         self.common.flags.any(flag::DECODES) && text.is_some_and(|text| text.decoder.has_rest())
     }
 
+    /// What its decoder holds is wanted by nobody.
+    pub(crate) fn drop_rest(&mut self) {
+        if let Some(text) = self.text() {
+            text.decoder.end();
+        }
+    }
+
     /// Whether anybody takes what it reads, as bytes or as text.
     #[inline]
     pub(crate) fn is_listened_to(&self) -> bool {

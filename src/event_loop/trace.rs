@@ -156,6 +156,7 @@ impl Core {
                 Entry::Stream(stream) => Some((id, stream.ready)),
                 Entry::Server(server) => Some((id, server.ready)),
                 Entry::Datagram(datagram) => Some((id, datagram.ready)),
+                Entry::Extension(_) => None,
             };
             batch.waiting().filter_map(bits).collect::<Vec<_>>()
         });
@@ -230,6 +231,7 @@ impl Core {
         match kind {
             Some(HandleKind::Server) => format!("{:?}", Server(raw)),
             Some(HandleKind::UdpSocket) => format!("{:?}", UdpSocket(raw)),
+            Some(HandleKind::Stream) => format!("Stream({raw:?})"),
             _ => format!("{:?}", Socket(raw)),
         }
     }

@@ -54,6 +54,7 @@ mod reading;
 mod server;
 mod socket;
 mod sockopt;
+mod streams;
 
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;

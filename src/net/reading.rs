@@ -1,6 +1,6 @@
 //! Reading in other ways: as text, and into a buffer of one's own.
 
-use super::events::add_listener;
+use crate::event_loop::extension::add_listener;
 use crate::event_loop::handle::Socket;
 use crate::event_loop::own_buffer::OwnBuffer;
 use crate::event_loop::table;

@@ -12,7 +12,8 @@ const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
 const names = require('./names.cjs');
-const { addPaths, listenAtPath, overUnix, shown, standIn } = require('./paths.cjs');
+const { addFiles } = require('./files.cjs');
+const { addPaths, listenAtPath, overUnix, pathOf, shown, standIn } = require('./paths.cjs');
 
 const { handlers } = JSON.parse(readLine());
 
@@ -97,6 +98,7 @@ function showError(error) {
   if (error.syscall) parts.push(`syscall=${error.syscall}`);
   if (error.address) parts.push(`address=${shown(error.address)}`);
   message = shown(message);
+  if (error.path) parts.push(`path=${shown(error.path)}`);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
   if (error.localAddress) {
     parts.push(`local=${showAddress(error.localAddress, error.localPort, net.isIPv6(error.localAddress) ? 'IPv6' : '')}`);
@@ -423,11 +425,12 @@ require('./dgram.cjs')({
 });
 names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 const program = {
-  traceData, happen, listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  bytesOf, traceData, happen, listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,
 };
 addClients(program);
 addPaths(program);
+addFiles({ ...program, chainable, listening, pathOf });
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

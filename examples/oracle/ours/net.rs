@@ -329,6 +329,9 @@ impl World {
             Handle::Socket(socket) => flow::socket_property(socket, key)
                 .unwrap_or_else(|| self.socket_property(socket, key)),
             Handle::Udp(udp) => super::dgram::property(object, udp, key),
+            Handle::ReadFile(_) | Handle::WriteFile(_) => {
+                super::files::property(object.handle, key).unwrap_or_default()
+            }
             Handle::Timer(timer) => timer.has_ref().to_string(),
             Handle::Immediate(immediate) => immediate.has_ref().to_string(),
             Handle::None => "none".into(),
