@@ -18,14 +18,19 @@ macro_rules! delegate_stream {
             $crate::stream::delegate::delegated! {
                 $crate::stream::traits::sealed::Sealed:
                 watch_error(listener: Box<dyn FnMut()>) -> $crate::ground::listeners::ListenerId;
-                is_of_users() -> bool;
+                to_stream() -> std::rc::Rc<dyn $crate::stream::Stream>;
+                will_emit_close() -> bool;
+                error_emitted() -> bool;
+                is_drained() -> bool;
+                is_drained_or_ended() -> bool;
+                has_writes() -> bool;
             }
         }
 
         impl $crate::stream::Stream for $name {
             $crate::stream::delegate::delegated! {
                 $crate::stream::Stream:
-                id() -> $crate::stream::StreamId;
+                stream_id() -> $crate::stream::StreamId;
                 destroy();
                 destroy_for(error: $crate::ground::error::Error);
                 destroyed() -> bool;
@@ -87,6 +92,7 @@ pub(crate) use delegate_readable;
 macro_rules! delegate_writable {
     ($name:ident { $($writes:tt)* }) => {
         $crate::stream::delegate::delegate_stream!($name);
+        $crate::stream::pipe::destinations!($name);
 
         impl $crate::stream::WritableStream for $name {
             fn to_writable(&self) -> std::rc::Rc<dyn $crate::stream::WritableStream> {
