@@ -41,11 +41,11 @@ fn main() -> nodeloop::Result<()> {
         socket.on_error(|_, _| {});
         socket.on_data(move |socket, chunk| {
             head.extend_from_slice(chunk);
-            let over = head.windows(4).any(|end| end == b"\r\n\r\n");
-            if over || head.len() > MAX_HEAD {
+            let is_long = head.len() > MAX_HEAD;
+            if is_long || head.windows(4).any(|end| end == b"\r\n\r\n") {
                 // It has one request, whatever comes behind.
                 socket.pause();
-                answer(socket, &head, over, root.clone());
+                answer(socket, &head, !is_long, root.clone());
             }
         });
     });
