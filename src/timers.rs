@@ -182,6 +182,26 @@ impl Timer {
         .unwrap_or(false)
     }
 
+    /// Whether it will fire unless it is cleared: it waits, or is an interval, also in its callback. False
+    /// once a timeout has begun to fire, until it is [refreshed](Timer::refresh); once it is cleared; and
+    /// once it is gone. Node has nothing of the kind, since there a variable is set to `null` where the
+    /// handle here is kept.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// let timer = lp.set_timeout(1, |timer| assert!(!timer.is_active()));
+    /// assert!(timer.is_active());
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn is_active(self) -> bool {
+        table::with(self.0, |state, id| {
+            state.has_timer(id) && state.timers.will_fire(id.key)
+        })
+        .unwrap_or(false)
+    }
+
     /// Holds the timer after it has fired, so that [`refresh`](Timer::refresh) can revive it later,
     /// until [`release`](Timer::release) or `clear`. It does not keep the loop alive.
     pub fn keep(self) {

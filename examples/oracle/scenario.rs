@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outside::{DESCRIPTORS, OUTSIDE, has_other_end, over_unix};
+use super::outside::{DESCRIPTORS, OUTSIDE, has_other_end, over_unix, over_unix_instead};
 use super::vocabulary::{EVENTS, Kind, PROPERTIES, of_kind, signature};
 use super::words::{Word, split};
 
@@ -156,7 +156,14 @@ impl Scenario {
         };
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let words = split(line).map_err(at(index + 1))?;
+            let mut words = split(line).map_err(at(index + 1))?;
+            if over_unix() {
+                for word in words.iter_mut().filter(|word| !word.quoted) {
+                    if let Some(text) = over_unix_instead(&word.text) {
+                        word.text = text;
+                    }
+                }
+            }
             if !words.is_empty() {
                 lines.push((index + 1, line.starts_with(char::is_whitespace), words));
             }

@@ -60,7 +60,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
             "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER own=NUMBER own_stops own_fresh block=RULES data=OFF errors=OFF",
             "lookup HOST family=NUMBER then=CALLBACK",
-            "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER messages=OFF errors=OFF",
+            "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER receive_block=RULES send_block=RULES messages=OFF errors=OFF",
             "timeout NAME DELAY unref",
             "interval NAME DELAY unref",
             "immediate NAME unref",

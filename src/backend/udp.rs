@@ -153,7 +153,7 @@ impl OsDatagram {
         }
         let socket = SockRef::from(&self.socket);
         if options.reuse_address {
-            socket.set_reuse_address(true)?;
+            share_address(&socket)?;
         }
         if options.reuse_port {
             set_reuse_port(&socket)?;
@@ -245,6 +245,24 @@ fn set_source(
 ))]
 fn set_source(_: &Socket, _: Ipv4Addr, _: Ipv4Addr, _: Ipv4Addr, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Lets others bind the same address, if they ask for it too (U5). On the BSDs that is another option.
+pub(super) fn share_address(socket: &Socket) -> io::Result<()> {
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))]
+    return socket.set_reuse_port(true);
+    #[cfg(not(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )))]
+    return socket.set_reuse_address(true);
 }
 
 /// The index of a network interface; none if there is no such. Linux tells it in a file; elsewhere

@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::datagram::Datagram;
 use super::os::Os;
-use super::udp::OsDatagram;
+use super::udp::{OsDatagram, share_address};
 use super::{Accepted, Backend, ListenOptions, Listener, Stream};
 
 /// "Permission denied" and "socket is already connected": the first has one number on every Unix.
@@ -201,7 +201,7 @@ impl Backend {
         let socket = SockRef::from(&descriptor);
         socket.set_nonblocking(true).map_err(AdoptError::System)?;
         // As libuv does, whatever it was made with (U6).
-        socket.set_reuse_address(true).map_err(AdoptError::System)?;
+        share_address(&socket).map_err(AdoptError::System)?;
         let is_connected = socket.peer_addr().is_ok();
         let is_ipv6 = domain == Domain::IPV6;
         Ok(AdoptedDatagram {
@@ -298,14 +298,14 @@ pub(crate) fn busy() -> io::Error {
 
 /// Whether nothing appears in the file system: Linux's names with a NUL in front.
 pub(crate) fn is_abstract(path: &Path) -> bool {
-    path.as_os_str().as_bytes().first() == Some(&0)
+    cfg!(any(target_os = "linux", target_os = "android"))
+        && path.as_os_str().as_bytes().first() == Some(&0)
 }
 
 /// The address of a path. `EINVAL` for one that is empty, too long or has a NUL within.
 fn address_of(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
-    let cut = bytes.iter().skip(1).any(|&byte| byte == 0);
-    if bytes.is_empty() || (cut && !is_abstract(path)) {
+    if bytes.is_empty() || (bytes.contains(&0) && !is_abstract(path)) {
         let why = "a path must be neither empty nor have a NUL within";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }

@@ -55,6 +55,7 @@ impl State {
         if datagram.connected != ConnectState::Disconnected {
             return Err(is_connected());
         }
+        datagram.check_host(&call.host)?;
         datagram.connected = ConnectState::Connecting;
         match datagram.bound {
             BindState::Bound => self.connect_after_binding(id, call),
@@ -112,6 +113,9 @@ impl State {
     }
 
     fn connect_now(&mut self, id: Id, address: SocketAddr) -> Result<()> {
+        if self.open_datagram(id)?.blocks_sending(address) {
+            return Err(Error::ip_blocked(address.ip()));
+        }
         self.flush_outbox_of(id);
         let State {
             entries, backend, ..

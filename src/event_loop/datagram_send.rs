@@ -95,6 +95,7 @@ impl State {
             self.transmit(id, payload, None, done.take());
             return Ok(());
         };
+        datagram.check_host(&host)?;
         let size = payload.size();
         if !datagram.has_room(size) {
             let address = datagram.near_address(&host, port).ok();
@@ -135,6 +136,7 @@ impl State {
             || bytes.len() > GATHER_LIMIT
             || !self.settings.gather
             || matches!(host, Host::Name(_))
+            || datagram.options.send_block.is_some()
         {
             return false;
         }
@@ -202,6 +204,9 @@ impl State {
         let done = outgoing.done.take();
         match datagram.near_address(&outgoing.host, outgoing.port) {
             Err(error) => self.refuse(id, error, done),
+            Ok(address) if datagram.blocks_sending(address) => {
+                self.tell_later(id, done, Err(Error::ip_blocked(address.ip())));
+            }
             Ok(address) if datagram.connected == ConnectState::Connected => {
                 let error = Error::with_address("send", already_connected(), address, None);
                 self.tell_later(id, done, Err(error));

@@ -477,13 +477,14 @@ impl Stream {
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
         remove_from!(id, self.data, self.close);
-        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
-            remove_from!(id, text.listeners);
-        }
-        let extra = self.extra.as_mut();
-        let attached = extra.and_then(|extra| extra.attached.as_mut());
-        if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
-            return Some(removed);
+        if let Some(extra) = &mut self.extra {
+            if let Some(text) = &mut extra.text {
+                remove_from!(id, text.listeners);
+            }
+            let attached = extra.attached.as_mut();
+            if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
+                return Some(removed);
+            }
         }
         let more = self.listeners.as_mut()?;
         remove_from!(

@@ -53,6 +53,7 @@ pub(crate) mod text;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod turn;
+pub(crate) mod uncaught;
 pub(crate) mod watchers;
 pub(crate) mod why;
 pub(crate) mod writable;

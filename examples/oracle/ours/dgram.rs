@@ -27,6 +27,12 @@ impl World {
         if let Some(bytes) = number("recv_buffer") {
             options = options.recv_buffer_size(bytes);
         }
+        if let Some(rules) = action.options.get("receive_block") {
+            options = options.receive_block_list(&super::names::block_list(rules));
+        }
+        if let Some(rules) = action.options.get("send_block") {
+            options = options.send_block_list(&super::names::block_list(rules));
+        }
         if let Some(bytes) = number("send_buffer") {
             options = options.send_buffer_size(bytes);
         }
