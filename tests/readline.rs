@@ -7,9 +7,9 @@ mod support_process;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
+use nodeloop::Loop;
 use nodeloop::readline::{self, Interface};
 use nodeloop::stream::Duplex;
-use nodeloop::Loop;
 use support::*;
 use support_process::Process;
 use support_process::liveness::pinned_node;
