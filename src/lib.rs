@@ -68,9 +68,13 @@ mod backend;
 pub mod dgram;
 pub mod dns;
 mod event_loop;
+pub mod fs;
 mod ground;
 pub mod manual;
 pub mod net;
+pub mod readline;
+pub mod stdio;
+pub mod stream;
 pub mod timers;
 
 pub use backend::Counts;

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::event_loop::handle::{Immediate, LoopHandle, Timer};
 use crate::event_loop::immediates::ImmediateCall;
+use crate::event_loop::state::State;
 use crate::event_loop::table;
 use crate::event_loop::timers::TimerCall;
 
@@ -150,11 +151,8 @@ impl Timer {
     /// Ends the timer, for good: Node's `clearTimeout` and `clearInterval`. It does not fire any
     /// more, even if it is due, and its callback is dropped.
     pub fn clear(self) {
-        let Some(core) = table::find(self.0.index) else {
-            return;
-        };
-        let running = core.running.get();
-        core.with(|state| state.clear_timer(self.0.id(), running));
+        // Dropped here, where nothing is borrowed; in `run` with what else is discarded.
+        drop(table::with_running(self.0, State::clear_timer));
     }
 
     /// Starts the timer again with its delay, from now on: Node's `timeout.refresh`. In its own
@@ -180,6 +178,26 @@ impl Timer {
     pub fn has_ref(self) -> bool {
         table::with(self.0, |state, id| {
             state.has_timer(id) && state.timers.is_referenced(id.key)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Whether it will fire unless it is cleared: it waits, or is an interval, also in its callback. False
+    /// once a timeout has begun to fire, until it is [refreshed](Timer::refresh); once it is cleared; and
+    /// once it is gone. Node has nothing of the kind, since there a variable is set to `null` where the
+    /// handle here is kept.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// let timer = lp.set_timeout(1, |timer| assert!(!timer.is_active()));
+    /// assert!(timer.is_active());
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn is_active(self) -> bool {
+        table::with(self.0, |state, id| {
+            state.has_timer(id) && state.timers.will_fire(id.key)
         })
         .unwrap_or(false)
     }

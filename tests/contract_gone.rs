@@ -40,6 +40,7 @@ fn handles_of_a_loop_that_is_gone_do_nothing() {
     timer.clear();
     timer.keep();
     assert!(!timer.has_ref() && !immediate.has_ref() && !watcher.has_ref());
+    assert!(!timer.is_active());
     immediate.clear();
     watcher.start();
     watcher.close();

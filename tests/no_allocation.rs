@@ -98,6 +98,23 @@ fn an_echo_allocates_nothing() {
 }
 
 #[test]
+fn text_allocates_nothing() {
+    within_deadline(|| {
+        let texts = |socket: net::Socket, chunk: &[u8]| {
+            if socket.encoding().is_none() {
+                socket.on_text(|socket, text| {
+                    socket.write(text);
+                });
+                // It was no text yet.
+                socket.write(chunk);
+            }
+            socket.write(chunk);
+        };
+        assert_eq!(allocations(texts, 2 * 64), 0);
+    });
+}
+
+#[test]
 fn sixteen_answers_in_one_callback_allocate_nothing() {
     within_deadline(|| {
         let answer = |socket: net::Socket, chunk: &[u8]| {

@@ -189,3 +189,61 @@ fn several_at_once_end_run_one_after_the_other() {
     lp.run().unwrap();
     log.expect(&["close", "close", "close"]);
 }
+
+#[test]
+fn fail_ends_run_before_the_ticks_and_the_next_run_goes_on() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, peers) = stage(&lp, |socket| socket.event_loop().fail("enough"));
+    // It is no error that nobody has handled.
+    lp.on_uncaught_error(|_, _| panic!("it was not asked"));
+    for _ in 0..2 {
+        assert_eq!(lp.run().unwrap_err().to_string(), "enough");
+        // What is left of the turn before: the ticks, then the rest of the batch.
+    }
+    log.expect(&["data", "tick", "data"]);
+    drop(peers);
+    lp.run().unwrap();
+    log.expect(&["tick", "close false", "close false"]);
+}
+
+#[test]
+fn fail_may_be_called_from_anywhere_and_keeps_the_error() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let handle = lp.handle();
+    let fails = |begin: &dyn Fn()| {
+        begin();
+        assert!(lp.is_alive());
+        lp.run().unwrap_err()
+    };
+    // Outside `run` it waits for it, and is an error of this crate's as it is.
+    let refused = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+    let error = fails(&|| handle.fail(refused.clone()));
+    assert_eq!(error.code(), refused.code());
+    // Another's can be taken out.
+    let number = "tea".parse::<u8>().unwrap_err();
+    let error = fails(&|| handle.fail(number.clone()));
+    assert_eq!(error.downcast_ref(), Some(&number));
+    type Begin<'a> = &'a dyn Fn();
+    let phases: [Begin<'_>; 4] = [
+        &|| handle.next_tick(|lp| lp.fail("phase")),
+        &|| {
+            handle.set_immediate(|immediate| immediate.event_loop().fail("phase"));
+        },
+        &|| {
+            handle.set_timeout(1, |timer| timer.event_loop().fail("phase"));
+        },
+        &|| {
+            let done = |lp: nodeloop::LoopHandle, _| lp.fail("phase");
+            handle.spawn_blocking(|| (), done);
+        },
+    ];
+    for begin in phases {
+        assert_eq!(fails(begin).to_string(), "phase");
+    }
+    assert!(!lp.is_alive());
+    lp.run().unwrap();
+    drop(lp);
+    handle.fail("nobody hears it");
+}

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 pub struct Cores {
     server: CpuSet,
     load: CpuSet,
+    both: CpuSet,
     /// What to tell people.
     pub description: String,
 }
@@ -32,9 +33,12 @@ impl Cores {
             true => format!("one core alone ({server}): servers and load generator share it"),
             false => format!("servers on core {server}, load generator on core {load}"),
         };
+        let mut both = one(server)?;
+        both.set(load)?;
         Ok(Cores {
             server: one(server)?,
             load: one(load)?,
+            both,
             description,
         })
     }
@@ -42,6 +46,11 @@ impl Cores {
     /// Has this process, and what it starts, run where servers do.
     pub fn be_a_server(&self) -> io::Result<()> {
         Ok(sched_setaffinity(Pid::this(), &self.server)?)
+    }
+
+    /// Has this process, and what it starts, run on both.
+    pub fn be_both(&self) -> io::Result<()> {
+        Ok(sched_setaffinity(Pid::this(), &self.both)?)
     }
 
     /// Has this process run where the load generator does.

@@ -359,6 +359,14 @@ fn micro(task: Task) -> Workload {
             "immediate",
         ),
         Task::Turn => ("an empty turn; by hand a wait that does not block", "turn"),
+        Task::PostFlood => (
+            "messages from another thread as fast as it sends; CPU of both",
+            "message",
+        ),
+        Task::PostPing => (
+            "a message from another thread, and the answer; CPU of both",
+            "message",
+        ),
     };
     let times_node = |times: f64| at_most(OURS, Figure::ServerTime, "node", 1.0 / times);
     let limits = match task {
@@ -377,6 +385,11 @@ fn micro(task: Task) -> Workload {
             at_most(OURS, Figure::ServerTime, LIMIT, 1.35),
             at_most(OURS, Figure::ServerTime, "libuv", 1.0),
         ],
+        Task::PostFlood => vec![
+            ns_at_most(25.0),
+            at_most(OURS, Figure::ServerTime, "tokio", 1.0 / 4.0),
+        ],
+        Task::PostPing => vec![],
     };
     let peers = Peer::ALL.into_iter();
     Workload {

@@ -8,7 +8,7 @@ use super::pinned::{VERSION, root};
 use super::scenario::Scenario;
 
 /// What each directory of scenarios is about. A new directory needs a line here.
-const AREAS: [(&str, &str); 20] = [
+const AREAS: [(&str, &str); 23] = [
     (
         "clients",
         "sockets that connect: to servers and peers, again after 'close', refused, reset",
@@ -30,6 +30,7 @@ const AREAS: [(&str, &str); 20] = [
         "every way in which either end can end, in every state of the other",
     ),
     ("errors", "what fails, how it is told, and what follows"),
+    ("files", "files, standard input and output as streams"),
     (
         "flow",
         "backpressure: marks, 'drain', cork, pause and resume, several listeners",
@@ -41,6 +42,7 @@ const AREAS: [(&str, &str); 20] = [
     ("limits", "limits of connections, and what is dropped"),
     ("liveness", "what keeps the process alive"),
     ("names", "look-ups, several addresses, block lists"),
+    ("own-buffer", "reading into a buffer of one's own"),
     (
         "paths",
         "Unix sockets: paths, abstract names, what lies in the way",
@@ -55,6 +57,7 @@ const AREAS: [(&str, &str); 20] = [
         "socket-life",
         "the life of a socket: the order of its events, 'close' above all",
     ),
+    ("text", "encodings: text that comes in pieces, and text that is written"),
     (
         "ticks",
         "ticks: their order, and between which callbacks they run",

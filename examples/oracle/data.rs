@@ -9,8 +9,13 @@ pub const SHOWN: usize = 64;
 /// merged after the fact: hash(ab) = hash(a) · MULTIPLIER^len(b) + hash(b), modulo 2^32.
 const MULTIPLIER: u32 = 16_777_619;
 
-/// The bytes that a DATA word means: a text's own, or COUNT bytes counting up to 250 and again.
+/// The bytes that a DATA word means: a text's own, those of hexadecimal digits, or COUNT bytes
+/// counting up to 250 and again.
 pub fn bytes_of(word: &str) -> Vec<u8> {
+    if let Some(digits) = word.strip_prefix("hex:") {
+        let byte = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        return (0..digits.len()).step_by(2).map_while(byte).collect();
+    }
     let count = word.strip_prefix("bytes:");
     match count.and_then(|count| count.parse::<usize>().ok()) {
         Some(count) => {

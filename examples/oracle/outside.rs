@@ -2,7 +2,7 @@
 //! its error output (for Node it is moved to 3).
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 #[cfg(unix)]
@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a scenario's `descriptor` can be.
-pub const DESCRIPTORS: [&str; 10] = [
+pub const DESCRIPTORS: [&str; 13] = [
     "listening",
     "bound",
     "connected",
@@ -18,6 +18,9 @@ pub const DESCRIPTORS: [&str; 10] = [
     "bound_path",
     "connected_path",
     "udp",
+    "udp_unbound",
+    "udp_connected",
+    "udp_path",
     "file",
     "null",
     "pipe",
@@ -36,9 +39,36 @@ pub fn over_unix() -> bool {
     std::env::var_os("NODELOOP_ORACLE_SOCKETS").is_some_and(|sockets| sockets == "unix")
 }
 
+/// More than the buffers of a TCP connection take.
+const LARGE: u64 = 8_000_000;
+
+/// A little more than the buffer of a Unix socket takes. The system tells that it takes more when it is
+/// three quarters empty, and then what was left fits in, and what comes behind it too: otherwise the moment
+/// at which the reader reads would decide whether the two leave together.
+const LARGE_OVER_UNIX: u64 = 230_000;
+
+/// A number of a scenario, at the end of a word, as it is played over Unix sockets: `bytes:8000000` and
+/// what is counted in such amounts. None if it stays.
+pub fn over_unix_instead(word: &str) -> Option<String> {
+    let start = word.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u64 = word[start..].parse().ok()?;
+    // Beyond it are delays.
+    if !(LARGE..4 * LARGE).contains(&number) {
+        return None;
+    }
+    let number = number / LARGE * LARGE_OVER_UNIX + number % LARGE;
+    Some(format!("{}{number}", &word[..start]))
+}
+
 /// Whether a peer has the other end.
 pub fn has_other_end(kind: &str) -> bool {
-    kind.starts_with("connected")
+    kind.starts_with("connected") || kind == "udp_connected"
+}
+
+/// The other end of a connected one.
+pub enum OtherEnd {
+    Stream(TcpStream),
+    Datagrams(UdpSocket),
 }
 
 /// A directory for one run; gone when it is dropped.
@@ -96,7 +126,7 @@ pub fn give(
     kind: &str,
     directory: &Directory,
     program: &mut Command,
-) -> io::Result<Option<TcpStream>> {
+) -> io::Result<Option<OtherEnd>> {
     use socket2::{Domain, SockAddr, Socket, Type};
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::os::fd::OwnedFd;
@@ -123,12 +153,13 @@ pub fn give(
         }
         "connected" => {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            other = Some(TcpStream::connect(listener.local_addr()?)?);
+            let peer = TcpStream::connect(listener.local_addr()?)?;
+            other = Some(OtherEnd::Stream(peer));
             listener.accept()?.0.into()
         }
         "connected_path" => {
             let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-            other = Some(theirs.into());
+            other = Some(OtherEnd::Stream(theirs.into()));
             ours.into()
         }
         "udp" => {
@@ -136,6 +167,16 @@ pub fn give(
             socket.bind(&any_port)?;
             socket.into()
         }
+        "udp_unbound" => socket(Domain::IPV4, Type::DGRAM)?.into(),
+        "udp_connected" => {
+            let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+            let (ours, theirs) = (ours?, theirs?);
+            ours.connect(theirs.local_addr()?)?;
+            theirs.connect(ours.local_addr()?)?;
+            other = Some(OtherEnd::Datagrams(theirs));
+            ours.into()
+        }
+        "udp_path" => socket(Domain::UNIX, Type::DGRAM)?.into(),
         "pipe" => io::pipe()?.0.into(),
         "file" => std::fs::File::create(directory.place("given"))?.into(),
         _ => std::fs::File::options()
@@ -153,6 +194,6 @@ pub fn give(
     _kind: &str,
     _directory: &Directory,
     _program: &mut Command,
-) -> io::Result<Option<TcpStream>> {
+) -> io::Result<Option<OtherEnd>> {
     Err(io::ErrorKind::Unsupported.into())
 }

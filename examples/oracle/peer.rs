@@ -18,7 +18,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::data::{Piece, bytes_of};
 use super::driver::{Answers, SPAWNING, spawn};
-use super::outside::Directory;
+use super::outside::{Directory, OtherEnd};
 use super::peer_dgram::DatagramPeer;
 use super::trace::Trace;
 
@@ -30,7 +30,7 @@ enum Order {
     /// A verb and its words.
     Do(Vec<String>),
     /// To have this connection.
-    Have(TcpStream),
+    Have(OtherEnd),
     /// To say when everything before is done.
     Report,
 }
@@ -74,8 +74,8 @@ impl Peer {
     }
 
     /// Gives it a connection.
-    pub fn has(&self, stream: TcpStream) {
-        self.order(Order::Have(stream));
+    pub fn has(&self, connection: OtherEnd) {
+        self.order(Order::Have(connection));
     }
 
     /// Has it answer once it is done with everything before.
@@ -119,7 +119,11 @@ impl Work {
     fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
-                Order::Have(stream) => self.stream = Some(stream),
+                Order::Have(OtherEnd::Stream(stream)) => self.stream = Some(stream),
+                Order::Have(OtherEnd::Datagrams(socket)) => {
+                    self.datagram = DatagramPeer::with(socket);
+                    self.name_datagram_port();
+                }
                 Order::Report => self.answers.done(self.bound_port()),
                 Order::Do(words) => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -136,6 +140,14 @@ impl Work {
         trace.line(&self.name, text);
     }
 
+    /// Tells what the port of its UDP socket is called.
+    fn name_datagram_port(&self) {
+        if let Some(port) = self.datagram.port() {
+            let mut trace = self.trace.lock().expect("the trace");
+            trace.name_port(port, &self.name);
+        }
+    }
+
     fn act(&mut self, words: &[&str]) -> io::Result<()> {
         match words {
             ["connect", host, port, receive_buffer] => {
@@ -149,9 +161,10 @@ impl Work {
             ["listen_path", path, backlog] => self.bind_path(path, backlog.parse().ok()),
             // What a send runs into shows on the other side, and in the peer's next read.
             ["send", data] => {
-                if let Some(mut stream) = self.stream.as_ref() {
-                    let _ = stream.write_all(&bytes_of(data));
-                }
+                let _ = match self.stream.as_ref() {
+                    Some(mut stream) => stream.write_all(&bytes_of(data)),
+                    None => self.datagram.send_back(&bytes_of(data)),
+                };
                 Ok(())
             }
             ["urgent", data] => {
@@ -194,12 +207,7 @@ impl Work {
             ["read_all"] => self.read(u64::MAX, READ_AT_ONCE),
             words => {
                 let lines = self.datagram.act(words, self.left())?;
-                if let Some(port) = self.datagram.port() {
-                    self.trace
-                        .lock()
-                        .expect("the trace")
-                        .name_port(port, &self.name);
-                }
+                self.name_datagram_port();
                 lines.iter().for_each(|line| self.line(line));
                 Ok(())
             }

@@ -18,6 +18,16 @@ const NOBODY: u16 = 1;
 pub struct DatagramPeer(Option<UdpSocket>);
 
 impl DatagramPeer {
+    /// One that has a socket, connected to the program's.
+    pub fn with(socket: UdpSocket) -> DatagramPeer {
+        DatagramPeer(Some(socket))
+    }
+
+    /// Sends to the one that it is connected to.
+    pub fn send_back(&self, data: &[u8]) -> io::Result<()> {
+        self.socket()?.send(data).map(drop)
+    }
+
     /// Does what it is told, waiting so long at most. Gives the lines that show what came.
     pub fn act(&mut self, words: &[&str], left: Duration) -> io::Result<Vec<String>> {
         match words {

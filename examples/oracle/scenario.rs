@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outside::{DESCRIPTORS, OUTSIDE, has_other_end, over_unix};
+use super::outside::{DESCRIPTORS, OUTSIDE, has_other_end, over_unix, over_unix_instead};
 use super::vocabulary::{EVENTS, Kind, PROPERTIES, of_kind, signature};
 use super::words::{Word, split};
 
@@ -156,7 +156,14 @@ impl Scenario {
         };
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let words = split(line).map_err(at(index + 1))?;
+            let mut words = split(line).map_err(at(index + 1))?;
+            if over_unix() {
+                for word in words.iter_mut().filter(|word| !word.quoted) {
+                    if let Some(text) = over_unix_instead(&word.text) {
+                        word.text = text;
+                    }
+                }
+            }
             if !words.is_empty() {
                 lines.push((index + 1, line.starts_with(char::is_whitespace), words));
             }
@@ -246,6 +253,7 @@ impl Scenario {
             "server" => Kind::Server,
             "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
+            "read_file" | "write_file" => Kind::File,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,
             "tick" => Kind::Tick,
@@ -501,6 +509,23 @@ impl Scenario {
         };
         match form {
             "TEXT" if !word.quoted => Err(format!("`{text}`: expected a \"text\"")),
+            "DATA" if !word.quoted && text.starts_with("hex:") => {
+                let digits = &text["hex:".len()..];
+                match digits.len().is_multiple_of(2)
+                    && digits.bytes().all(|it| it.is_ascii_hexdigit())
+                {
+                    true => Ok(()),
+                    false => Err(format!("`{text}`: expected hex: and pairs of digits")),
+                }
+            }
+            "FLAGS" => text
+                .parse::<nodeloop::fs::Flags>()
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            "ENCODING" => text
+                .parse::<nodeloop::Encoding>()
+                .map(drop)
+                .map_err(|error| error.to_string()),
             "DATA" if !word.quoted => match text.strip_prefix("bytes:") {
                 Some(count) if count.parse::<usize>().is_ok() => Ok(()),
                 _ => Err(format!("`{text}`: expected a \"text\" or bytes:COUNT")),

@@ -2,7 +2,7 @@
 
 /// The verbs.
 pub const VERBS: &[&str] = &[
-    "bind port=PORT host=HOST then=CALLBACK",
+    "bind port=PORT host=HOST descriptor then=CALLBACK",
     "bind_sync port=PORT host=HOST",
     "send DATA* pieces=NUMBER to=DESTINATION host=HOST here list text offset=NUMBER length=NUMBER times=NUMBER then=CALLBACK",
     "connect DESTINATION host=HOST here then=CALLBACK",

@@ -195,12 +195,13 @@ impl Backend {
         }
     }
 
-    /// Closes a UDP socket. Its registration goes with it: nobody else holds its descriptor.
+    /// Closes a UDP socket.
     pub(crate) fn close_datagram(&mut self, io: Datagram) {
         self.counts_mut().closes += 1;
-        if let Backend::Null(null) = self {
-            null.watch_datagrams(None);
+        match (self, io) {
+            (Backend::Os(os), Datagram::Os(io)) => os.close_datagram(io),
+            (Backend::Null(null), _) => null.watch_datagrams(None),
+            _ => unreachable!("a datagram socket of another backend"),
         }
-        drop(io);
     }
 }

@@ -12,6 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::udp_receive::Headers;
 use super::wake::{OsWaker, Waker};
 use super::workers::Workers;
 use super::{Accepted, Counts, Forced, KeepAlive, ListenOptions, Stream, ready};
@@ -38,6 +39,8 @@ pub(crate) struct Os {
     spare: Option<File>,
     /// Rare paths, forced for tests.
     pub(super) forced: Forced,
+    /// What datagrams are received with.
+    pub(super) headers: Headers,
     /// Sends that were refused in a row.
     pub(super) refused: u32,
     /// What was asked of the operating system.
@@ -74,6 +77,7 @@ impl Os {
             started: Instant::now(),
             spare: None,
             forced,
+            headers: Headers::default(),
             refused: 0,
             counts: Counts::default(),
             waker: Waker::Os(Arc::new(waker)),
@@ -120,7 +124,8 @@ impl Os {
 
     pub(crate) fn now_ms(&mut self) -> u64 {
         self.counts.clock_reads += 1;
-        self.started.elapsed().as_millis() as u64
+        let elapsed = self.started.elapsed();
+        elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
     }
 
     pub(crate) fn listen(
@@ -372,12 +377,23 @@ pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) 
     let _ = socket.set_tcp_keepalive(&keep_alive);
 }
 
-#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+/// Where the system spreads what comes over those who share a port, as libuv has it.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "dragonfly"))]
 pub(super) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-#[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+#[cfg(target_os = "freebsd")]
+pub(super) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port_lb(true)
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd"
+)))]
 pub(super) fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

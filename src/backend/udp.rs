@@ -31,8 +31,13 @@ pub(crate) struct OsDatagram {
     pub(super) is_ipv6: bool,
     /// The largest datagrams that the system was not seen to refuse in a run; 0 if it takes no runs.
     pub(super) run_limit: Cell<usize>,
+    /// Whether datagrams may come in trains.
+    #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+    pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
+    /// Whether others may have its descriptor: what came from outside, or was handed out.
+    pub(super) shared: bool,
 }
 
 /// A group to join or leave: its address and an interface, each of the same family.
@@ -58,7 +63,10 @@ impl Os {
             socket: UdpSocket::from_std(socket.into()),
             is_ipv6,
             run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(false),
             watched: false,
+            shared: false,
         })
     }
 
@@ -67,7 +75,6 @@ impl Os {
     /// Not for writability: the kernel tells of it whenever a datagram has left, so every send would
     /// end a wait.
     pub(crate) fn watch_datagram(&mut self, io: &mut OsDatagram, token: u64) -> io::Result<()> {
-        super::udp_receive::coalesce(&io.socket);
         self.counts.registrations += 1;
         io.watched = true;
         self.registry()
@@ -94,9 +101,51 @@ impl Os {
         self.counts.rearms += 1;
         self.registry().reregister(&mut io.socket, token, interest)
     }
+
+    /// Closes a socket. Its registration goes with it, unless others have the descriptor.
+    pub(crate) fn close_datagram(&mut self, mut io: OsDatagram) {
+        if io.shared && io.watched {
+            self.deregister(&mut io.socket);
+        }
+    }
+
+    /// Ends a socket's registration, and gives it away.
+    #[cfg(unix)]
+    pub(crate) fn release_datagram(&mut self, mut io: OsDatagram) -> UdpSocket {
+        io.share();
+        if io.watched {
+            self.deregister(&mut io.socket);
+        }
+        io.socket
+    }
 }
 
 impl OsDatagram {
+    /// A socket that came from outside.
+    #[cfg(unix)]
+    pub(super) fn adopted(socket: std::net::UdpSocket, is_ipv6: bool) -> OsDatagram {
+        OsDatagram {
+            socket: UdpSocket::from_std(socket),
+            is_ipv6,
+            run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
+            // Who had it before may have asked for trains.
+            #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+            coalesces: Cell::new(true),
+            watched: false,
+            shared: true,
+        }
+    }
+
+    /// Others have it from now on, and know nothing of trains. Those that wait already still come.
+    #[cfg(unix)]
+    pub(super) fn share(&mut self) {
+        #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+        if !self.shared && self.coalesces.get() {
+            super::udp_receive::coalesce(&self.socket, false);
+        }
+        self.shared = true;
+    }
+
     /// Binds, with libuv's rules about options (U3, U4).
     pub(crate) fn bind(&self, address: SocketAddr, options: BindOptions) -> io::Result<()> {
         if address.is_ipv6() != self.is_ipv6 || (options.ipv6_only && !self.is_ipv6) {
@@ -104,7 +153,7 @@ impl OsDatagram {
         }
         let socket = SockRef::from(&self.socket);
         if options.reuse_address {
-            socket.set_reuse_address(true)?;
+            share_address(&socket)?;
         }
         if options.reuse_port {
             set_reuse_port(&socket)?;
@@ -196,6 +245,24 @@ fn set_source(
 ))]
 fn set_source(_: &Socket, _: Ipv4Addr, _: Ipv4Addr, _: Ipv4Addr, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Lets others bind the same address, if they ask for it too (U5). On the BSDs that is another option.
+pub(super) fn share_address(socket: &Socket) -> io::Result<()> {
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))]
+    return socket.set_reuse_port(true);
+    #[cfg(not(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )))]
+    return socket.set_reuse_address(true);
 }
 
 /// The index of a network interface; none if there is no such. Linux tells it in a file; elsewhere

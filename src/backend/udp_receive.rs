@@ -8,8 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use mio::net::UdpSocket;
-
 use super::os::Os;
 use super::udp::OsDatagram;
 
@@ -151,15 +149,17 @@ impl Catch {
     }
 }
 
-/// Has trains of datagrams delivered as they are. Without effect where the system can't.
+/// So many datagrams in one receive are a flood, which had better come in trains. Below, a socket
+/// is spared what they cost each receive: a place for their sizes.
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
-pub(super) fn coalesce(socket: &UdpSocket) {
-    // Kernels before 5.0 refuse; then every datagram comes by itself.
-    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &true);
-}
+const FLOOD: usize = 8;
 
-#[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
-pub(super) fn coalesce(_socket: &UdpSocket) {}
+/// Has trains of datagrams delivered as they are, or no more.
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+pub(super) fn coalesce(socket: &mio::net::UdpSocket, yes: bool) {
+    // Kernels before 5.0 refuse; then every datagram comes by itself.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::UdpGroSegment, &yes);
+}
 
 impl Os {
     /// Receives into an empty catch with one system call of up to `wanted` reads. Returns whether
@@ -173,7 +173,7 @@ impl Os {
         catch.clear();
         loop {
             self.counts.receives += 1;
-            match receive_once(io, catch, wanted.clamp(1, SLOTS)) {
+            match receive_once(&mut self.headers, io, catch, wanted.clamp(1, SLOTS)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok(drained) => {
@@ -196,22 +196,48 @@ impl Catch {
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
-fn receive_once(io: &OsDatagram, catch: &mut Catch, wanted: usize) -> io::Result<bool> {
-    use nix::sys::socket::{SockaddrIn, SockaddrIn6};
+fn receive_once(
+    headers: &mut Headers,
+    io: &OsDatagram,
+    catch: &mut Catch,
+    wanted: usize,
+) -> io::Result<bool> {
     use std::net::{SocketAddrV4, SocketAddrV6};
-    match io.is_ipv6 {
-        false => {
-            batch::receive::<SockaddrIn>(io, catch, wanted, |from| SocketAddrV4::from(from).into())
-        }
-        true => {
-            batch::receive::<SockaddrIn6>(io, catch, wanted, |from| SocketAddrV6::from(from).into())
-        }
+    let drained = match io.is_ipv6 {
+        false => batch::receive(&mut headers.v4, io, catch, wanted, |from| {
+            SocketAddrV4::from(from).into()
+        }),
+        true => batch::receive(&mut headers.v6, io, catch, wanted, |from| {
+            SocketAddrV6::from(from).into()
+        }),
+    };
+    if catch.reads.len() >= FLOOD && !io.shared && !io.coalesces.replace(true) {
+        coalesce(&io.socket, true);
     }
+    drained
 }
+
+/// What the system is handed to receive several datagrams that come one by one.
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+#[derive(Default)]
+pub(super) struct Headers {
+    v4: Option<nix::sys::socket::MultiHeaders<nix::sys::socket::SockaddrIn>>,
+    v6: Option<nix::sys::socket::MultiHeaders<nix::sys::socket::SockaddrIn6>>,
+}
+
+/// Nothing: datagrams are received one by one.
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
+#[derive(Default)]
+pub(super) struct Headers;
 
 /// One datagram per call; only a call that would block tells that there are no more.
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
-fn receive_once(io: &OsDatagram, catch: &mut Catch, _wanted: usize) -> io::Result<bool> {
+fn receive_once(
+    _headers: &mut Headers,
+    io: &OsDatagram,
+    catch: &mut Catch,
+    _wanted: usize,
+) -> io::Result<bool> {
     let (size, from) = io.socket.recv_from(&mut catch.buffer[..SLOT])?;
     catch.reads.push(Caught {
         start: 0,
@@ -236,23 +262,43 @@ mod batch {
     use crate::backend::udp::OsDatagram;
 
     pub(super) fn receive<A: Copy + SockaddrLike>(
+        headers: &mut Option<MultiHeaders<A>>,
         io: &OsDatagram,
         catch: &mut Catch,
         wanted: usize,
         address: impl Fn(A) -> SocketAddr,
     ) -> io::Result<bool> {
-        // Made anew each time: the kernel writes the lengths of addresses and control messages
-        // over those of their buffers, and these headers don't set them again.
-        let mut headers = MultiHeaders::<A>::preallocate(wanted, Some(cmsg_space!(i32)));
+        if io.coalesces.get() {
+            // Made anew each time: the kernel writes the lengths of control messages over those of
+            // their buffers, and these headers don't set them again.
+            let mut headers = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
+            return receive_up_to::<A, SLOTS>(&mut headers, io, catch, wanted, address);
+        }
+        // Used again: the one length that the kernel writes, that of the address, is what it was.
+        let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(SLOTS, None));
+        // Each buffer costs a little to name, and most receives ask for few.
+        match wanted {
+            ..=2 => receive_up_to::<A, 2>(headers, io, catch, wanted, address),
+            _ => receive_up_to::<A, SLOTS>(headers, io, catch, wanted, address),
+        }
+    }
+
+    fn receive_up_to<A: Copy + SockaddrLike, const N: usize>(
+        headers: &mut MultiHeaders<A>,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<bool> {
         let mut slots = catch.buffer.chunks_mut(STRIDE);
-        let mut buffers: [[IoSliceMut<'_>; 1]; SLOTS] = std::array::from_fn(|_| {
+        let mut buffers: [[IoSliceMut<'_>; 1]; N] = std::array::from_fn(|_| {
             let slot = slots.next().unwrap_or_default();
             let end = SLOT.min(slot.len());
             [IoSliceMut::new(&mut slot[..end])]
         });
         let received = recvmmsg(
             io.socket.as_raw_fd(),
-            &mut headers,
+            headers,
             buffers.iter_mut().take(wanted),
             MsgFlags::empty(),
             None,

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::datagram::Datagram;
 use super::os::Os;
+use super::udp::{OsDatagram, share_address};
 use super::{Accepted, Backend, ListenOptions, Listener, Stream};
 
 /// "Permission denied" and "socket is already connected": the first has one number on every Unix.
@@ -58,7 +60,7 @@ impl Drop for UnixListener {
     }
 }
 
-/// What a descriptor is about, in Node's words (`guessHandleType`), where it can't be a stream.
+/// What a descriptor is about, in Node's words (`guessHandleType`), where it is not what it has to be.
 pub(crate) type FdType = &'static str;
 
 impl Backend {
@@ -187,6 +189,48 @@ impl Backend {
         ))
     }
 
+    /// Takes a UDP socket that exists (uv_udp_open).
+    pub(crate) fn adopt_datagram(
+        &mut self,
+        descriptor: OwnedFd,
+    ) -> Result<AdoptedDatagram, AdoptError> {
+        if !matches!(self, Backend::Os(_)) {
+            return Err(AdoptError::System(io::ErrorKind::Unsupported.into()));
+        }
+        let domain = datagram_domain_of(&descriptor).map_err(AdoptError::Type)?;
+        let socket = SockRef::from(&descriptor);
+        socket.set_nonblocking(true).map_err(AdoptError::System)?;
+        // As libuv does, whatever it was made with (U6).
+        share_address(&socket).map_err(AdoptError::System)?;
+        let is_connected = socket.peer_addr().is_ok();
+        let is_ipv6 = domain == Domain::IPV6;
+        Ok(AdoptedDatagram {
+            io: Datagram::Os(OsDatagram::adopted(descriptor.into(), is_ipv6)),
+            is_ipv6,
+            is_connected,
+        })
+    }
+
+    /// Gives a UDP socket's descriptor away, and ends its registration.
+    pub(crate) fn release_datagram(&mut self, io: Datagram) -> io::Result<OwnedFd> {
+        match (self, io) {
+            (Backend::Os(os), Datagram::Os(io)) => Ok(os.release_datagram(io).into()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A second descriptor of a UDP socket.
+    pub(crate) fn clone_datagram(&mut self, io: &mut Datagram) -> io::Result<OwnedFd> {
+        match io {
+            Datagram::Os(io) => {
+                let descriptor = io.socket.as_fd().try_clone_to_owned()?;
+                io.share();
+                Ok(descriptor)
+            }
+            Datagram::Null => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Gives a stream's descriptor away. Its registration must have ended.
     pub(crate) fn release(&mut self, stream: Stream) -> io::Result<OwnedFd> {
         match stream {
@@ -231,7 +275,14 @@ impl Backend {
     }
 }
 
-/// Why a descriptor can't be a stream.
+/// A UDP socket that came from outside.
+pub(crate) struct AdoptedDatagram {
+    pub(crate) io: Datagram,
+    pub(crate) is_ipv6: bool,
+    pub(crate) is_connected: bool,
+}
+
+/// Why a descriptor can't be a stream, or a UDP socket.
 pub(crate) enum AdoptError {
     /// It is something else.
     Type(FdType),
@@ -239,16 +290,22 @@ pub(crate) enum AdoptError {
     System(io::Error),
 }
 
+/// EBUSY: what libuv says if there is a socket already.
+pub(crate) fn busy() -> io::Error {
+    // The same number on every Unix.
+    io::Error::from_raw_os_error(16)
+}
+
 /// Whether nothing appears in the file system: Linux's names with a NUL in front.
 pub(crate) fn is_abstract(path: &Path) -> bool {
-    path.as_os_str().as_bytes().first() == Some(&0)
+    cfg!(any(target_os = "linux", target_os = "android"))
+        && path.as_os_str().as_bytes().first() == Some(&0)
 }
 
 /// The address of a path. `EINVAL` for one that is empty, too long or has a NUL within.
 fn address_of(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
-    let cut = bytes.iter().skip(1).any(|&byte| byte == 0);
-    if bytes.is_empty() || (cut && !is_abstract(path)) {
+    if bytes.is_empty() || (bytes.contains(&0) && !is_abstract(path)) {
         let why = "a path must be neither empty nor have a NUL within";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
@@ -278,6 +335,19 @@ fn domain_of(descriptor: &OwnedFd) -> Result<Domain, FdType> {
         (Type::STREAM, Ok(domain)) if is_known(domain) => Ok(domain),
         (Type::DGRAM, Ok(Domain::IPV4 | Domain::IPV6)) => Err("UDP"),
         _ => Err("UNKNOWN"),
+    }
+}
+
+/// The domain of a UDP socket, or what the descriptor is instead.
+fn datagram_domain_of(descriptor: &OwnedFd) -> Result<Domain, FdType> {
+    match domain_of(descriptor) {
+        Ok(Domain::UNIX) => Err("PIPE"),
+        Ok(_) => Err("TCP"),
+        Err("UDP") => {
+            let address = SockRef::from(descriptor).local_addr();
+            address.map(|it| it.domain()).map_err(|_| "UNKNOWN")
+        }
+        Err(what) => Err(what),
     }
 }
 

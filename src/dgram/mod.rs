@@ -32,6 +32,9 @@
 //! 'listening' comes, and from then on 'message' for each datagram. A bound socket keeps the loop
 //! alive until it is closed or [unreferenced](Socket::unref). 'close' is the last event.
 //!
+//! On Unix it may be bound to a socket that exists, of a service manager or a parent process:
+//! [`BindOptions::fd`].
+//!
 //! A socket that is [connected](Socket::connect) receives from its peer only and sends without an
 //! address.
 //!
@@ -61,6 +64,8 @@
 //! [`disconnect`](Socket::disconnect). Without it everything but `disconnect` works the same, with
 //! more system calls.
 
+#[cfg(unix)]
+mod descriptors;
 mod events;
 mod membership;
 mod options;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::event_loop::look_up::{CustomLookup, LookupAnswer};
+use crate::ground::block_list::BlockList;
 use crate::ground::look_up::LookupOptions;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -79,6 +80,8 @@ impl SocketOptions {
             socket_type,
             options: DatagramOptions {
                 bind: Flags::default(),
+                receive_block: None,
+                send_block: None,
                 recv_buffer_size: None,
                 send_buffer_size: None,
                 limit: Backlog {
@@ -157,6 +160,36 @@ impl SocketOptions {
         self
     }
 
+    /// Drops datagrams from senders on a list, before anybody hears of them (N296). Rules that are added
+    /// to the list later count, too. Node's `receiveBlockList`.
+    ///
+    /// ```
+    /// use nodeloop::dgram::{self, SocketOptions, SocketType};
+    /// use nodeloop::net::BlockList;
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let list = BlockList::new();
+    /// list.add_cidr("10.0.0.0/8")?;
+    /// let options = SocketOptions::new(SocketType::Udp4).receive_block_list(&list);
+    /// let socket = dgram::create_socket(&lp, options);
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn receive_block_list(mut self, list: &BlockList) -> SocketOptions {
+        self.options.receive_block = Some(list.clone());
+        self
+    }
+
+    /// Sends nothing to addresses on a list (N296): the completion gets `ERR_IP_BLOCKED`; without one
+    /// nobody is told. Connecting to one fails with the same code. A name is held against it once it was
+    /// looked up. Rules that are added later count, too, but not for a peer that is connected already.
+    /// Node's `sendBlockList`.
+    pub fn send_block_list(mut self, list: &BlockList) -> SocketOptions {
+        self.options.send_block = Some(list.clone());
+        self
+    }
+
     /// How many datagrams, and how many bytes of them, may wait to be sent: for the binding, for
     /// their tick, for the kernel. What is sent beyond fails with `ENOBUFS`.
     /// [`MAX_QUEUED_DATAGRAMS`] and [`MAX_QUEUED_BYTES`]; Node has no bound.
@@ -199,10 +232,7 @@ pub struct BindOptions {
 impl Default for BindOptions {
     fn default() -> BindOptions {
         BindOptions {
-            request: BindRequest {
-                host: Host::Default,
-                port: 0,
-            },
+            request: BindRequest::new(Host::Default, 0),
         }
     }
 }
@@ -242,7 +272,7 @@ impl From<SocketAddr> for BindOptions {
     fn from(address: SocketAddr) -> BindOptions {
         let (host, port) = host_of(address);
         BindOptions {
-            request: BindRequest { host, port },
+            request: BindRequest::new(host, port),
         }
     }
 }

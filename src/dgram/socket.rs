@@ -55,7 +55,8 @@ impl Socket {
     /// What the system finds wrong comes as an 'error' event in its stead: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL` (an address of the other family), with the system call
     /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then the socket may be
-    /// bound again (N262).
+    /// bound again (N262). A [socket that exists](BindOptions::fd) is bound at once, and what is wrong with
+    /// it returned.
     ///
     /// # Errors
     /// - `ERR_SOCKET_ALREADY_BOUND` if it is bound, or will be.
@@ -152,7 +153,8 @@ impl Socket {
     /// Connects to a peer: from then on datagrams come from there only, and
     /// [`send`](Socket::send) sends there. A socket that is not bound is bound first (N266). It
     /// happens on a tick; 'connect' comes on the tick after. What the system finds wrong is an
-    /// 'error' event with the system call `connect`. Node's `socket.connect`.
+    /// 'error' event with the system call `connect`, and an address on the
+    /// [list](super::SocketOptions::send_block_list) one with `ERR_IP_BLOCKED`. Node's `socket.connect`.
     ///
     /// # Errors
     /// - `ERR_SOCKET_BAD_PORT` for port 0.
@@ -200,8 +202,8 @@ impl Socket {
     /// Connects before it returns: Node's `socket.connectSync`. 'connect' comes on a tick.
     ///
     /// # Errors
-    /// As [`connect`](Socket::connect), what the system finds included; `ERR_INVALID_ARG_VALUE` for a
-    /// host that is no IP address; `ERR_SOCKET_ALREADY_BOUND` while a `bind` is under way.
+    /// As [`connect`](Socket::connect), what the system finds and `ERR_IP_BLOCKED` included;
+    /// `ERR_INVALID_ARG_VALUE` for a host that is no IP address; `ERR_SOCKET_ALREADY_BOUND` while a `bind` is under way.
     pub fn connect_sync(self, to: impl Into<Destination>) -> Result<()> {
         let (host, port) = to.into().parts();
         self.attempt(|state, id| state.connect_sync(id, &host, port))

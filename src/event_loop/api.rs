@@ -20,7 +20,6 @@ use crate::backend::os::Os;
 use crate::backend::workers::DEFAULT_WORKERS;
 use crate::backend::{Backend, Counts, Forced};
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::{Listener, Shared, shared};
 
 /// Node's chunk: 64 KiB. It shows, as the largest chunk of 'data' (N11, N156).
 const READ_CHUNK: usize = 64 * 1024;
@@ -79,8 +78,8 @@ impl Loop {
     ///
     /// # Errors
     /// - The error of an 'error' event that nobody listened to, if there is no
-    ///   [`on_uncaught_error`](LoopHandle::on_uncaught_error). Nothing is lost: `run` may be called
-    ///   again and goes on where it was.
+    ///   [`on_uncaught_error`](LoopHandle::on_uncaught_error); and what [`fail`](LoopHandle::fail) was
+    ///   given. Nothing is lost: `run` may be called again and goes on where it was.
     /// - `ERR_LOOP_RUNNING` if one of the loop's own listeners calls it.
     /// - What waiting for events fails with.
     pub fn run(&self) -> Result<()> {
@@ -373,12 +372,9 @@ as_loop!(Server, Socket, UdpSocket, Timer, Immediate, Watcher, Job);
 
 impl LoopHandle {
     /// Does something with the loop while it is borrowed; None if it is gone.
+    #[inline]
     pub(crate) fn with<R>(self, act: impl FnOnce(&mut State) -> R) -> Option<R> {
-        self.core().map(|core| core.with(act))
-    }
-
-    pub(crate) fn core(self) -> Option<Rc<Core>> {
-        table::find(self.index).filter(|core| core.serial == self.serial)
+        table::with_loop(self.index, self.serial, act)
     }
 
     /// A handle to an object of this loop; one to nothing if the loop is gone.
@@ -474,24 +470,6 @@ impl LoopHandle {
         let origin = Location::caller();
         let call: TickCall = Box::new(callback);
         self.with(move |state| state.ticks.push(Task::User(call, origin)));
-    }
-
-    /// Has 'error' events that nobody listens to go to `listener` instead of ending `run`: Node's
-    /// `uncaughtException`. Everything goes on. A later call adds a listener.
-    ///
-    /// ```
-    /// # fn main() -> nodeloop::Result<()> {
-    /// let lp = nodeloop::Loop::new()?;
-    /// lp.on_uncaught_error(|_, error| eprintln!("{error}"));
-    /// # lp.run()
-    /// # }
-    /// ```
-    pub fn on_uncaught_error(self, listener: impl FnMut(LoopHandle, &Error) + 'static) {
-        let call: Shared<dyn FnMut(LoopHandle, &Error)> = shared(listener);
-        self.with(move |state| {
-            let id = state.next_listener_id();
-            state.on_uncaught.add(Listener::new(call, id, false));
-        });
     }
 
     /// Makes and starts an idle watcher: `callback` runs once in each turn before the prepare

@@ -167,16 +167,21 @@ impl Core {
                     self.inside(State::flush_all);
                 }
                 Following::Uncaught(error) => return Err(error),
-                Following::Tick(tick, starving) => {
-                    if starving {
-                        warn_of_starving(&tick);
+                Following::UserTick(call, origin) => {
+                    if trace {
+                        in_ticks = true;
+                        self.trace_user_tick(origin);
                     }
+                    call(self.handle());
+                }
+                Following::Tick(tick) => {
                     if trace {
                         in_ticks = true;
                         self.trace_task(true, &tick);
                     }
                     self.perform(tick);
                 }
+                Following::Starvation => self.warn_of_starving(),
                 Following::Nothing => return Ok(()),
             }
         }
@@ -200,6 +205,26 @@ impl Core {
             if graveyard.capacity() == 0 && dead.capacity() <= KEPT_GRAVES {
                 *graveyard = dead;
             }
+        }
+    }
+
+    /// The log is told once that the loop does not get on.
+    #[cold]
+    fn warn_of_starving(&self) {
+        let taken = crate::ground::tick_queue::WARN_AFTER;
+        let next = self.inside(|state| match state.ticks.front() {
+            Some(Task::User(_, origin)) => Some(*origin),
+            _ => None,
+        });
+        match next {
+            Some(origin) => log::warn!(
+                target: "nodeloop::event_loop",
+                "{taken} ticks have run without the loop going on; the next was queued at {origin}"
+            ),
+            None => log::warn!(
+                target: "nodeloop::event_loop",
+                "{taken} ticks have run without the loop going on"
+            ),
         }
     }
 
@@ -228,22 +253,6 @@ impl Core {
         drop((jobs, channels, mail));
         drop((tasks, timers, immediates, watchers, uncaught));
         self.drop_the_dead();
-    }
-}
-
-/// The log is told once that the loop does not get on.
-#[cold]
-fn warn_of_starving(tick: &Task) {
-    let taken = crate::ground::tick_queue::WARN_AFTER;
-    match tick {
-        Task::User(_, origin) => log::warn!(
-            target: "nodeloop::event_loop",
-            "{taken} ticks have run without the loop going on; the next was queued at {origin}"
-        ),
-        _ => log::warn!(
-            target: "nodeloop::event_loop",
-            "{taken} ticks have run without the loop going on"
-        ),
     }
 }
 

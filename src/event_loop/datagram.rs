@@ -4,7 +4,8 @@
 //! [`datagram_entry`](super::datagram_entry) has what a socket consists of,
 //! [`datagram_connect`](super::datagram_connect) the connected peer,
 //! [`datagram_send`](super::datagram_send) the way out, [`datagram_receive`](super::datagram_receive)
-//! the way in, [`datagram_options`](super::datagram_options) options and groups.
+//! the way in, [`datagram_options`](super::datagram_options) options and groups,
+//! [`descriptors`](super::descriptors) sockets that exist already.
 
 use std::collections::VecDeque;
 use std::io;
@@ -93,6 +94,10 @@ impl State {
         if datagram.bound != BindState::Unbound {
             return Err(already_bound());
         }
+        #[cfg(unix)]
+        if let Some(descriptor) = request.descriptor {
+            return self.bind_to_descriptor(id, descriptor);
+        }
         datagram.bound = BindState::Binding;
         let request = Box::new(request);
         match request.host.name().map(str::to_string) {
@@ -149,6 +154,11 @@ impl State {
         if datagram.bound != BindState::Unbound {
             return Err(already_bound());
         }
+        #[cfg(unix)]
+        if let Some(descriptor) = &request.descriptor {
+            self.bind_to_descriptor(id, descriptor.clone())?;
+            return self.datagram_address(id);
+        }
         if let Host::Name(name) = &request.host
             && parse_with_zone(name).is_none()
         {
@@ -193,7 +203,7 @@ impl State {
     }
 
     /// The sizes of the kernel's buffers that it was made with (N284).
-    fn apply_buffer_sizes(&mut self, id: Id) -> Result<()> {
+    pub(crate) fn apply_buffer_sizes(&mut self, id: Id) -> Result<()> {
         let Some(datagram) = self.datagram(id) else {
             return Ok(());
         };
@@ -246,11 +256,7 @@ impl State {
         });
         waiting.calls.push(call);
         if begins {
-            let request = BindRequest {
-                host: Host::Default,
-                port: 0,
-            };
-            self.bind_datagram(id, request)?;
+            self.bind_datagram(id, BindRequest::new(Host::Default, 0))?;
         }
         Ok(())
     }

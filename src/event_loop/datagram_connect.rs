@@ -112,6 +112,9 @@ impl State {
     }
 
     fn connect_now(&mut self, id: Id, address: SocketAddr) -> Result<()> {
+        if self.open_datagram(id)?.blocks_sending(address) {
+            return Err(Error::ip_blocked(address.ip()));
+        }
         self.flush_outbox_of(id);
         let State {
             entries, backend, ..
@@ -147,10 +150,7 @@ impl State {
             BindState::Bound => {}
             BindState::Binding => return Err(already_bound()),
             BindState::Unbound => {
-                let everywhere = BindRequest {
-                    host: Host::Default,
-                    port: 0,
-                };
+                let everywhere = BindRequest::new(Host::Default, 0);
                 self.bind_sync(id, &everywhere)?;
             }
         }

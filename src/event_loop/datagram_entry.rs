@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -15,6 +19,7 @@ use super::look_up::{Answer, CustomLookup};
 use super::server::with_scope;
 use crate::backend::datagram::{BindOptions, Catch, Datagram};
 use crate::backend::ready;
+use crate::ground::block_list::BlockList;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot};
 use crate::ground::look_up::LookupOptions;
@@ -66,9 +71,12 @@ pub(crate) struct DatagramState {
 }
 
 /// What a UDP socket was made with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct DatagramOptions {
     pub(crate) bind: BindOptions,
+    /// From whom nothing is delivered, and to whom nothing is sent.
+    pub(crate) receive_block: Option<BlockList>,
+    pub(crate) send_block: Option<BlockList>,
     /// The kernel's buffers, in bytes; set when it is bound.
     pub(crate) recv_buffer_size: Option<u32>,
     pub(crate) send_buffer_size: Option<u32>,
@@ -140,6 +148,20 @@ pub(crate) struct BindRequest {
     pub(crate) host: Host,
     /// 0 lets the system choose.
     pub(crate) port: u16,
+    /// A socket that exists, instead. Shared, since requests are cloned.
+    #[cfg(unix)]
+    pub(crate) descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl BindRequest {
+    pub(crate) fn new(host: Host, port: u16) -> BindRequest {
+        BindRequest {
+            host,
+            port,
+            #[cfg(unix)]
+            descriptor: None,
+        }
+    }
 }
 
 /// A task of a UDP socket.
@@ -250,6 +272,12 @@ impl DatagramState {
     /// Whether datagrams wait, and the kernel may take one, or somebody is to be told of them.
     pub(crate) fn wants_to_send(&self) -> bool {
         !self.told.is_empty() || (self.ready & ready::WRITABLE != 0 && !self.queue.is_empty())
+    }
+
+    /// Whether nothing is sent there (N296).
+    pub(crate) fn blocks_sending(&self, to: SocketAddr) -> bool {
+        let list = self.options.send_block.as_ref();
+        list.is_some_and(|list| list.check(to))
     }
 
     /// Where to bind: everybody unless something else was said.

@@ -133,6 +133,11 @@ impl Share<'_> {
             }
             if self.catch.advance() {
                 self.left -= 1;
+                if let Some(list) = &datagram.options.receive_block
+                    && list.check(self.catch.current().1)
+                {
+                    continue;
+                }
                 if let Some(listener) = datagram.message.sole() {
                     return Next::Deliver(listener);
                 }

@@ -135,6 +135,7 @@ impl State {
             || bytes.len() > GATHER_LIMIT
             || !self.settings.gather
             || matches!(host, Host::Name(_))
+            || datagram.options.send_block.is_some()
         {
             return false;
         }
@@ -202,6 +203,9 @@ impl State {
         let done = outgoing.done.take();
         match datagram.near_address(&outgoing.host, outgoing.port) {
             Err(error) => self.refuse(id, error, done),
+            Ok(address) if datagram.blocks_sending(address) => {
+                self.tell_later(id, done, Err(Error::ip_blocked(address.ip())));
+            }
             Ok(address) if datagram.connected == ConnectState::Connected => {
                 let error = Error::with_address("send", already_connected(), address, None);
                 self.tell_later(id, done, Err(error));
@@ -486,7 +490,7 @@ impl State {
         for queued in queue {
             let error = match queued.to {
                 Some(to) => Error::canceled_at("send", to),
-                None => Error::canceled("send"),
+                None => Error::call("send", "ECANCELED"),
             };
             tell(queued.size, queued.done, Err(error));
             graveyard.push(Dead::Other(Box::new(queued.payload)));

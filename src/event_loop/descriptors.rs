@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::datagram_entry::{BindState, ConnectState, DatagramTask, datagram_of};
 use super::entry::{Entry, Peer, Stream, flag, server_of, stream_of};
 use super::handle::Id;
 use super::server::{ListenHost, ListenRequest};
 use super::state::State;
 use super::task::Task;
-use crate::backend::unix::AdoptError;
+use crate::backend::datagram::bad_descriptor;
+use crate::backend::unix::{AdoptError, busy};
 use crate::ground::error::{Error, Result};
 
 impl State {
@@ -56,14 +58,7 @@ impl State {
         origin: &'static Location<'static>,
         finish: impl FnOnce(&mut Stream),
     ) -> Result<Id> {
-        let (io, is_unix) = match self.backend.adopt(descriptor) {
-            Ok(adopted) => adopted,
-            Err(AdoptError::Type(what)) => {
-                let text = format!("Unsupported fd type: {what}");
-                return Err(Error::library("ERR_INVALID_FD_TYPE", &text));
-            }
-            Err(AdoptError::System(error)) => return Err(Error::system("open", error)),
-        };
+        let (io, is_unix) = self.backend.adopt(descriptor).map_err(unfit)?;
         let remote = self.backend.remote_address(&io).ok();
         let id = self.insert(flags | flag::HANDED_OUT, origin, |common| {
             let mut stream = Stream::accepted(common, io, None);
@@ -88,6 +83,76 @@ impl State {
         }
         self.set_reading(id, true);
         Ok(id)
+    }
+
+    /// `bind` at a UDP socket that exists: at once; 'listening' comes on a tick. What is wrong with it
+    /// is returned, as Node throws it, and the socket may be bound again.
+    pub(crate) fn bind_to_descriptor(&mut self, id: Id, shared: Arc<OwnedFd>) -> Result<()> {
+        let State {
+            entries,
+            backend,
+            live,
+            ..
+        } = self;
+        let datagram = datagram_of(entries, id).ok_or_else(Error::handle_gone)?;
+        if datagram.io.is_some() {
+            // It has joined a group, and so is bound.
+            return Err(Error::system("open", busy()));
+        }
+        // Options that were cloned share it: each socket gets one of its own.
+        let own = Arc::try_unwrap(shared).or_else(|shared| shared.try_clone());
+        let own = own.map_err(|error| Error::system("open", error))?;
+        let mut adopted = backend.adopt_datagram(own).map_err(unfit)?;
+        backend
+            .watch_datagram(&mut adopted.io, State::token(id))
+            .map_err(|error| Error::system("open", error))?;
+        datagram.io = Some(adopted.io);
+        datagram.is_ipv6 = adopted.is_ipv6;
+        if adopted.is_connected {
+            datagram.connected = ConnectState::Connected;
+        }
+        datagram.bound = BindState::Bound;
+        datagram.common.set_active(true, live);
+        self.apply_buffer_sizes(id)?;
+        self.ticks.push(Task::Datagram(id, DatagramTask::Listening));
+        Ok(())
+    }
+
+    /// A second descriptor of a UDP socket, for good.
+    pub(crate) fn clone_datagram_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        self.open_datagram(id)?;
+        self.flush_outbox_of(id);
+        let State {
+            entries, backend, ..
+        } = self;
+        let io = datagram_of(entries, id).and_then(|datagram| datagram.io.as_mut());
+        let descriptor = match io {
+            Some(io) => backend.clone_datagram(io),
+            None => Err(bad_descriptor()),
+        };
+        descriptor.map_err(could_not_clone)
+    }
+
+    /// Gives a UDP socket's descriptor away, and closes it; nothing may wait to be sent.
+    pub(crate) fn release_datagram_descriptor(&mut self, id: Id) -> Result<OwnedFd> {
+        self.open_datagram(id)?;
+        self.flush_outbox_of(id);
+        let datagram = datagram_of(&mut self.entries, id).ok_or_else(Error::handle_gone)?;
+        let is_busy = datagram.bound == BindState::Binding
+            || datagram.connected == ConnectState::Connecting
+            || datagram.untried.datagrams > 0
+            || datagram.queued.datagrams > 0;
+        if is_busy {
+            return Err(Error::library(
+                "ERR_SOCKET_NOT_TRANSFERABLE",
+                "The socket is being bound or connected, or has datagrams that were not sent.",
+            ));
+        }
+        let io = datagram.io.take();
+        let io = io.ok_or_else(|| could_not_clone(bad_descriptor()))?;
+        let descriptor = self.backend.release_datagram(io);
+        self.close_datagram(id)?;
+        descriptor.map_err(could_not_clone)
     }
 
     /// A second descriptor of a socket, for good.
@@ -152,6 +217,16 @@ impl State {
         let descriptor = self.backend.release_listener(listener);
         self.close_server(id);
         descriptor.map_err(|error| Error::system("dup", error))
+    }
+}
+
+fn unfit(error: AdoptError) -> Error {
+    match error {
+        AdoptError::Type(what) => {
+            let text = format!("Unsupported fd type: {what}");
+            Error::library("ERR_INVALID_FD_TYPE", &text)
+        }
+        AdoptError::System(error) => Error::system("open", error),
     }
 }
 

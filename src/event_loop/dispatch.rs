@@ -14,8 +14,10 @@ use super::core::Core;
 use super::datagram_receive;
 use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
+use super::own_buffer::{self, OwnBuffer};
 use super::socket;
 use super::state::State;
+use super::text;
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
@@ -73,6 +75,10 @@ enum Next {
     Deliver(Id, Shared<DataListener>, usize),
     /// So many bytes go to the 'data' listeners.
     Emit(Id, usize),
+    /// So many bytes go to the listeners of a socket that decodes.
+    Text(Id, usize),
+    /// The user's buffer holds so many bytes more.
+    Own(Id, Box<OwnBuffer>, usize),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -145,6 +151,8 @@ impl Service {
             | flag::FLOWING
             | flag::END_CERTAIN
             | flag::UNIX
+            | flag::DECODES
+            | flag::OWN_BUFFER
             | flag::TIMEOUT
             | flag::WRITING
             | flag::CONNECT_PENDING;
@@ -191,7 +199,10 @@ impl Service {
                 None if state.is_quiet() => self.advance(state, buffer),
                 None => Next::Finish,
             });
-            if trace && let Next::Deliver(id, _, size) | Next::Emit(id, size) = next {
+            if trace
+                && let Next::Deliver(id, _, size) | Next::Emit(id, size) | Next::Text(id, size) =
+                    next
+            {
                 core.trace_data(id, size);
             }
             match next {
@@ -201,6 +212,10 @@ impl Service {
                 Next::Emit(id, size) => {
                     let (socket, data) = (Socket(core.raw(id)), &buffer[..size]);
                     core.emit(id, socket::data_slot, |call| call(socket, data));
+                }
+                Next::Text(id, size) => text::deliver(core, id, &buffer[..size]),
+                Next::Own(id, own, size) => {
+                    own_buffer::deliver(core, id, own, size);
                 }
                 Next::Finish => core.finish_callback()?,
                 Next::Accept(id) => {
@@ -261,7 +276,7 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
     entry.common_mut().flags.clear(flag::QUEUED);
     let stream = match entry {
         Entry::Stream(stream) => stream,
-        Entry::Server(_) => return false,
+        Entry::Server(_) | Entry::Extension(_) => return false,
         Entry::Datagram(datagram) => {
             if datagram.wants_service() {
                 state.make_ready(id);
@@ -292,6 +307,7 @@ impl Service {
                 self.id = None;
                 return Some(Next::Datagrams(id));
             }
+            Entry::Extension(_) => return None,
         };
         if !stream.wants_to_read() {
             return None;
@@ -303,8 +319,36 @@ impl Service {
             state.read_end(id);
             return Some(Next::Finish);
         }
+        if stream.common.flags.any(flag::OWN_BUFFER) && stream.read_length() == 0 {
+            return self.read_own(state, id);
+        }
         let result = backend.read(io, buffer);
         self.after_read(state, id, buffer, result)
+    }
+
+    /// A read into the user's buffer.
+    fn read_own(&mut self, state: &mut State, id: Id) -> Option<Next> {
+        let mut own = state.take_own(id)?;
+        let room = own.buffer.len();
+        if room == 0 {
+            // libuv has nowhere to read to, and says so.
+            self.reads = 0;
+            state.put_back_own(id, &mut Some(own));
+            state.read_failed(id, Error::call("read", "ENOBUFS"));
+            return Some(Next::Finish);
+        }
+        let State {
+            entries, backend, ..
+        } = state;
+        let io = stream_of(entries, id)?.io.as_ref()?;
+        let result = backend.read(io, &mut own.buffer);
+        match self.note_read(state, id, room, result) {
+            Ok(size) => Some(Next::Own(id, own, size)),
+            Err(next) => {
+                state.put_back_own(id, &mut Some(own));
+                next
+            }
+        }
     }
 
     /// What follows a read. Clears `reads` if it is the last of this share.
@@ -315,26 +359,58 @@ impl Service {
         buffer: &[u8],
         result: io::Result<usize>,
     ) -> Option<Next> {
+        let size = match self.note_read(state, id, buffer.len(), result) {
+            Ok(size) => size,
+            Err(next) => return next,
+        };
+        let stream = state.stream(id)?;
+        // For the listeners if the socket flows, else into its buffer.
+        if stream.common.flags.any(flag::FLOWING)
+            && stream.read_length() == 0
+            && stream.is_listened_to()
+        {
+            return Some(match stream.data.sole() {
+                _ if stream.common.flags.any(flag::DECODES) => Next::Text(id, size),
+                Some(listener) => Next::Deliver(id, listener, size),
+                None => Next::Emit(id, size),
+            });
+        }
+        state.buffer_chunk(id, Bytes::copy_from_slice(&buffer[..size]));
+        Some(Next::Finish)
+    }
+
+    /// Takes note of what a read into a buffer of `room` bytes has brought. Gives its bytes, or what
+    /// follows if there are none.
+    #[inline]
+    fn note_read(
+        &mut self,
+        state: &mut State,
+        id: Id,
+        room: usize,
+        result: io::Result<usize>,
+    ) -> std::result::Result<usize, Option<Next>> {
         let size = match result {
             Ok(size) => size,
-            Err(error) => return self.read_failed(state, id, error),
+            Err(error) => return Err(self.read_failed(state, id, error)),
         };
-        if state.stream(id)?.common.flags.any(flag::TIMEOUT) {
+        let flags = state.stream(id).ok_or(None)?.common.flags;
+        if flags.any(flag::TIMEOUT) {
             state.touch(id);
         }
         if size == 0 {
             self.reads = 0;
             if std::mem::take(&mut self.was_short) {
                 // Found behind data that may have been all there was: in another turn (N13).
-                state.stream(id)?.common.flags.set(flag::END_CERTAIN);
-                return None;
+                let stream = state.stream(id).ok_or(None)?;
+                stream.common.flags.set(flag::END_CERTAIN);
+                return Err(None);
             }
             state.read_end(id);
-            return Some(Next::Finish);
+            return Err(Some(Next::Finish));
         }
         let has_edges = state.backend.has_edges();
-        let room = state.backend.read_room(buffer.len());
-        let stream = state.stream(id)?;
+        let room = state.backend.read_room(room);
+        let stream = state.stream(id).ok_or(None)?;
         stream.bytes_read += size as u64;
         if size < room {
             self.was_short = stream.common.flags.any(flag::UNIX);
@@ -342,18 +418,7 @@ impl Service {
                 self.reads = 0;
             }
         }
-        // For the listeners if the socket flows, else into its buffer.
-        if stream.common.flags.any(flag::FLOWING)
-            && stream.read_length() == 0
-            && !stream.data.is_empty()
-        {
-            return Some(match stream.data.sole() {
-                Some(listener) => Next::Deliver(id, listener, size),
-                None => Next::Emit(id, size),
-            });
-        }
-        state.buffer_chunk(id, Bytes::copy_from_slice(&buffer[..size]));
-        Some(Next::Finish)
+        Ok(size)
     }
 
     fn read_failed(&mut self, state: &mut State, id: Id, error: io::Error) -> Option<Next> {

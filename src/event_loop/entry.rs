@@ -11,11 +11,14 @@ use super::attempts::Several;
 use super::connect::Attempt;
 use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
+use super::extension::Extension;
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
+use super::own_buffer::OwnBuffer;
 #[cfg(unix)]
 use super::paths::PathAttempt;
+use super::text::Text;
 use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
@@ -32,6 +35,8 @@ pub(crate) enum Entry {
     Server(Box<ServerState>),
     /// A UDP socket. Boxed likewise.
     Datagram(Box<DatagramState>),
+    /// An object of a floor above.
+    Extension(Box<Extension>),
 }
 
 /// What the two kinds have in common.
@@ -103,7 +108,10 @@ pub(crate) struct SocketListeners {
     pub(crate) timeout: Slot<dyn FnMut(Socket)>,
     pub(crate) pause: Slot<dyn FnMut(Socket)>,
     pub(crate) resume: Slot<dyn FnMut(Socket)>,
+    pub(crate) readable: Slot<dyn FnMut(Socket)>,
     pub(crate) error: Slot<dyn FnMut(Socket, &Error)>,
+    /// Who sees an 'error' first, and does not count as listening.
+    pub(crate) error_watch: Slot<dyn FnMut(Socket, &Error)>,
 }
 
 /// What few connections have at a time.
@@ -150,6 +158,10 @@ pub(crate) struct StreamExtra {
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
     pub(crate) block_list: Option<BlockList>,
+    /// The user's buffer, if it reads into one; away while that is looked at.
+    pub(crate) own: Option<Box<OwnBuffer>>,
+    /// The decoder, once an encoding is set.
+    pub(crate) text: Option<Box<Text>>,
 }
 
 /// A server.
@@ -297,6 +309,7 @@ impl Entry {
             Entry::Stream(stream) => &stream.common,
             Entry::Server(server) => &server.common,
             Entry::Datagram(datagram) => &datagram.common,
+            Entry::Extension(extension) => &extension.common,
         }
     }
 
@@ -305,6 +318,7 @@ impl Entry {
             Entry::Stream(stream) => &mut stream.common,
             Entry::Server(server) => &mut server.common,
             Entry::Datagram(datagram) => &mut datagram.common,
+            Entry::Extension(extension) => &mut extension.common,
         }
     }
 
@@ -328,6 +342,8 @@ impl Entry {
                 let wants_service = datagram.wants_service();
                 (&mut datagram.common, wants_service)
             }
+            // The backend knows nothing of it.
+            Entry::Extension(_) => return None,
         };
         if !wants_service || common.flags.any(flag::QUEUED) {
             return None;
@@ -342,6 +358,7 @@ impl Entry {
             Entry::Stream(stream) => stream.remove_listener(id),
             Entry::Server(server) => server.remove_listener(id),
             Entry::Datagram(datagram) => datagram.remove_listener(id),
+            Entry::Extension(extension) => extension.object.remove_listener(id),
         }
     }
 }
@@ -416,6 +433,12 @@ impl Stream {
         flags.any(flag::PAUSED) || (flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING))
     }
 
+    /// Whether anybody listens to 'readable'.
+    pub(crate) fn listens_to_readable(&self) -> bool {
+        let more = self.listeners.as_ref();
+        more.is_some_and(|more| !more.readable.is_empty())
+    }
+
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {
         self.extra.get_or_insert_default()
     }
@@ -460,6 +483,9 @@ impl Stream {
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
         remove_from!(id, self.data, self.close);
+        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
+            remove_from!(id, text.listeners);
+        }
         let more = self.listeners.as_mut()?;
         remove_from!(
             id,
@@ -478,7 +504,9 @@ impl Stream {
             more.finish,
             more.pause,
             more.resume,
-            more.error
+            more.readable,
+            more.error,
+            more.error_watch
         );
         None
     }

@@ -37,6 +37,12 @@ pub(crate) mod flag {
     pub(crate) const RESUME_SCHEDULED: u64 = 1 << 11;
     /// A tick will let flow what was buffered.
     pub(crate) const FLOW_SCHEDULED: u64 = 1 << 12;
+    /// Somebody listens to 'readable', so nothing flows.
+    pub(crate) const READABLE_LISTENING: u64 = 1 << 48;
+    /// Somebody waits for 'readable'.
+    pub(crate) const NEED_READABLE: u64 = 1 << 49;
+    /// A 'readable' is on its way.
+    pub(crate) const EMITTED_READABLE: u64 = 1 << 50;
     /// The end was read.
     pub(crate) const READ_ENDED: u64 = 1 << 13;
     /// A tick will emit 'end'.
@@ -45,6 +51,12 @@ pub(crate) mod flag {
     pub(crate) const END_EMITTED: u64 = 1 << 15;
     /// The end is certain without another read (R11).
     pub(crate) const END_CERTAIN: u64 = 1 << 17;
+
+    /// It has a decoder: what it reads goes to listeners of text, too.
+    pub(crate) const DECODES: u64 = 1 << 56;
+
+    /// It reads into a buffer of the user's.
+    pub(crate) const OWN_BUFFER: u64 = 1 << 57;
 
     /// The system is asked to connect.
     pub(crate) const CONNECT_PENDING: u64 = 1 << 18;

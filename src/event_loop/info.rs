@@ -18,6 +18,10 @@ pub enum HandleKind {
     Socket,
     /// A [`dgram::Socket`](crate::dgram::Socket).
     UdpSocket,
+    /// A stream of [`stream`](crate::stream).
+    Stream,
+    /// A [`readline::Interface`](crate::readline::Interface).
+    Interface,
     /// A [`Timer`](crate::Timer).
     Timer,
     /// An [`Immediate`](crate::Immediate).
@@ -51,6 +55,8 @@ impl fmt::Display for HandleKind {
             HandleKind::Server => "server",
             HandleKind::Socket => "socket",
             HandleKind::UdpSocket => "udp",
+            HandleKind::Stream => "stream",
+            HandleKind::Interface => "readline",
             HandleKind::Timer => "timer",
             HandleKind::Immediate => "immediate",
             HandleKind::Idle => "idle",
@@ -72,6 +78,7 @@ impl From<&Entry> for HandleKind {
             Entry::Stream(_) => HandleKind::Socket,
             Entry::Server(_) => HandleKind::Server,
             Entry::Datagram(_) => HandleKind::UdpSocket,
+            Entry::Extension(extension) => extension.kind,
         }
     }
 }
@@ -147,7 +154,7 @@ impl LoopHandle {
                 kind: HandleKind::Timer,
                 active: timer.state == TimerState::Alive,
                 referenced: timer.referenced,
-                kept: timer.value.kept,
+                kept: timer.kept,
                 origin: timer.value.origin,
             });
             let immediates = state

@@ -96,17 +96,26 @@ impl LoopHandle {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(LoopHandle, Result<T>) + 'static,
     ) -> Job {
-        let origin = Location::caller();
-        let done: Done = Box::new(move |lp, outcome| done(lp, outcome.map(unpack)));
-        let work = move || -> Made { Box::new(work()) };
-        let id = self.with(move |state| state.start_job(work, done, origin));
-        Job(self.raw(id))
+        spawn_at(self, Location::caller(), work, done)
     }
 
     /// How many worker threads there are at the moment.
     pub fn worker_threads(self) -> usize {
         self.with(|state| state.backend.workers()).unwrap_or(0)
     }
+}
+
+/// [`spawn_blocking`](LoopHandle::spawn_blocking) on behalf of a line of the program.
+pub(crate) fn spawn_at<T: Send + 'static>(
+    lp: LoopHandle,
+    origin: &'static Location<'static>,
+    work: impl FnOnce() -> T + Send + 'static,
+    done: impl FnOnce(LoopHandle, Result<T>) + 'static,
+) -> Job {
+    let done: Done = Box::new(move |lp, outcome| done(lp, outcome.map(unpack)));
+    let work = move || -> Made { Box::new(work()) };
+    let id = lp.with(move |state| state.start_job(work, done, origin));
+    Job(lp.raw(id))
 }
 
 /// What a job's worker has made is of the type that its `done` takes.

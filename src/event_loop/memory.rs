@@ -27,7 +27,7 @@ pub struct Memory {
     pub handles: usize,
     /// Timers, immediates, watchers and deadlines.
     pub timers: usize,
-    /// The read buffer, which is the loop's, not a socket's.
+    /// The read buffer, which is the loop's, not a socket's, and that for the text of a chunk.
     pub read_buffer: usize,
     /// The arena of small writes that wait for the end of their callback, and that of datagrams.
     pub gathered: usize,
@@ -67,7 +67,7 @@ impl State {
                 + self.deadlines.memory()
                 + self.immediates.memory()
                 + self.watchers.memory(),
-            read_buffer: self.settings.read_chunk,
+            read_buffer: self.settings.read_chunk + self.text.capacity(),
             gathered: self.gather.capacity() + self.outbox.capacity(),
             datagrams: self.catches.iter().map(Catch::capacity).sum(),
             queues: ids * size_of::<Id>()

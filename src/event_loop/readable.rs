@@ -10,9 +10,11 @@ use bytes::Bytes;
 use super::core::Core;
 use super::entry::{flag, stream_of};
 use super::handle::{Id, Socket};
+use super::own_buffer;
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
+use super::text;
 use super::trace;
 use crate::ground::mutations::mutated;
 
@@ -70,6 +72,12 @@ impl State {
         if full {
             self.set_reading(id, false);
         }
+        if self
+            .stream(id)
+            .is_some_and(|stream| stream.common.flags.any(flag::NEED_READABLE))
+        {
+            self.emit_readable(id);
+        }
     }
 
     /// The peer has ended (onEofChunk). What is buffered goes first if the socket flows.
@@ -79,19 +87,22 @@ impl State {
             return;
         };
         stream.common.flags.set(flag::READ_ENDED);
-        if stream.common.flags.any(flag::FLOWING) && stream.read_length() > 0 {
+        let waits = stream.read_length() > 0 || stream.has_rest();
+        if stream.common.flags.any(flag::FLOWING) && waits {
             self.steps.push_back(Task::Flow(id));
+        } else if stream.common.flags.any(flag::READABLE_LISTENING) {
+            self.end_is_readable(id);
         } else {
             self.end_if_consumed(id);
         }
     }
 
     /// Schedules 'end' once everything before it was consumed (endReadable, N122).
-    fn end_if_consumed(&mut self, id: Id) {
+    pub(crate) fn end_if_consumed(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         if consumed
             && flags.any(flag::READ_ENDED)
@@ -110,7 +121,7 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        let consumed = stream.read_length() == 0;
+        let consumed = stream.read_length() == 0 && !stream.has_rest();
         let flags = &mut stream.common.flags;
         flags.clear(flag::END_SCHEDULED);
         if !consumed || flags.any(flag::ERRORED | flag::CLOSE_EMITTED | flag::END_EMITTED) {
@@ -165,12 +176,16 @@ impl State {
         }
         flags.clear(flag::PAUSED);
         if !flags.any(flag::FLOWING) {
-            flags.set(flag::FLOWING | flag::HAS_FLOWING);
+            flags.set(flag::HAS_FLOWING);
+            if !flags.any(flag::READABLE_LISTENING) {
+                flags.set(flag::FLOWING);
+            }
             if !flags.any(flag::RESUME_SCHEDULED) {
                 flags.set(flag::RESUME_SCHEDULED);
                 self.ticks.push(Task::Resume(id));
             }
         }
+        self.resume_own(id);
     }
 
     /// The tick of `resume` (resume_).
@@ -203,6 +218,7 @@ impl State {
             // Node emits 'pause' inside `pause`; contract rule 1 says on the next tick.
             self.ticks.push(Task::Emit(id, SocketEvent::Pause));
         }
+        self.pause_own(id);
     }
 
     /// The next buffered chunk, if the socket flows; reading goes on as soon as there is room.
@@ -214,6 +230,16 @@ impl State {
         let chunk = stream.extra.as_mut()?.reads.pop()?;
         self.want_more(id);
         Some(chunk)
+    }
+
+    /// How a socket's chunks are delivered.
+    fn takes(&mut self, id: Id) -> Takes {
+        let flags = self.stream(id).map(|stream| stream.common.flags);
+        match flags {
+            Some(flags) if flags.any(flag::OWN_BUFFER) => Takes::OwnBuffer,
+            Some(flags) if flags.any(flag::DECODES) => Takes::Text,
+            _ => Takes::Bytes,
+        }
     }
 
     /// The flow has run dry, or was stopped.
@@ -234,6 +260,16 @@ impl State {
     }
 }
 
+/// Who is told of a chunk.
+enum Takes {
+    /// Listeners of 'data'.
+    Bytes,
+    /// Listeners of text, too.
+    Text,
+    /// The callback of the user's buffer, and nobody else.
+    OwnBuffer,
+}
+
 /// Delivers what was buffered, chunk by chunk, as long as the socket flows (Node's flow, N160).
 pub(crate) fn flow(core: &Core, id: Id) {
     let mut guard = FlowGuard {
@@ -252,7 +288,16 @@ pub(crate) fn flow(core: &Core, id: Id) {
             core.trace_data(id, chunk.len());
         }
         // Without a listener the data is lost, as in Node (N157, N158).
-        core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+        match core.inside(|state| state.takes(id)) {
+            Takes::Bytes => {
+                core.emit(id, socket::data_slot, |listener| listener(socket, &chunk));
+            }
+            Takes::Text => text::deliver(core, id, &chunk),
+            Takes::OwnBuffer => own_buffer::deliver_buffered(core, id, chunk),
+        }
+    }
+    if let Some(rest) = core.inside(|state| state.take_rest(id)) {
+        text::emit(core, id, &rest);
     }
     core.inside(|state| state.after_flow(id));
     guard.done = true;

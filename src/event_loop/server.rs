@@ -386,7 +386,7 @@ pub(crate) fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
 fn as_server(entry: &mut Entry) -> Option<&mut ServerState> {
     match entry {
         Entry::Server(server) => Some(server),
-        Entry::Stream(_) | Entry::Datagram(_) => None,
+        Entry::Stream(_) | Entry::Datagram(_) | Entry::Extension(_) => None,
     }
 }
 

@@ -219,7 +219,7 @@ pub(crate) fn data_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, &[u8])>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.data),
-        Entry::Server(_) | Entry::Datagram(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) | Entry::Extension(_) => None,
     }
 }
 
@@ -230,7 +230,7 @@ pub(crate) fn close_slot(
 ) -> Option<&mut Slot<dyn FnMut(Socket, bool)>> {
     match entry {
         Entry::Stream(stream) => Some(&mut stream.close),
-        Entry::Server(_) | Entry::Datagram(_) => None,
+        Entry::Server(_) | Entry::Datagram(_) | Entry::Extension(_) => None,
     }
 }
 
@@ -240,6 +240,22 @@ pub(crate) fn error_slot(
     create: bool,
 ) -> Option<&mut Slot<dyn FnMut(Socket, &Error)>> {
     Some(&mut listeners(entry, create)?.error)
+}
+
+/// The slot of 'readable'.
+pub(crate) fn readable_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket)>> {
+    Some(&mut listeners(entry, create)?.readable)
+}
+
+/// The slot of those who see 'error' first.
+pub(crate) fn error_watch_slot(
+    entry: &mut Entry,
+    create: bool,
+) -> Option<&mut Slot<dyn FnMut(Socket, &Error)>> {
+    Some(&mut listeners(entry, create)?.error_watch)
 }
 
 /// The slot of 'connectionAttempt'.

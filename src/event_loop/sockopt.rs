@@ -83,7 +83,7 @@ impl State {
                 let is_ipv4 = remote.address().is_ipv4();
                 let tos = backend.option(io, |socket| match is_ipv4 {
                     true => socket.tos_v4(),
-                    false => traffic_class(&socket),
+                    false => ipv6::traffic_class(&socket),
                 });
                 tos.map(|tos| tos as u8)
                     .map_err(|error| Error::system("getTypeOfService", error))
@@ -132,26 +132,51 @@ pub(crate) fn set_type_of_service(
 ) -> io::Result<()> {
     backend.option(io, |socket| match remote.is_ipv4() {
         true => socket.set_tos_v4(tos.into()),
-        false => set_traffic_class(&socket, tos),
+        false => ipv6::set_traffic_class(&socket, tos),
     })
 }
 
-#[cfg(unix)]
-fn set_traffic_class(socket: &SockRef<'_>, tos: u8) -> io::Result<()> {
-    socket.set_tclass_v6(tos.into())
+#[cfg(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "macos",
+    target_os = "netbsd",
+    target_os = "openbsd",
+))]
+mod ipv6 {
+    use super::{SockRef, io};
+
+    pub(super) fn set_traffic_class(socket: &SockRef<'_>, tos: u8) -> io::Result<()> {
+        socket.set_tclass_v6(tos.into())
+    }
+
+    pub(super) fn traffic_class(socket: &SockRef<'_>) -> io::Result<u32> {
+        socket.tclass_v6()
+    }
 }
 
-#[cfg(unix)]
-fn traffic_class(socket: &SockRef<'_>) -> io::Result<u32> {
-    socket.tclass_v6()
-}
+/// Elsewhere socket2 has no call for it.
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "macos",
+    target_os = "netbsd",
+    target_os = "openbsd",
+)))]
+mod ipv6 {
+    use super::{SockRef, io};
 
-#[cfg(not(unix))]
-fn set_traffic_class(_socket: &SockRef<'_>, _tos: u8) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
+    pub(super) fn set_traffic_class(_socket: &SockRef<'_>, _tos: u8) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
-#[cfg(not(unix))]
-fn traffic_class(_socket: &SockRef<'_>) -> io::Result<u32> {
-    Err(io::ErrorKind::Unsupported.into())
+    pub(super) fn traffic_class(_socket: &SockRef<'_>) -> io::Result<u32> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

@@ -22,7 +22,7 @@ use super::jobs::Jobs;
 use super::mailbox::{Mail, Mailbox};
 use super::outbox::Outbox;
 use super::table;
-use super::task::Task;
+use super::task::{Task, TickCall};
 use super::timers::{TimerCall, TimerValue};
 use super::watchers::Watchers;
 use crate::backend::Backend;
@@ -100,6 +100,8 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     /// The read buffer; away while a listener looks at it.
     pub(crate) buffer: Box<[u8]>,
+    /// The text of a chunk; away while a listener looks at it.
+    pub(crate) text: String,
     /// Datagrams laid aside to go out together.
     pub(crate) outbox: Outbox,
     /// Sends whose completion waits for its tick.
@@ -198,8 +200,12 @@ pub(crate) enum Following {
     Flush,
     /// `run` ends with this.
     Uncaught(Error),
-    /// The next loop callback, and whether there have been suspiciously many of its kind.
-    Tick(Task, bool),
+    /// The next loop callback: a user's tick, with the line that queued it.
+    UserTick(TickCall, &'static Location<'static>),
+    /// Another tick.
+    Tick(Task),
+    /// There have been suspiciously many ticks; the log is told before the next.
+    Starvation,
     /// The loop goes on.
     Nothing,
 }
@@ -243,6 +249,7 @@ impl State {
             jobs: Jobs::default(),
             channels: Channels::default(),
             buffer: vec![0; settings.read_chunk].into_boxed_slice(),
+            text: String::new(),
             outbox: Outbox::default(),
             sends: Slab::new(),
             catches: Vec::new(),
@@ -291,7 +298,7 @@ impl State {
     }
 
     #[inline]
-    fn left_behind(&self) -> usize {
+    pub(crate) fn left_behind(&self) -> usize {
         self.ticks.len()
             | self.steps.len()
             | self.graveyard.len()
@@ -428,8 +435,17 @@ impl State {
             if let Some(error) = self.uncaught.pop_front() {
                 return Following::Uncaught(error);
             }
-            if let Some((tick, starving)) = self.next_tick() {
-                return Following::Tick(tick, starving);
+            if self.ticks.is_starving() {
+                return Following::Starvation;
+            }
+            if self.outbox.is_empty() && matches!(self.ticks.front(), Some(Task::User(..))) {
+                // A user's is the ordinary case, and small.
+                if let Some(Task::User(call, origin)) = self.ticks.pop() {
+                    return Following::UserTick(call, origin);
+                }
+            }
+            if let Some(tick) = self.next_tick() {
+                return Following::Tick(tick);
             }
             if self.reap.is_empty() {
                 return Following::Nothing;
@@ -438,10 +454,8 @@ impl State {
         }
     }
 
-    /// The next tick, and whether there have been suspiciously many. What was laid aside goes out
-    /// before, unless this tick adds to it.
-    #[inline]
-    fn next_tick(&mut self) -> Option<(Task, bool)> {
+    /// The next tick. What was laid aside goes out before, unless this tick adds to it.
+    fn next_tick(&mut self) -> Option<Task> {
         if !self.outbox.is_empty() {
             match self.ticks.front() {
                 Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
@@ -449,8 +463,7 @@ impl State {
                 _ => self.flush_outbox(),
             }
         }
-        let tick = self.ticks.pop()?;
-        Some((tick, self.ticks.is_starving()))
+        self.ticks.pop()
     }
 
     /// Frees what ended and was not put to use again.
@@ -509,6 +522,7 @@ impl State {
                             && server.connections == 0
                     }
                     Some(Entry::Datagram(datagram)) => datagram.is_over(),
+                    Some(Entry::Extension(extension)) => extension.object.is_over(),
                     None => return,
                 };
                 let flags = match self.entry(id) {

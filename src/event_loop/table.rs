@@ -61,17 +61,45 @@ pub(crate) fn find(index: u32) -> Option<Rc<Core>> {
 /// None if the loop is gone; whether the object is there `act` has to see.
 #[inline]
 pub(crate) fn with<R>(raw: Raw, act: impl FnOnce(&mut State, Id) -> R) -> Option<R> {
+    enter(raw.index, |core| {
+        Some(core.act(|state| act(state, raw.id())))
+    })
+}
+
+/// The same, and whether the loop is in `run`.
+#[inline]
+pub(crate) fn with_running<R>(raw: Raw, act: impl FnOnce(&mut State, Id, bool) -> R) -> Option<R> {
+    enter(raw.index, |core| {
+        let running = core.running.get();
+        Some(core.act(|state| act(state, raw.id(), running)))
+    })
+}
+
+/// The same with the loop that had this index and this serial.
+#[inline]
+pub(crate) fn with_loop<R>(
+    index: u32,
+    serial: u64,
+    act: impl FnOnce(&mut State) -> R,
+) -> Option<R> {
+    enter(index, |core| (core.serial == serial).then(|| core.act(act)))
+}
+
+/// Looks at a loop in its place in the table, so that no count of its owners changes; then sees to
+/// what was discarded. If the loop is gone, `look` is dropped where the table is not borrowed any
+/// more: it may hold a user's closure.
+#[inline]
+fn enter<R>(index: u32, look: impl FnOnce(&Core) -> Option<(R, bool)>) -> Option<R> {
     let (result, buries) = LOOPS
         .try_with(|loops| {
             let loops = loops.borrow();
-            let core = loops.get(raw.index as usize)?.as_ref()?;
-            Some(core.act(|state| act(state, raw.id())))
+            look(loops.get(index as usize)?.as_ref()?)
         })
         .ok()
         .flatten()?;
     if buries {
         // Destructors are user code: they run when the table is no longer borrowed.
-        drop_the_dead(raw.index);
+        drop_the_dead(index);
     }
     Some(result)
 }

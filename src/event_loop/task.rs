@@ -13,6 +13,7 @@ use super::connect_request::ConnectRequest;
 use super::core::Core;
 use super::datagram;
 use super::datagram_entry::DatagramTask;
+use super::extension::WorkOf;
 use super::handle::{Id, LoopHandle, Server, Socket};
 use super::look_up::Answer;
 use super::server::{self, ListenRequest};
@@ -56,6 +57,8 @@ pub(crate) enum Task {
 
     /// Of a UDP socket.
     Datagram(Id, DatagramTask),
+    /// Of an object of a floor above.
+    Extension(Id, WorkOf),
 
     /// Connects to an address.
     Connect(Id, u32, Box<ConnectRequest>),
@@ -136,6 +139,9 @@ impl Core {
             }
             Task::EmitError(id, error) => {
                 let socket = Socket(self.raw(id));
+                self.emit(id, socket::error_watch_slot, |listener| {
+                    listener(socket, &error);
+                });
                 if !self.emit(id, socket::error_slot, |listener| listener(socket, &error)) {
                     self.uncaught(error);
                 }
@@ -207,6 +213,7 @@ impl Core {
             }
             Task::Flow(id) => readable::flow(self, id),
             Task::Datagram(id, task) => datagram::perform(self, id, task),
+            Task::Extension(id, work) => self.perform_work(id, work),
 
             Task::Connect(id, life, request) => {
                 self.with(|state| state.connect_on_tick(id, life, &request));
@@ -296,7 +303,8 @@ impl Task {
             | Task::Destroyed(id, _)
             | Task::Finish(id)
             | Task::AfterFinish(id)
-            | Task::Datagram(id, _) => Some(id),
+            | Task::Datagram(id, _)
+            | Task::Extension(id, _) => Some(id),
         }
     }
 
@@ -319,6 +327,7 @@ impl Task {
             // Its second half is the same event.
             Task::EmitConnect(_, _, before) => *before,
             Task::Datagram(_, task) => task.is_told(),
+            Task::Extension(_, work) => work.is_told,
             _ => false,
         }
     }
@@ -362,6 +371,7 @@ impl Task {
             Task::Finish(_) => "the half-close is done",
             Task::AfterFinish(_) => "what follows 'finish'",
             Task::Datagram(_, task) => task.what(),
+            Task::Extension(_, work) => work.what,
         }
     }
 }

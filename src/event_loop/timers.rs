@@ -19,8 +19,6 @@ pub(crate) struct TimerValue {
     call: Option<TimerCall>,
     /// Where the program made it.
     pub(crate) origin: &'static Location<'static>,
-    /// Kept in its slot after it has fired, until `release`.
-    pub(crate) kept: bool,
 }
 
 impl State {
@@ -37,7 +35,6 @@ impl State {
         let value = TimerValue {
             call: Some(call),
             origin,
-            kept: false,
         };
         let key = self
             .timers
@@ -49,21 +46,20 @@ impl State {
         self.timers.contains(id.key, id.serial)
     }
 
-    /// `clear`. Its slot lives until the present loop callback is over, for `has_ref` (N31).
-    pub(crate) fn clear_timer(&mut self, id: Id, running: bool) {
-        if !self.has_timer(id) {
-            return;
+    /// `clear`. In `run` its slot lives until the present loop callback is over, for `has_ref` (N31);
+    /// outside, the callback is handed back to be dropped.
+    #[inline]
+    pub(crate) fn clear_timer(&mut self, id: Id, running: bool) -> Option<TimerCall> {
+        let call = self.timers.clear(id.key, id.serial)?.call.take();
+        if !running {
+            self.timers.remove(id.key);
+            return call;
         }
-        self.timers.clear(id.key);
-        let value = self.timers.value_mut(id.key);
-        value.kept = false;
-        if let Some(call) = value.call.take() {
+        if let Some(call) = call {
             self.graveyard.push(Dead::Timer(call));
         }
-        match running {
-            true => self.reap.push(Reap::Timer(id)),
-            false => self.free_timer_if_over(id),
-        }
+        self.reap.push(Reap::Timer(id));
+        None
     }
 
     /// `refresh`, by the fresh clock (N29).
@@ -77,7 +73,7 @@ impl State {
     /// `keep` and `release`.
     pub(crate) fn keep_timer(&mut self, id: Id, kept: bool) {
         if self.has_timer(id) {
-            self.timers.value_mut(id.key).kept = kept;
+            self.timers.set_kept(id.key, kept);
             self.free_timer_if_over(id);
         }
     }
@@ -88,7 +84,7 @@ impl State {
         }
         let over = match self.timers.state(id.key) {
             TimerState::Alive => false,
-            TimerState::Fired => !self.timers.value_mut(id.key).kept,
+            TimerState::Fired => !self.timers.is_kept(id.key),
             TimerState::Cleared => true,
         };
         if over {
@@ -134,6 +130,11 @@ impl State {
             return call;
         }
         if self.timers.after_callback(id.key, started_ms) {
+            if self.left_behind() == 0 && !self.timers.is_kept(id.key) {
+                // Nothing runs any more that could start it again.
+                self.timers.remove(id.key);
+                return call;
+            }
             self.reap.push(Reap::Timer(id));
         }
         if self.timers.state(id.key) == TimerState::Cleared {

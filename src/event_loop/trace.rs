@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Arguments;
+use std::panic::Location;
 
 use super::core::Core;
 use super::entry::{Entry, entry_of, flag};
@@ -103,12 +104,17 @@ impl Core {
         }
     }
 
+    /// A user's tick.
+    #[cold]
+    pub(crate) fn trace_user_tick(&self, origin: &Location<'_>) {
+        self.trace(format_args!("tick: next_tick ({origin})"));
+    }
+
     /// A tick, or a step of a loop callback. Those that only lead to others are not told.
     #[cold]
     pub(crate) fn trace_task(&self, tick: bool, task: &Task) {
         let tick = if tick { "tick: " } else { "" };
         match (task, task.subject()) {
-            (Task::User(_, origin), _) => self.trace(format_args!("{tick}next_tick ({origin})")),
             (Task::Complete(_, result), _) => match result {
                 Ok(()) => self.trace(format_args!("{tick}completion")),
                 Err(error) => self.trace(format_args!("{tick}completion, {error}")),
@@ -150,6 +156,7 @@ impl Core {
                 Entry::Stream(stream) => Some((id, stream.ready)),
                 Entry::Server(server) => Some((id, server.ready)),
                 Entry::Datagram(datagram) => Some((id, datagram.ready)),
+                Entry::Extension(_) => None,
             };
             batch.waiting().filter_map(bits).collect::<Vec<_>>()
         });
@@ -224,6 +231,7 @@ impl Core {
         match kind {
             Some(HandleKind::Server) => format!("{:?}", Server(raw)),
             Some(HandleKind::UdpSocket) => format!("{:?}", UdpSocket(raw)),
+            Some(HandleKind::Stream) => format!("Stream({raw:?})"),
             _ => format!("{:?}", Socket(raw)),
         }
     }

@@ -253,6 +253,7 @@ impl Scan {
                     Entry::Stream(stream) => format!("reading, {}", whose(stream)),
                     Entry::Server(server) => listening(server, backend),
                     Entry::Datagram(datagram) => receiving(datagram, backend),
+                    Entry::Extension(extension) => extension.object.activity(),
                 };
                 match referenced {
                     true => {
@@ -266,6 +267,12 @@ impl Scan {
                 let requests = requests(stream);
                 self.requests += requests.len();
                 reasons.extend(requests);
+            }
+            if let Entry::Extension(extension) = entry
+                && extension.requests > 0
+            {
+                self.requests += extension.requests;
+                reasons.push(counted(extension.requests, "request"));
             }
             if let Entry::Datagram(datagram) = entry
                 && datagram.queued.datagrams > 0

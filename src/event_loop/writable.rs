@@ -265,7 +265,7 @@ impl State {
                 "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
                 "Socket closed before the connection was established",
             ),
-            false => Error::canceled("write"),
+            false => Error::call("write", "ECANCELED"),
         };
         self.fail_in_flight(id, error, false);
     }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::error_codes;
@@ -59,6 +60,8 @@ struct Inner {
     syscall: Option<&'static str>,
     /// The address that the call was about.
     address: Option<Box<str>>,
+    /// The path of the file that the call was about.
+    path: Option<Box<str>>,
     /// Its port.
     port: Option<u16>,
     /// The local end of a connection that was not made, if it is known.
@@ -97,7 +100,12 @@ impl Error {
         self.0.syscall
     }
 
-    /// The address that the call was about, or the path.
+    /// The path of the file that the call was about: Node's `error.path`.
+    pub fn path(&self) -> Option<&str> {
+        self.0.path.as_deref()
+    }
+
+    /// The address that the call was about, or the path of a Unix socket.
     pub fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
@@ -180,16 +188,30 @@ impl Error {
         }))
     }
 
-    /// A write or shutdown that was cut short by `destroy`.
-    pub(crate) fn canceled(syscall: &'static str) -> Error {
+    /// A failed call about a file: Node's UVException.
+    pub(crate) fn file(syscall: &'static str, error: io::Error, path: Option<&Path>) -> Error {
+        let (code, text) = error_codes::name(&error);
+        let place = path.map_or(String::new(), |path| format!(" '{}'", path.display()));
         Error(Arc::new(Inner {
-            code: Some("ECANCELED"),
+            code: Some(code),
+            message: made(format!("{code}: {text}, {syscall}{place}")),
+            syscall: Some(syscall),
+            path: path.map(|path| path.to_string_lossy().into()),
+            source: Some(Source::Io(error)),
+            ..Inner::empty()
+        }))
+    }
+
+    /// A call that has failed without asking the system, such as one that `destroy` has cut short.
+    pub(crate) fn call(syscall: &'static str, code: &'static str) -> Error {
+        Error(Arc::new(Inner {
+            code: Some(code),
             syscall: Some(syscall),
             ..Inner::empty()
         }))
     }
 
-    /// The same about an address.
+    /// An attempt about an address that was cut short by `destroy`.
     pub(crate) fn canceled_at(syscall: &'static str, address: SocketAddr) -> Error {
         let ip = address.ip().to_string();
         Error(Arc::new(Inner {
@@ -415,6 +437,7 @@ impl Inner {
             code: None,
             message: OnceLock::new(),
             syscall: None,
+            path: None,
             address: None,
             port: None,
             local: None,

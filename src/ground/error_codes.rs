@@ -27,6 +27,7 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
         ErrorKind::HostUnreachable => ("EHOSTUNREACH", "host is unreachable"),
         ErrorKind::Interrupted => ("EINTR", "interrupted system call"),
         ErrorKind::InvalidInput => ("EINVAL", "invalid argument"),
+        ErrorKind::IsADirectory => ("EISDIR", "illegal operation on a directory"),
         ErrorKind::NetworkDown => ("ENETDOWN", "network is down"),
         ErrorKind::NetworkUnreachable => ("ENETUNREACH", "network is unreachable"),
         ErrorKind::NotADirectory => ("ENOTDIR", "not a directory"),
@@ -34,6 +35,8 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
         ErrorKind::NotFound => ("ENOENT", "no such file or directory"),
         ErrorKind::OutOfMemory => ("ENOMEM", "not enough memory"),
         ErrorKind::ReadOnlyFilesystem => ("EROFS", "read-only file system"),
+        ErrorKind::ResourceBusy => ("EBUSY", "resource busy or locked"),
+        ErrorKind::StorageFull => ("ENOSPC", "no space left on device"),
         ErrorKind::TimedOut => ("ETIMEDOUT", "connection timed out"),
         ErrorKind::Unsupported => ("ENOTSUP", "operation not supported on socket"),
         ErrorKind::WouldBlock => ("EAGAIN", "resource temporarily unavailable"),
@@ -42,17 +45,38 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
 }
 
 /// Numbers whose kind std does not tell apart (EACCES and EPERM share one) or leaves unstable.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        return of_linux(number);
+    }
+    if cfg!(windows) {
+        return of_windows(number);
+    }
+    let is_of_the_bsds = cfg!(any(
+        target_vendor = "apple",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+    ));
+    of_every_unix(number).or_else(|| of_the_bsds(number).filter(|_| is_of_the_bsds))
+}
+
+fn of_linux(number: i32) -> Option<(&'static str, &'static str)> {
     Some(match number {
         1 => ("EPERM", "operation not permitted"),
         5 => ("EIO", "i/o error"),
+        6 => ("ENXIO", "no such device or address"),
         9 => ("EBADF", "bad file descriptor"),
         13 => ("EACCES", "permission denied"),
+        16 => ("EBUSY", "resource busy or locked"),
         19 => ("ENODEV", "no such device"),
         23 => ("ENFILE", "file table overflow"),
         24 => ("EMFILE", "too many open files"),
+        26 => ("ETXTBSY", "text file is busy"),
+        27 => ("EFBIG", "file too large"),
         28 => ("ENOSPC", "no space left on device"),
+        29 => ("ESPIPE", "invalid seek"),
         36 => ("ENAMETOOLONG", "name too long"),
         40 => ("ELOOP", "too many symbolic links encountered"),
         71 => ("EPROTO", "protocol error"),
@@ -71,18 +95,49 @@ fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Elsewhere the few numbers that every Unix shares.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
-    if !cfg!(unix) {
-        return None;
+/// The few numbers that every Unix shares.
+fn of_every_unix(number: i32) -> Option<(&'static str, &'static str)> {
+    match number {
+        1 | 5 | 9 | 13 | 19 | 23 | 24 | 28 => of_linux(number),
+        _ => None,
     }
-    Some(match number {
-        1 => ("EPERM", "operation not permitted"),
-        9 => ("EBADF", "bad file descriptor"),
-        13 => ("EACCES", "permission denied"),
-        23 => ("ENFILE", "file table overflow"),
-        24 => ("EMFILE", "too many open files"),
+}
+
+/// The numbers that macOS and the BSDs share beyond these, in Linux's.
+fn of_the_bsds(number: i32) -> Option<(&'static str, &'static str)> {
+    of_linux(match number {
+        37 => 114,
+        38 => 88,
+        39 => 89,
+        40 => 90,
+        42 => 92,
+        43 => 93,
+        47 => 97,
+        55 => 105,
+        56 => 106,
+        58 => 108,
+        62 => 40,
+        63 => 36,
+        _ => return None,
+    })
+}
+
+/// The numbers of Windows' sockets, in Linux's.
+fn of_windows(number: i32) -> Option<(&'static str, &'static str)> {
+    of_linux(match number {
+        10009 => 9,
+        10013 => 13,
+        10024 => 24,
+        10037 => 114,
+        10038 => 88,
+        10039 => 89,
+        10040 => 90,
+        10042 => 92,
+        10043 => 93,
+        10047 => 97,
+        10055 => 105,
+        10056 => 106,
+        10058 => 108,
         _ => return None,
     })
 }
@@ -104,6 +159,30 @@ mod tests {
         assert_eq!(name(&io::Error::from_raw_os_error(1)).0, "EPERM");
         assert_eq!(name(&io::Error::from_raw_os_error(24)).0, "EMFILE");
         assert_eq!(name(&io::Error::from_raw_os_error(98)).0, "EADDRINUSE");
+    }
+
+    #[test]
+    fn other_systems_have_other_numbers() {
+        type Table = fn(i32) -> Option<(&'static str, &'static str)>;
+        let codes = |table: Table, numbers: std::ops::Range<i32>| -> Vec<&str> {
+            let codes = numbers.filter_map(|number| table(number).map(|(code, _)| code));
+            codes.collect()
+        };
+        // Each number stands for something, and each for something else.
+        let of_the_bsds = codes(of_the_bsds, 0..200);
+        assert_eq!(
+            of_the_bsds[0..4],
+            ["EALREADY", "ENOTSOCK", "EDESTADDRREQ", "EMSGSIZE"]
+        );
+        assert_eq!(of_the_bsds.len(), 12);
+        let of_windows = codes(of_windows, 10_000..10_200);
+        assert_eq!(
+            of_windows[3..7],
+            ["EALREADY", "ENOTSOCK", "EDESTADDRREQ", "EMSGSIZE"]
+        );
+        assert_eq!(of_windows.len(), 13);
+        let of_every_unix = codes(of_every_unix, 0..200);
+        assert_eq!(of_every_unix.len(), 8);
     }
 
     #[test]

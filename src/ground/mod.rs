@@ -10,6 +10,7 @@ pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod error_codes;
 pub(crate) mod gather;
+pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod look_up;
 pub(crate) mod mutations;

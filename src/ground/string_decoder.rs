@@ -79,6 +79,14 @@ impl StringDecoder {
         text
     }
 
+    /// Whether [`end`](StringDecoder::end) has something to tell.
+    pub(crate) fn has_rest(&self) -> bool {
+        match self.encoding {
+            Encoding::Utf16le => self.buffered >= 2,
+            _ => self.buffered > 0,
+        }
+    }
+
     /// Completes what was cut off, as far as `bytes` do. Returns the rest of them.
     fn complete<'a>(&mut self, bytes: &'a [u8], text: &mut String) -> &'a [u8] {
         let mut taken = self.missing.min(bytes.len());

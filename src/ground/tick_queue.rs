@@ -68,9 +68,11 @@ impl<T> TickQueue<T> {
         tick
     }
 
-    /// True once in the queue's life: when the present drain has become suspiciously long.
+    /// True once in the queue's life: when the present drain has become suspiciously long, and is to
+    /// go on.
+    #[inline]
     pub(crate) fn is_starving(&mut self) -> bool {
-        let starving = self.taken >= WARN_AFTER && !self.warned;
+        let starving = self.taken >= WARN_AFTER && !self.warned && !self.queue.is_empty();
         self.warned |= starving;
         starving
     }
@@ -106,13 +108,15 @@ mod tests {
     #[test]
     fn a_long_drain_is_reported_once() {
         let mut queue = TickQueue::new();
+        queue.push(0);
         for n in 0..WARN_AFTER - 1 {
             queue.push(n);
             queue.pop();
         }
         assert!(!queue.is_starving());
-        queue.push(0);
         queue.pop();
+        assert!(!queue.is_starving(), "it has run dry");
+        queue.push(0);
         assert!(queue.is_starving());
         assert!(!queue.is_starving());
     }

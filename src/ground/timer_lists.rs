@@ -58,10 +58,21 @@ struct Timer<T> {
     repeats: bool,
     /// Whether it would hold the loop (N59).
     referenced: bool,
+    /// Whether it is held in its slot when it is over.
+    kept: bool,
     /// Where it is in its life.
     state: TimerState,
     /// What belongs to it.
     value: T,
+}
+
+impl<T> Timer<T> {
+    /// Has it wait in no list: which it was, and who was before and behind it.
+    #[inline]
+    fn leave(&mut self) -> (u32, (u32, u32)) {
+        let list = std::mem::replace(&mut self.list, NONE);
+        (list, (self.previous, self.next))
+    }
 }
 
 /// Where a timer is in its life.
@@ -81,6 +92,8 @@ pub(crate) struct TimerInfo<'a, T> {
     pub(crate) state: TimerState,
     /// Whether it would hold the loop.
     pub(crate) referenced: bool,
+    /// Whether it is held in its slot when it is over.
+    pub(crate) kept: bool,
     /// When it is due; none while its callback runs, and once it is over.
     pub(crate) due_ms: Option<u64>,
     /// How often it fires, if it does so more than once.
@@ -170,6 +183,7 @@ impl<T> TimerLists<T> {
             duration_ms,
             repeats,
             referenced: true,
+            kept: false,
             state: TimerState::Alive,
             value,
         });
@@ -264,6 +278,7 @@ impl<T> TimerLists<T> {
 
     /// Starts a timer again with its duration, also one that has fired; a cleared one stays
     /// cleared (N29, N30).
+    #[inline]
     pub(crate) fn refresh(&mut self, key: u32, now_ms: u64) {
         let timer = &mut self.timers[key as usize];
         match timer.state {
@@ -280,31 +295,39 @@ impl<T> TimerLists<T> {
         self.insert(key, now_ms);
     }
 
-    /// Ends a timer: Node's clearTimeout and clearInterval (N24, N25, N28).
-    pub(crate) fn clear(&mut self, key: u32) {
+    /// Ends the timer that has this key and serial, if it is there: Node's clearTimeout and
+    /// clearInterval (N24, N25, N28). Hands out what belongs to it.
+    pub(crate) fn clear(&mut self, key: u32, serial: u64) -> Option<&mut T> {
         // Node's unenroll.
-        let timer = &mut self.timers[key as usize];
-        let was = std::mem::replace(&mut timer.state, TimerState::Cleared);
-        if was != TimerState::Alive {
-            return;
+        let timer = self.timers.get_mut(key as usize)?;
+        if timer.serial != serial {
+            return None;
         }
-        let referenced = timer.referenced;
-        // Its list, also if it waits in none now, since its callback is running.
-        let list = match timer.list {
-            NONE => self.by_duration.get(&timer.duration_ms).copied(),
-            list => Some(list),
-        };
-        self.unlink(key);
-        if referenced {
-            self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
-            // As in Node an empty list stays if its last timer held nothing: it decides where
-            // the next timer of this duration stands among equals.
-            if let Some(list) = list
-                && self.lists[list as usize].first == NONE
-            {
-                self.remove_list(list);
+        timer.kept = false;
+        let was = std::mem::replace(&mut timer.state, TimerState::Cleared);
+        if was == TimerState::Alive {
+            let referenced = timer.referenced;
+            let duration_ms = timer.duration_ms;
+            let (list, links) = timer.leave();
+            let (list, is_empty) = match list {
+                // Its list, though it waits in none now: its callback is running.
+                NONE => {
+                    let list = self.by_duration.get(&duration_ms).copied();
+                    let is_empty = |list| self.lists[list as usize].first == NONE;
+                    (list.unwrap_or(NONE), list.is_some_and(is_empty))
+                }
+                list => (list, self.close_gap(list, links)),
+            };
+            if referenced {
+                self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
+                // As in Node an empty list stays if its last timer held nothing: it decides where
+                // the next timer of this duration stands among equals.
+                if is_empty {
+                    self.remove_list(list);
+                }
             }
         }
+        Some(self.value_mut(key))
     }
 
     /// ref and unref: not counted, remembered, and without effect on what is over (N31, N59).
@@ -328,6 +351,21 @@ impl<T> TimerLists<T> {
 
     pub(crate) fn state(&self, key: u32) -> TimerState {
         self.timers[key as usize].state
+    }
+
+    /// Has it held in its slot when it is over, or not any more.
+    pub(crate) fn set_kept(&mut self, key: u32, kept: bool) {
+        self.timers[key as usize].kept = kept;
+    }
+
+    pub(crate) fn is_kept(&self, key: u32) -> bool {
+        self.timers[key as usize].kept
+    }
+
+    /// Whether it waits in a list, or will when its callback is over.
+    pub(crate) fn will_fire(&self, key: u32) -> bool {
+        let timer = &self.timers[key as usize];
+        timer.state == TimerState::Alive && (timer.list != NONE || timer.repeats)
     }
 
     pub(crate) fn repeats(&self, key: u32) -> bool {
@@ -361,6 +399,7 @@ impl<T> TimerLists<T> {
         self.timers.iter().map(|(_, timer)| TimerInfo {
             state: timer.state,
             referenced: timer.referenced,
+            kept: timer.kept,
             due_ms: (timer.list != NONE).then(|| timer.start_ms.saturating_add(timer.duration_ms)),
             period_ms: timer.repeats.then_some(timer.duration_ms),
             value: &timer.value,
@@ -379,48 +418,53 @@ impl<T> TimerLists<T> {
 
     /// Node's insert: appends a timer to the list of its duration, which is made if need be.
     fn insert(&mut self, key: u32, start_ms: u64) {
-        let timer = &self.timers[key as usize];
+        let timer = &mut self.timers[key as usize];
+        timer.start_ms = start_ms;
         let duration_ms = timer.duration_ms;
-        let index = match timer.list {
+        let (list, links) = timer.leave();
+        let list = match list {
             NONE => match self.by_duration.get(&duration_ms) {
-                Some(&index) => index,
+                Some(&list) => list,
                 None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
             },
             // It waits there already.
-            index => {
-                self.unlink(key);
-                index
+            list => {
+                self.close_gap(list, links);
+                list
             }
         };
-        let list = &mut self.lists[index as usize];
-        let last = std::mem::replace(&mut list.last, key);
+        let ends = &mut self.lists[list as usize];
+        let last = std::mem::replace(&mut ends.last, key);
         match last {
-            NONE => list.first = key,
+            NONE => ends.first = key,
             last => self.timers[last as usize].next = key,
         }
         let timer = &mut self.timers[key as usize];
-        timer.list = index;
+        timer.list = list;
         timer.previous = last;
         timer.next = NONE;
-        timer.start_ms = start_ms;
     }
 
     /// Takes a timer out of the list it waits in, if it waits. The list stays.
     fn unlink(&mut self, key: u32) {
-        let timer = &mut self.timers[key as usize];
-        if timer.list == NONE {
-            return;
+        let (list, links) = self.timers[key as usize].leave();
+        if list != NONE {
+            self.close_gap(list, links);
         }
-        let (index, previous, next) = (timer.list, timer.previous, timer.next);
-        timer.list = NONE;
+    }
+
+    /// Joins the neighbours of a timer that has left a list. Returns whether nobody is left there.
+    #[inline(always)]
+    fn close_gap(&mut self, list: u32, (previous, next): (u32, u32)) -> bool {
         match previous {
-            NONE => self.lists[index as usize].first = next,
+            NONE => self.lists[list as usize].first = next,
             previous => self.timers[previous as usize].next = next,
         }
         match next {
-            NONE => self.lists[index as usize].last = previous,
+            NONE => self.lists[list as usize].last = previous,
             next => self.timers[next as usize].previous = previous,
         }
+        previous == NONE && next == NONE
     }
 
     fn add_list(&mut self, duration_ms: u64, expiry_ms: u64) -> u32 {

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::event_loop::core::SlotOf;
-use crate::event_loop::handle::{Raw, Socket};
+use crate::event_loop::extension::{add_listener, remove_listener};
+use crate::event_loop::handle::Socket;
 use crate::event_loop::socket as state;
 use crate::event_loop::table;
 use crate::event_loop::task::SocketEvent;
 use crate::ground::error::Error;
-use crate::ground::listeners::{Listener, ListenerId, Shared, shared};
+use crate::ground::listeners::{ListenerId, Shared, shared};
 
 /// Listeners.
 impl Socket {
@@ -43,6 +44,22 @@ impl Socket {
     /// Adds a listener of the next 'end'.
     pub fn once_end(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
         self.add(state::slot_of(SocketEvent::End), once(listener), true)
+    }
+
+    /// Adds a listener of 'readable': there is something to [`read`](Socket::read), or the peer has
+    /// ended. It comes on a tick, or in the poll phase for the end. As long as somebody listens to it
+    /// nothing flows, and 'end' comes after a `read` that finds everything taken.
+    pub fn on_readable(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
+        let id = self.add(state::readable_slot, shared(listener), false);
+        table::with(self.0, |state, id| state.listen_to_readable(id));
+        id
+    }
+
+    /// Adds a listener of the next 'readable'.
+    pub fn once_readable(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        let id = self.add(state::readable_slot, once(listener), true);
+        table::with(self.0, |state, id| state.listen_to_readable(id));
+        id
     }
 
     /// Adds a listener of 'lookup': the host's name was looked up, or could not be. Its arguments are
@@ -210,6 +227,7 @@ impl Socket {
     /// thrown away (N157).
     pub fn off(self, listener: ListenerId) {
         remove_listener(self.0, listener);
+        table::with(self.0, |state, id| state.stopped_listening(id));
     }
 
     fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {
@@ -231,30 +249,4 @@ fn once(listener: impl FnOnce(Socket) + 'static) -> Shared<dyn FnMut(Socket)> {
             listener(socket);
         }
     })
-}
-
-/// Adds a listener to an object; if that is gone the listener is dropped.
-pub(super) fn add_listener<F: ?Sized + 'static>(
-    raw: Raw,
-    slot: SlotOf<F>,
-    call: Shared<F>,
-    once: bool,
-) -> ListenerId {
-    // Dropped behind the borrow if it finds no place.
-    let mut call = Some(call);
-    let added = table::with(raw, |state, id| {
-        let listener = state.next_listener_id();
-        let slot = slot(state.entry(id)?, true)?;
-        slot.add(Listener::new(call.take()?, listener, once));
-        Some(listener)
-    });
-    added.flatten().unwrap_or(ListenerId(0))
-}
-
-pub(super) fn remove_listener(raw: Raw, listener: ListenerId) {
-    table::with(raw, |state, id| {
-        let removed = state.entry(id)?.remove_listener(listener)?;
-        state.bury(removed);
-        Some(())
-    });
 }

@@ -50,9 +50,11 @@ mod events;
 mod options;
 #[cfg(unix)]
 mod paths;
+mod reading;
 mod server;
 mod socket;
 mod sockopt;
+mod streams;
 
 pub use crate::backend::SockRef;
 pub use crate::event_loop::entry::DropInfo;

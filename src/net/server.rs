@@ -285,11 +285,11 @@ impl Server {
     /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
     /// emitted still runs (N16).
     pub fn off(self, listener: ListenerId) {
-        super::events::remove_listener(self.0, listener);
+        crate::event_loop::extension::remove_listener(self.0, listener);
     }
 
     fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {
-        super::events::add_listener(self.0, slot, call, once)
+        crate::event_loop::extension::add_listener(self.0, slot, call, once)
     }
 
     fn set_referenced(self, referenced: bool) {

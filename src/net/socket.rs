@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use crate::event_loop::entry::{Peer, Stream, flag};
 use crate::event_loop::handle::{Id, Raw, Server, Socket};
 use crate::event_loop::table;
@@ -253,6 +255,48 @@ impl Socket {
     /// `socket.isPaused`.
     pub fn is_paused(self) -> bool {
         self.ask(false, |stream| stream.is_paused())
+    }
+
+    /// Takes so many bytes from the buffer: Node's `socket.read(size)`. None if there are fewer, unless
+    /// the peer has ended: then what is left. It emits no 'data'. Meant for who listens to
+    /// [`readable`](Socket::on_readable).
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// // Messages of four bytes.
+    /// nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.on_readable(|socket| {
+    ///         while let Some(message) = socket.read(4) {
+    ///             println!("{message:?}");
+    ///         }
+    ///     });
+    /// });
+    /// # lp.run()
+    /// # }
+    /// ```
+    pub fn read(self, size: usize) -> Option<Bytes> {
+        self.trace("read");
+        table::with(self.0, |state, id| state.pull(id, Some(size))).flatten()
+    }
+
+    /// Takes the oldest chunk from the buffer: Node's `socket.read()`.
+    pub fn read_chunk(self) -> Option<Bytes> {
+        self.trace("read");
+        table::with(self.0, |state, id| state.pull(id, None)).flatten()
+    }
+
+    /// Puts bytes back in front of what is buffered: Node's `socket.unshift`. It emits no 'data' before
+    /// it returns. After 'end' the socket is destroyed with `ERR_STREAM_UNSHIFT_AFTER_END_EVENT`.
+    /// Returns whether less is buffered than the mark.
+    pub fn unshift<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
+        self.trace("unshift");
+        let mut chunk = Some(data.into().take_rest(0));
+        table::with(self.0, |state, id| match chunk.take() {
+            Some(chunk) => state.unshift(id, chunk),
+            None => false,
+        })
+        .unwrap_or(false)
     }
 
     /// Whether data flows: Node's `socket.readableFlowing`. None as long as it was neither paused

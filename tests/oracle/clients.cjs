@@ -10,12 +10,14 @@ const { overUnix, standIn } = require('./paths.cjs');
 const eventNames = {
   connection_attempt: 'connectionAttempt',
   connection_attempt_failed: 'connectionAttemptFailed',
+  // Once there is an encoding.
+  text: 'data',
 };
 
 // Adds the verbs, listeners and properties of clients to the interpreter's.
 function addClients(program) {
   const { listeners, verbs, properties, objects } = program;
-  const { plain, listen, callback, showAddress, showError, say, readLine, fail } = program;
+  const { traceData, happen, plain, listen, callback, showAddress, showError, say, readLine, fail } = program;
 
   const showAttempt = (ip, port) => showAddress(ip, port, net.isIPv6(ip) ? 'IPv6' : 'IPv4');
   // That we emit neither for a path is one difference: one scenario shows it, with a listener of its
@@ -48,8 +50,21 @@ function addClients(program) {
     if (options.read_mark) settings.readableHighWaterMark = Number(options.read_mark);
     if (options.write_mark) settings.writableHighWaterMark = Number(options.write_mark);
     if (options.block) settings.blockList = names.blockListOf(options.block);
+    if (options.own) {
+      settings.onread = ownBuffer(name, Number(options.own), 'own_stops' in options, 'own_fresh' in options);
+    }
     addClient(name, new net.Socket(settings), options);
   };
+
+  // Reading into a buffer of the scenario's.
+  const ownBuffer = (name, room, stops, fresh) => ({
+    buffer: fresh ? () => Buffer.alloc(room) : Buffer.alloc(room),
+    callback(size, buffer) {
+      traceData(name, 'own', Buffer.from(buffer.subarray(0, size)));
+      happen(objects.get(name), 'own', null, size);
+      return !stops;
+    },
+  });
 
   const addClient = program.addClient = (name, value, options) => {
     const object = { kind: 'socket', name, value, labels: new Map() };

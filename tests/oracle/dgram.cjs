@@ -2,6 +2,7 @@
 'use strict';
 
 const dgram = require('node:dgram');
+const { blockListOf } = require('./names.cjs');
 
 // Adds the verbs, listeners and properties of UDP sockets to the interpreter's.
 module.exports = function addDgram(program) {
@@ -55,6 +56,8 @@ module.exports = function addDgram(program) {
       ipv6Only: has('ipv6_only'),
     };
     if (options.recv_buffer) settings.recvBufferSize = Number(options.recv_buffer);
+    if (options.receive_block) settings.receiveBlockList = blockListOf(options.receive_block);
+    if (options.send_block) settings.sendBlockList = blockListOf(options.send_block);
     if (options.send_buffer) settings.sendBufferSize = Number(options.send_buffer);
     const udp = { kind: 'udp', name, value: dgram.createSocket(settings), labels: new Map() };
     objects.set(name, udp);
@@ -117,7 +120,7 @@ module.exports = function addDgram(program) {
   verbs.udp = {
     bind(action, udp) {
       const done = completion(udp, action.options.then);
-      const args = [whereToBind(action)];
+      const args = ['descriptor' in action.options ? { fd: 3 } : whereToBind(action)];
       if (done) args.push(() => done());
       attempt(action, udp, () => udp.value.bind(...args));
     },

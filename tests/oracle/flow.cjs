@@ -10,6 +10,7 @@ module.exports = function extend({ verbs, properties, listeners, plain, showAddr
     set_keep_alive(action, socket) {
       socket.value.setKeepAlive(!('off' in action.options), Number(action.words[0] ?? 0));
     },
+    set_encoding: (action, socket) => void socket.value.setEncoding(action.words[0]),
     set_type_of_service: (action, socket) => void socket.value.setTypeOfService(Number(action.words[0])),
   });
 
@@ -35,6 +36,7 @@ module.exports = function extend({ verbs, properties, listeners, plain, showAddr
   const orNone = (value) => value ?? 'none';
   Object.assign(properties.socket, {
     timeout: (socket) => orNone(socket.timeout),
+    encoding: (socket) => orNone(socket.readableEncoding),
     corked: (socket) => socket.writableCorked,
     writable_mark: (socket) => socket.writableHighWaterMark,
     readable_mark: (socket) => socket.readableHighWaterMark,

@@ -41,7 +41,7 @@ function listenAtPath(server, options) {
 }
 
 function addPaths(program) {
-  const { verbs, properties, trace, say, callback, showError, fail, addClient } = program;
+  const { verbs, properties, trace, say, callback, showError, fail, addClient, bytesOf } = program;
 
   verbs.socket.connect_path = (action, socket) => {
     const { then } = action.options;
@@ -51,14 +51,14 @@ function addPaths(program) {
   };
 
   const files = {
-    file: (name) => fs.writeFileSync(name, 'text'),
+    file: (name, [, data]) => fs.writeFileSync(name, data === undefined ? 'text' : bytesOf(data)),
     directory: (name) => fs.mkdirSync(name),
     remove: (name) => fs.unlinkSync(name),
   };
   for (const [verb, act] of Object.entries(files)) {
     verbs.loop[verb] = (action) => {
       try {
-        act(pathOf(action.words[0]));
+        act(pathOf(action.words[0]), action.words);
       } catch (error) {
         fail(action, error.message);
       }
@@ -100,4 +100,4 @@ function look(name) {
   return stat.isDirectory() ? 'directory' : 'file';
 }
 
-module.exports = { addPaths, listenAtPath, overUnix, shown, standIn };
+module.exports = { addPaths, listenAtPath, overUnix, pathOf, shown, standIn };

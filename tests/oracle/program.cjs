@@ -12,7 +12,8 @@ const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
 const names = require('./names.cjs');
-const { addPaths, listenAtPath, overUnix, shown, standIn } = require('./paths.cjs');
+const { addFiles } = require('./files.cjs');
+const { addPaths, listenAtPath, overUnix, pathOf, shown, standIn } = require('./paths.cjs');
 
 const line = readLine();
 // The driver has no other scenario for us.
@@ -104,6 +105,7 @@ function showError(error) {
   if (error.syscall) parts.push(`syscall=${error.syscall}`);
   if (error.address) parts.push(`address=${shown(error.address)}`);
   message = shown(message);
+  if (error.path) parts.push(`path=${shown(error.path)}`);
   if (error.hostname) parts.push(`hostname=${error.hostname}`);
   if (error.localAddress) {
     parts.push(`local=${showAddress(error.localAddress, error.localPort, net.isIPv6(error.localAddress) ? 'IPv6' : '')}`);
@@ -123,6 +125,7 @@ const counting = Buffer.from(Uint8Array.from({ length: 251 }, (_, index) => inde
 // Always a Buffer: that is what the crate's writes are.
 function bytesOf(word) {
   const count = /^bytes:(\d+)$/.exec(word);
+  if (word.startsWith('hex:')) return Buffer.from(word.slice(4), 'hex');
   if (!count) return Buffer.from(word);
   return Buffer.alloc(Number(count[1]), counting);
 }
@@ -149,8 +152,10 @@ const listeners = {
   },
   socket: {
     data: (socket, label) => (chunk) => {
-      traceData(socket.name, `data${bracket(label)}`, chunk);
-      happen(socket, `data${bracket(label)}`, null, chunk.length);
+      const event = `${typeof chunk === 'string' ? 'text' : 'data'}${bracket(label)}`;
+      const bytes = Buffer.from(chunk);
+      traceData(socket.name, event, bytes);
+      happen(socket, event, null, bytes.length);
     },
     end: (socket, label) => () => plain(socket, 'end', label),
     drain: (socket, label) => () => plain(socket, 'drain', label),
@@ -161,6 +166,8 @@ const listeners = {
     close: (socket, label) => (hadError) => plain(socket, 'close', label, String(Boolean(hadError))),
   },
 };
+
+listeners.socket.text = listeners.socket.data;
 
 function plain(object, event, label, text) {
   const name = `${event}${bracket(label)}`;
@@ -425,11 +432,12 @@ require('./dgram.cjs')({
 });
 names.extend({ verbs, properties, listeners, objects, trace, plain, showAddress, showError });
 const program = {
-  listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
+  bytesOf, traceData, happen, listeners, verbs, properties, objects, plain, listen, callback, showAddress, showError, say, readLine, fail,
   addressOf, portOf, order, trace,
 };
 addClients(program);
 addPaths(program);
+addFiles({ ...program, chainable, listening, pathOf });
 
 // ---------------------------------------------------------------------------------------------
 // The end of the process

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod calls;
+pub mod files;
 mod over_unix;
 pub mod traced;
 pub mod udp;

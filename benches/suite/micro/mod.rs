@@ -39,10 +39,14 @@ pub enum Task {
     Immediate,
     /// Turn the loop when there is nothing to do but to turn.
     Turn,
+    /// Messages from another thread, as fast as it sends them; of both threads.
+    PostFlood,
+    /// A message from another thread, which waits for the answer; of both threads.
+    PostPing,
 }
 
 impl Task {
-    pub const ALL: [Task; 11] = [
+    pub const ALL: [Task; 13] = [
         Task::TimerStart { durations: 1 },
         Task::TimerStart { durations: 50 },
         Task::TimerStart { durations: MILLION },
@@ -54,6 +58,8 @@ impl Task {
         Task::Tick,
         Task::Immediate,
         Task::Turn,
+        Task::PostFlood,
+        Task::PostPing,
     ];
 
     pub fn name(self) -> String {
@@ -66,6 +72,16 @@ impl Task {
             Task::Tick => "tick".into(),
             Task::Immediate => "immediate".into(),
             Task::Turn => "turn".into(),
+            Task::PostFlood => "post-flood".into(),
+            Task::PostPing => "post-ping".into(),
+        }
+    }
+
+    /// Of how many operations one is done: those that wake somebody up take much longer.
+    fn done_of(self) -> u32 {
+        match self {
+            Task::PostPing => 100,
+            _ => 1,
         }
     }
 
@@ -94,7 +110,8 @@ pub fn takes_part(peer: Peer, task: Task) -> bool {
     match (peer, task) {
         // A hand-written loop has a wait, and no timers of which there would be one best way.
         (Peer::HandWritten, task) => task == Task::Turn,
-        (Peer::Libuv, Task::Tick | Task::Immediate) => false,
+        // libuv has a bare signal, and leaves it to the program what it means.
+        (Peer::Libuv, Task::Tick | Task::Immediate | Task::PostFlood | Task::PostPing) => false,
         // What would be a turn is not to be had from outside.
         (Peer::Tokio, Task::Turn) => false,
         _ => true,
@@ -117,7 +134,11 @@ pub fn measure(peer: Peer, task: Task, operations: u32, cores: &Cores) -> io::Re
         }
     };
     command.args([task.name(), operations.to_string()]);
-    cores.be_a_server()?;
+    match task {
+        // The other thread has a core of its own.
+        Task::PostFlood | Task::PostPing => cores.be_both()?,
+        _ => cores.be_a_server()?,
+    }
     let output = command.output();
     cores.be_the_load()?;
     let output = output?;
@@ -137,6 +158,7 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
     let peer = Peer::named(peer).ok_or_else(refused)?;
     let task = Task::named(task).ok_or_else(refused)?;
     let operations: u32 = operations.parse().map_err(io::Error::other)?;
+    let operations = (operations / task.done_of()).max(WARM_UP);
     let once = |operations: u32| match peer {
         Peer::Nodeloop => ours::run(task, operations),
         Peer::HandWritten => bare::run(operations),

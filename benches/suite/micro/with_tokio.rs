@@ -5,9 +5,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Context, Waker};
+use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -23,7 +26,10 @@ pub fn run(task: Task, operations: u32) -> io::Result<Duration> {
 
 async fn measure(task: Task, operations: u32) -> io::Result<Duration> {
     match task {
-        Task::TimerStart { durations } => start(operations, durations).map(|(_, took)| took),
+        Task::TimerStart { durations } => {
+            cancel(start(operations, durations)?.0)?;
+            start(operations, durations).map(|(_, took)| took)
+        }
         Task::TimerCancelInOrder => cancel(start(operations, 1)?.0),
         Task::TimerCancelAtRandom { durations } => {
             let (mut timers, _) = start(operations, durations)?;
@@ -46,7 +52,34 @@ async fn measure(task: Task, operations: u32) -> io::Result<Duration> {
         Task::TimerFire => fire(operations).await,
         Task::Tick | Task::Immediate => local_tasks(operations).await,
         Task::Turn => Err(io::Error::other("not to be had from outside")),
+        Task::PostFlood => posts(operations, false).await,
+        Task::PostPing => posts(operations, true).await,
     }
+}
+
+/// Messages from another thread, which waits for the answer to each, or does not.
+async fn posts(messages: u32, answered: bool) -> io::Result<Duration> {
+    let (sender, mut receiver) = unbounded_channel();
+    let (answers, answer) = mpsc::channel();
+    let before = time()?;
+    let thread = thread::spawn(move || {
+        for number in 0..messages {
+            sender.send(u64::from(number)).expect("it is there");
+            if answered {
+                answer.recv().expect("it answers");
+            }
+        }
+    });
+    let mut received = 0;
+    while let Some(number) = receiver.recv().await {
+        received += 1;
+        if answered {
+            answers.send(number).expect("it waits");
+        }
+    }
+    thread.join().expect("it does not panic");
+    assert_eq!(received, messages);
+    Ok(time()? - before)
 }
 
 type Timer = Pin<Box<Sleep>>;

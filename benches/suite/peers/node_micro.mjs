@@ -1,6 +1,9 @@
 // What Node does without sockets: node node_micro.mjs TASK OPERATIONS. Prints ns per operation.
+import { Worker } from 'node:worker_threads';
+
 const [task, text] = process.argv.slice(2);
-const all = Number(text);
+// What wakes somebody up takes much longer.
+const all = task === 'post-ping' ? Math.max(Number(text) / 100, 10) : Number(text);
 let operations = all / 10;
 const RUNNING = 10_000;
 const BATCH = 1000;
@@ -63,8 +66,35 @@ const batches = (queue, then) => {
   next();
 };
 
+// Messages from another thread, which waits for the answer to each, or does not.
+const posts = (answered, then) => {
+  const worker = new Worker(`
+    const { parentPort, workerData } = require('node:worker_threads');
+    let left = workerData.messages;
+    parentPort.once('message', () => {
+      if (!workerData.answered) {
+        while (left-- > 0) parentPort.postMessage(left);
+      } else {
+        parentPort.on('message', () => left-- > 0 && parentPort.postMessage(left));
+        parentPort.postMessage(left--);
+      }
+    });`, { eval: true, workerData: { messages: operations, answered } });
+  let before, received = 0;
+  worker.on('online', () => {
+    before = time();
+    worker.postMessage('go');
+  });
+  worker.on('message', (number) => {
+    if (++received === operations) {
+      const took = time() - before;
+      worker.terminate().then(() => then(took));
+    } else if (answered) worker.postMessage(number);
+  });
+};
+
 const tasks = {
   'timer-start': (then, different) => {
+    cancel(start(operations, different).started);
     const { started, took } = start(operations, different);
     // At the end the process ends with them.
     if (operations < all) cancel(started);
@@ -96,6 +126,8 @@ const tasks = {
     const next = () => (--left > 0 ? setImmediate(next) : then(time() - before));
     setImmediate(next);
   },
+  'post-flood': (then) => posts(false, then),
+  'post-ping': (then) => posts(true, then),
 };
 
 const [, name, different] = /^(.*?)(?:-(\d+))?$/.exec(task);

@@ -53,6 +53,9 @@ impl World {
         if !has("data") {
             self.listen_to_socket(&object, socket, "data", None, false);
         }
+        if let Some(size) = action.options.get("own") {
+            self.read_into(&object, socket, size.parse().unwrap_or(0));
+        }
     }
 
     pub(super) fn connect(

@@ -27,6 +27,12 @@ impl World {
         if let Some(bytes) = number("recv_buffer") {
             options = options.recv_buffer_size(bytes);
         }
+        if let Some(rules) = action.options.get("receive_block") {
+            options = options.receive_block_list(&super::names::block_list(rules));
+        }
+        if let Some(rules) = action.options.get("send_block") {
+            options = options.send_block_list(&super::names::block_list(rules));
+        }
         if let Some(bytes) = number("send_buffer") {
             options = options.send_buffer_size(bytes);
         }
@@ -245,6 +251,10 @@ impl World {
 
     fn where_to_bind(&self, action: &Action, it: &Rc<Object>) -> BindOptions {
         let mut at = BindOptions::new();
+        #[cfg(unix)]
+        if action.options.contains_key("descriptor") {
+            return at.fd(super::paths::inherited());
+        }
         if let Some(port) = action.options.get("port") {
             let number = port.parse();
             at = at.port(number.unwrap_or_else(|_| self.address_of(action, port, it).port()));

@@ -57,6 +57,7 @@ pub fn server_verb(action: &Action, server: Server) {
 pub fn socket_property(socket: Socket, key: &str) -> Option<String> {
     Some(match key {
         "timeout" => or_none(socket.timeout()),
+        "encoding" => or_none(socket.encoding()),
         "corked" => socket.writable_corked().to_string(),
         "writable_mark" => socket.writable_high_water_mark().to_string(),
         "readable_mark" => socket.readable_high_water_mark().to_string(),
@@ -77,6 +78,42 @@ pub fn server_property(server: Server, key: &str) -> Option<String> {
 }
 
 impl World {
+    /// Has a client read into a buffer of its own.
+    pub(super) fn read_into(self: &Rc<World>, object: &Rc<Object>, socket: Socket, room: usize) {
+        let (world, own) = (self.clone(), object.clone());
+        let stops = object.options.contains_key("own_stops");
+        let fresh = object.options.contains_key("own_fresh");
+        socket.read_into(vec![0; room], move |_, size, buffer| {
+            let bytes = match fresh {
+                true => std::mem::replace(buffer, vec![0; room]),
+                false => buffer.clone(),
+            };
+            world.data(&own, "own", None, &bytes[..size]);
+            !stops
+        });
+    }
+
+    /// Who listened to 'data' gets text from now on.
+    pub(super) fn set_encoding(
+        self: &Rc<World>,
+        action: &Action,
+        object: &Rc<Object>,
+        socket: Socket,
+    ) {
+        let is_first = socket.encoding().is_none();
+        match action.words[0].parse() {
+            Ok(encoding) => socket.set_encoding(encoding),
+            Err(_) => fail(action, "no such encoding"),
+        }
+        let listens = match &object.server {
+            Some(server) => !self.objects.borrow()[server].options.contains_key("data"),
+            None => !object.options.contains_key("data"),
+        };
+        if is_first && listens {
+            self.listen_to_socket(object, socket, "text", None, false);
+        }
+    }
+
     pub(super) fn listen_to_drop(
         self: &Rc<World>,
         object: &Rc<Object>,

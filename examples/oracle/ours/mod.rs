@@ -3,6 +3,7 @@
 
 mod clients;
 mod dgram;
+mod files;
 mod flow;
 mod names;
 mod net;
@@ -59,6 +60,10 @@ pub enum Handle {
     Socket(nodeloop::net::Socket),
     /// A UDP socket.
     Udp(nodeloop::dgram::Socket),
+    /// A file that is read.
+    ReadFile(nodeloop::fs::ReadStream),
+    /// A file that is written.
+    WriteFile(nodeloop::fs::WriteStream),
     /// A timeout or interval.
     Timer(Timer),
     /// An immediate.
@@ -200,8 +205,8 @@ impl World {
     }
 
     /// Bytes that an object received.
-    fn data(self: &Rc<World>, object: &Rc<Object>, label: Option<&str>, bytes: &[u8]) {
-        let event = bracketed("data", label);
+    fn data(self: &Rc<World>, object: &Rc<Object>, event: &str, label: Option<&str>, bytes: &[u8]) {
+        let event = bracketed(event, label);
         let piece = Piece::of(bytes);
         let shown = piece.text.map(|text| text.replace('\n', "\\n"));
         let shown = shown.map_or(String::new(), |text| format!("\t{text}"));
@@ -248,6 +253,8 @@ impl World {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
                         Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
                         Handle::Udp(udp) => self.udp_verb(action, &object, udp, it),
+                        Handle::ReadFile(file) => self.read_verb(action, &object, file),
+                        Handle::WriteFile(file) => self.write_verb(action, &object, file),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),
                         Handle::None => fail(action, "no such verb"),
@@ -266,7 +273,10 @@ impl World {
             #[cfg(unix)]
             ("adopt", [name]) => self.adopt(name, action),
             #[cfg(unix)]
-            ("file" | "directory" | "remove" | "look", [_]) => self.file_verb(action),
+            ("file" | "directory" | "remove" | "look", _) => self.file_verb(action),
+            ("read_file", [name, _]) => self.read_file(name, action),
+            ("write_file", [name, _]) => self.write_file(name, action),
+            ("content", [word]) => self.content(word),
             ("timeout" | "interval", [name, delay]) => self.start_timer(action, name, delay),
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),

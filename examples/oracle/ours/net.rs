@@ -213,10 +213,23 @@ impl World {
         let world = self.clone();
         let own = object.clone();
         let named = label.map(str::to_string);
-        let data = move |bytes: &[u8]| world.data(&own, named.as_deref(), bytes);
+        let data = move |event: &str, bytes: &[u8]| {
+            world.data(&own, event, named.as_deref(), bytes);
+        };
+        // In Node text is what 'data' tells once there is an encoding.
+        let event = match (event, socket.encoding()) {
+            ("data", Some(_)) => "text",
+            _ => event,
+        };
         let id = match (event, once) {
-            ("data", true) => socket.once_data(move |_, bytes| data(bytes)),
-            ("data", false) => socket.on_data(move |_, bytes| data(bytes)),
+            ("text", true) => socket.once_text(move |_, text| data("text", text.as_bytes())),
+            ("text", false) => socket.on_text(move |_, text| data("text", text.as_bytes())),
+            ("data", true) => socket.once_data(move |_, bytes| data("data", bytes)),
+            ("data", false) => socket.on_data(move |socket, bytes| {
+                if socket.encoding().is_none() {
+                    data("data", bytes);
+                }
+            }),
             ("end", true) => socket.once_end(move |_| plain("end", None)),
             ("end", false) => socket.on_end(move |_| plain("end", None)),
             ("drain", true) => socket.once_drain(move |_| plain("drain", None)),
@@ -299,6 +312,7 @@ impl World {
                 Some(id) => socket.off(*id),
                 None => fail(action, "no listener is called so"),
             },
+            ("set_encoding", _) => self.set_encoding(action, object, socket),
             _ => flow::socket_verb(action, socket),
         }
     }
@@ -317,6 +331,9 @@ impl World {
             Handle::Socket(socket) => flow::socket_property(socket, key)
                 .unwrap_or_else(|| self.socket_property(socket, key)),
             Handle::Udp(udp) => super::dgram::property(object, udp, key),
+            Handle::ReadFile(_) | Handle::WriteFile(_) => {
+                super::files::property(object.handle, key).unwrap_or_default()
+            }
             Handle::Timer(timer) => timer.has_ref().to_string(),
             Handle::Immediate(immediate) => immediate.has_ref().to_string(),
             Handle::None => "none".into(),

@@ -9,6 +9,7 @@ use nodeloop::net::{ConnectOptions, ListenOptions, Server, Socket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use super::{Object, World, fail, say};
+use crate::oracle::data::bytes_of;
 pub use crate::oracle::outside::over_unix;
 use crate::oracle::scenario::Action;
 
@@ -103,7 +104,10 @@ impl World {
     pub(super) fn file_verb(&self, action: &Action) {
         let path = path_of(&action.words[0]);
         let done = match action.verb.as_str() {
-            "file" => std::fs::write(&path, "text"),
+            "file" => {
+                let data = action.words.get(1).map(|word| bytes_of(word));
+                std::fs::write(&path, data.unwrap_or_else(|| b"text".to_vec()))
+            }
             "directory" => std::fs::create_dir(&path),
             "remove" => std::fs::remove_file(&path),
             "look" => {
@@ -144,7 +148,7 @@ pub fn server_path(server: Server) -> String {
 /// The descriptor that this process was given in place of its error output, which it keeps no
 /// longer.
 #[cfg(unix)]
-fn inherited() -> std::os::fd::OwnedFd {
+pub fn inherited() -> std::os::fd::OwnedFd {
     use std::os::fd::AsFd;
     let own = std::io::stderr().as_fd().try_clone_to_owned();
     let nothing = std::fs::File::options().write(true).open("/dev/null");

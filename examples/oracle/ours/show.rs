@@ -34,6 +34,9 @@ pub fn error(failure: &Error) -> String {
     if let Some(address) = failure.address() {
         parts.push(format!("address={}", shown(address)));
     }
+    if let Some(path) = failure.path() {
+        parts.push(format!("path={}", shown(path)));
+    }
     if let Some(hostname) = failure.hostname() {
         parts.push(format!("hostname={hostname}"));
     }

@@ -1,0 +1,254 @@
+//! Reading a file as a stream.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::Deref;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file;
+use super::options::ReadOptions;
+use super::state::{self, FileState, OPEN, Opening, READY};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::extension::add_listener;
+use crate::event_loop::handle::LoopHandle;
+use crate::ground::error::{Error, Result};
+use crate::ground::listeners::{ListenerId, shared};
+use crate::stream::delegate::delegate_readable;
+use crate::stream::{Readable, ReadableOptions, attach};
+
+/// A file that is read: Node's `fs.ReadStream`.
+///
+/// It is a [`Readable`], with its methods and events; what stands here comes in addition. Its file is
+/// opened, read and closed by [worker threads](crate::Builder::worker_threads), so the loop never waits
+/// for a disk. It is closed at its end, by an error and by `destroy`; then comes 'close'.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadStream(Readable);
+
+/// Reads a file: Node's `fs.createReadStream(path)`. It is opened at once, by a worker thread.
+///
+/// What goes wrong is an 'error', followed by 'close': `ENOENT`, `EACCES`, `EISDIR` (from the first
+/// read, as in Node) …, with the [system call](Error::syscall) and, if it is `open`, the
+/// [path](Error::path).
+///
+/// ```
+/// use nodeloop::{fs, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let file = fs::create_read_stream(&lp, "Cargo.toml");
+/// file.on_data(|_, chunk| print!("{}", String::from_utf8_lossy(chunk)));
+/// file.on_error(|_, error| eprintln!("{error}"));
+/// lp.run()
+/// # }
+/// ```
+#[track_caller]
+pub fn create_read_stream(lp: &impl AsLoop, path: impl AsRef<Path>) -> ReadStream {
+    let opening = opening(path.as_ref(), &ReadOptions::new());
+    create(
+        lp,
+        Some(opening),
+        None,
+        &ReadOptions::new(),
+        Location::caller(),
+    )
+}
+
+/// The same with options: Node's `fs.createReadStream(path, options)`.
+///
+/// # Errors
+/// - `ERR_OUT_OF_RANGE` if the end lies in front of the start.
+#[track_caller]
+pub fn create_read_stream_with(
+    lp: &impl AsLoop,
+    path: impl AsRef<Path>,
+    options: ReadOptions,
+) -> Result<ReadStream> {
+    options.check()?;
+    let opening = opening(path.as_ref(), &options);
+    let origin = Location::caller();
+    Ok(create(lp, Some(opening), None, &options, origin))
+}
+
+fn opening(path: &Path, options: &ReadOptions) -> Opening {
+    Opening {
+        path: path.to_path_buf(),
+        flags: options.flags,
+        mode: options.mode,
+    }
+}
+
+fn create(
+    lp: &impl AsLoop,
+    mut opening: Option<Opening>,
+    file: Option<File>,
+    options: &ReadOptions,
+    origin: &'static Location<'static>,
+) -> ReadStream {
+    let state = FileState {
+        file: file.map(Arc::new),
+        path: opening
+            .as_ref()
+            .map(|opening| opening.path.as_path().into()),
+        end: options.end.unwrap_or(u64::MAX),
+        ..FileState::new(origin, options.start)
+    };
+    let stream = ReadableOptions::new()
+        .high_water_mark(options.high_water_mark)
+        .auto_destroy(options.auto_close)
+        .emit_close(options.emit_close)
+        .construct(move |stream, done| state::open(stream.0, opening.take(), done))
+        .read(read)
+        .destroy(|stream, error, done| state::close(stream.0, error, done))
+        .create_at(lp, origin);
+    attach(stream.0, Box::new(state));
+    ReadStream(stream)
+}
+
+/// The stream's `read`: has a worker read (Node's `_read`).
+fn read(stream: Readable, size: usize) {
+    let raw = stream.0;
+    let begun = state::with(raw, |it| {
+        let from = it.position.unwrap_or(it.bytes);
+        // As many as there are up to the end, which is one of them.
+        let left = match from <= it.end {
+            true => (it.end - from).saturating_add(1),
+            false => 0,
+        };
+        let size = usize::try_from(left).map_or(size, |left| left.min(size));
+        let file = it.file.clone()?;
+        it.is_busy = size > 0;
+        Some((file, it.position, size, it.origin))
+    });
+    let Some((file, position, size, origin)) = begun.flatten() else {
+        return;
+    };
+    if size == 0 {
+        return stream.push_end();
+    }
+    let read = move || file::read(&file, position, size);
+    state::work(raw, origin, read, move |result| {
+        let result = match result {
+            Ok(result) => result.map_err(|error| Error::file("read", error, None)),
+            Err(error) => Err(error),
+        };
+        if stream.destroyed() {
+            return state::idle(raw);
+        }
+        state::with(raw, |it| {
+            it.is_busy = false;
+            if let Ok(chunk) = &result {
+                let size = chunk.len() as u64;
+                it.bytes += size;
+                it.position = it.position.map(|position| position + size);
+            }
+        });
+        match result {
+            Ok(chunk) if chunk.is_empty() => stream.push_end(),
+            Ok(chunk) => {
+                stream.push(chunk);
+            }
+            Err(error) => stream.fail(error),
+        }
+    });
+}
+
+impl ReadStream {
+    /// Reads a file that is open: Node's option `fd`. There is no 'open' and no 'ready' then. It is
+    /// closed like one that was opened; to keep it hand in a clone (`File::try_clone`).
+    ///
+    /// # Errors
+    /// - `ERR_OUT_OF_RANGE` if the end lies in front of the start.
+    ///
+    /// ```
+    /// use nodeloop::fs::{ReadOptions, ReadStream};
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// let file = std::fs::File::open("Cargo.toml").expect("it is there");
+    /// let stream = ReadStream::from_file(&lp, file, ReadOptions::new().end(8))?;
+    /// stream.on_data(|_, chunk| assert_eq!(chunk, b"[package]"));
+    /// lp.run()
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn from_file(lp: &impl AsLoop, file: File, options: ReadOptions) -> Result<ReadStream> {
+        options.check()?;
+        Ok(create(lp, None, Some(file), &options, Location::caller()))
+    }
+
+    /// The stream as one like any other.
+    pub fn stream(self) -> Readable {
+        self.0
+    }
+
+    /// The path that it reads: Node's `readStream.path`. None for a file that was open, and once the
+    /// stream is gone.
+    pub fn path(self) -> Option<PathBuf> {
+        state::with(self.0.0, |it| Some(it.path.as_ref()?.to_path_buf())).flatten()
+    }
+
+    /// Bytes read so far, those that are buffered included: Node's `readStream.bytesRead`.
+    pub fn bytes_read(self) -> u64 {
+        state::with(self.0.0, |it| it.bytes).unwrap_or(0)
+    }
+
+    /// Whether the file is not open: not yet, or no more. Node's `readStream.pending`.
+    pub fn pending(self) -> bool {
+        state::with(self.0.0, |it| it.file.is_none()).unwrap_or(true)
+    }
+
+    /// Closes the file, whether its end was reached or not: Node's `readStream.close`, the same as
+    /// `destroy`.
+    pub fn close(self) {
+        self.0.destroy();
+    }
+
+    /// Adds a listener of 'open', which comes in the poll phase when the file is open.
+    pub fn on_open(self, mut listener: impl FnMut(ReadStream) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(ReadStream(Readable(raw))));
+        add_listener(self.0.0, OPEN, call, false)
+    }
+
+    /// Adds a listener of 'ready', which comes right behind 'open'.
+    pub fn on_ready(self, mut listener: impl FnMut(ReadStream) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(ReadStream(Readable(raw))));
+        add_listener(self.0.0, READY, call, false)
+    }
+}
+
+impl Deref for ReadStream {
+    type Target = Readable;
+
+    fn deref(&self) -> &Readable {
+        &self.0
+    }
+}
+
+delegate_readable!(ReadStream);
+
+impl From<ReadStream> for Readable {
+    fn from(stream: ReadStream) -> Readable {
+        stream.0
+    }
+}
+
+impl ReadStream {
+    /// Its loop.
+    pub fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl AsLoop for ReadStream {
+    fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl fmt::Debug for ReadStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadStream({:?})", self.0.0)
+    }
+}

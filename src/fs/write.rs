@@ -1,0 +1,236 @@
+//! Writing a file as a stream.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::Deref;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::file;
+use super::options::WriteOptions;
+use super::state::{self, FileState, OPEN, Opening, READY};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::extension::add_listener;
+use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::ground::chunk::Chunk;
+use crate::ground::error::{Completion, Error};
+use crate::ground::listeners::{ListenerId, shared};
+use crate::stream::delegate::delegate_writable;
+use crate::stream::{Done, Writable, WritableOptions, attach};
+
+/// A file that is written: Node's `fs.WriteStream`.
+///
+/// It is a [`Writable`], with its methods and events; what stands here comes in addition. Its file is
+/// opened, written and closed by [worker threads](crate::Builder::worker_threads), one call at a time
+/// and in the order of the writes. 'finish' comes when the last byte is written (not before, and not
+/// necessarily on the disk: see [`flush`](WriteOptions::flush)); then the file is closed, and 'close'
+/// comes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WriteStream(Writable);
+
+/// Writes a file anew: Node's `fs.createWriteStream(path)`. It is opened at once, by a worker thread;
+/// what is written before it is open waits.
+///
+/// What goes wrong is an 'error', followed by 'close', and completions get it, too: `ENOENT`, `EACCES`,
+/// `EISDIR`, `ENOSPC` …, with the [system call](Error::syscall) and, if it is `open`, the
+/// [path](Error::path).
+///
+/// ```
+/// use nodeloop::{fs, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let path = std::env::temp_dir().join(format!("nodeloop-create-{}", std::process::id()));
+/// let file = fs::create_write_stream(&lp, &path);
+/// file.write("hello ");
+/// file.end_with("world");
+/// file.on_close(|_| println!("it is written"));
+/// lp.run()?;
+/// assert_eq!(std::fs::read(&path).unwrap(), b"hello world");
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn create_write_stream(lp: &impl AsLoop, path: impl AsRef<Path>) -> WriteStream {
+    create_write_stream_with(lp, path, WriteOptions::new())
+}
+
+/// The same with options: Node's `fs.createWriteStream(path, options)`.
+#[track_caller]
+pub fn create_write_stream_with(
+    lp: &impl AsLoop,
+    path: impl AsRef<Path>,
+    options: WriteOptions,
+) -> WriteStream {
+    let opening = Opening {
+        path: path.as_ref().to_path_buf(),
+        flags: options.flags,
+        mode: options.mode,
+    };
+    create(lp, Some(opening), None, &options, Location::caller())
+}
+
+fn create(
+    lp: &impl AsLoop,
+    mut opening: Option<Opening>,
+    file: Option<File>,
+    options: &WriteOptions,
+    origin: &'static Location<'static>,
+) -> WriteStream {
+    let state = FileState {
+        file: file.map(Arc::new),
+        path: opening
+            .as_ref()
+            .map(|opening| opening.path.as_path().into()),
+        flush: options.flush,
+        ..FileState::new(origin, options.start)
+    };
+    let stream = WritableOptions::new()
+        .high_water_mark(options.high_water_mark)
+        .auto_destroy(options.auto_close)
+        .emit_close(options.emit_close)
+        .construct(move |stream, done| state::open(stream.0, opening.take(), done))
+        .write(|stream, chunk, done| write(stream.0, "write", vec![chunk], done))
+        .writev(|stream, chunks, done| write(stream.0, "writev", chunks, done))
+        .destroy(|stream, error, done| state::close(stream.0, error, done))
+        .create_at(lp, origin);
+    attach(stream.0, Box::new(state));
+    WriteStream(stream)
+}
+
+/// The stream's `write` and `writev`: has a worker write (Node's `writeAll`).
+fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
+    let size: usize = chunks.iter().map(Bytes::len).sum();
+    let begun = state::with(raw, |it| {
+        let file = it.file.clone()?;
+        let position = it.position;
+        it.position = position.map(|position| position.saturating_add(size as u64));
+        it.is_busy = true;
+        Some((file, position, it.origin))
+    });
+    let Some((file, position, origin)) = begun.flatten() else {
+        return done.fail(destroyed(call));
+    };
+    let write = move || file::write(&file, position, &chunks);
+    state::work(raw, origin, write, move |result| {
+        let (written, result) = match result {
+            Ok((written, result)) => {
+                let result = result.map_err(|error| Error::file("write", error, None));
+                (written, result)
+            }
+            Err(error) => (0, Err(error)),
+        };
+        state::with(raw, |it| it.bytes += written);
+        let result = match Writable(raw).destroyed() {
+            true => result.and_then(|()| Err(destroyed(call))),
+            false => result,
+        };
+        done.result(result);
+        state::idle(raw);
+    });
+}
+
+/// Node's ERR_STREAM_DESTROYED.
+fn destroyed(call: &'static str) -> Error {
+    let message = format!("Cannot call {call} after a stream was destroyed");
+    Error::library("ERR_STREAM_DESTROYED", &message)
+}
+
+impl WriteStream {
+    /// Writes a file that is open: Node's option `fd`. There is no 'open' and no 'ready' then. It is
+    /// closed like one that was opened; to keep it hand in a clone (`File::try_clone`).
+    #[track_caller]
+    pub fn from_file(lp: &impl AsLoop, file: File, options: WriteOptions) -> WriteStream {
+        create(lp, None, Some(file), &options, Location::caller())
+    }
+
+    /// The stream as one like any other.
+    pub fn stream(self) -> Writable {
+        self.0
+    }
+
+    /// The path that it writes: Node's `writeStream.path`. None for a file that was open, and once the
+    /// stream is gone.
+    pub fn path(self) -> Option<PathBuf> {
+        state::with(self.0.0, |it| Some(it.path.as_ref()?.to_path_buf())).flatten()
+    }
+
+    /// Bytes written so far, those that wait not included: Node's `writeStream.bytesWritten`.
+    pub fn bytes_written(self) -> u64 {
+        state::with(self.0.0, |it| it.bytes).unwrap_or(0)
+    }
+
+    /// Whether the file is not open: not yet, or no more. Node's `writeStream.pending`.
+    pub fn pending(self) -> bool {
+        state::with(self.0.0, |it| it.file.is_none()).unwrap_or(true)
+    }
+
+    /// Ends the stream, and closes the file behind the last byte even if it is not
+    /// [closed by itself](WriteOptions::auto_close): Node's `writeStream.close`.
+    pub fn close(self) {
+        let closes = self.0.auto_destroy();
+        if !closes {
+            self.0.once_finish(|stream| stream.destroy());
+        }
+        self.0.end();
+    }
+
+    /// Adds a listener of 'open', which comes in the poll phase when the file is open.
+    pub fn on_open(self, mut listener: impl FnMut(WriteStream) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(WriteStream(Writable(raw))));
+        add_listener(self.0.0, OPEN, call, false)
+    }
+
+    /// Adds a listener of 'ready', which comes right behind 'open'.
+    pub fn on_ready(self, mut listener: impl FnMut(WriteStream) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(WriteStream(Writable(raw))));
+        add_listener(self.0.0, READY, call, false)
+    }
+}
+
+impl Deref for WriteStream {
+    type Target = Writable;
+
+    fn deref(&self) -> &Writable {
+        &self.0
+    }
+}
+
+delegate_writable!(WriteStream {
+    fn write_chunk(&self, chunk: Chunk<'_>, done: Option<Completion>) -> bool {
+        self.0.write_chunk(chunk, done)
+    }
+
+    fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Completion>) {
+        self.0.end_stream(chunk, done);
+    }
+});
+
+impl From<WriteStream> for Writable {
+    fn from(stream: WriteStream) -> Writable {
+        stream.0
+    }
+}
+
+impl WriteStream {
+    /// Its loop.
+    pub fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl AsLoop for WriteStream {
+    fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl fmt::Debug for WriteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriteStream({:?})", self.0.0)
+    }
+}

@@ -1,0 +1,504 @@
+//! Lines of text: Node's `readline`.
+//!
+//! ```no_run
+//! use nodeloop::{readline, stdio, Loop};
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! let lines = readline::create_interface_with(&stdio::stdin(&lp), &stdio::stdout(&lp));
+//! lines.question("Who are you? ", move |name| {
+//!     println!("Hello {name}, what else?");
+//!     lines.prompt();
+//!     lines.on_line(|lines, line| match line {
+//!         "quit" => lines.close(),
+//!         line => {
+//!             println!("You said {line}.");
+//!             lines.prompt();
+//!         }
+//!     });
+//! })?;
+//! lines.on_close(|_| println!("bye"));
+//! lp.run()
+//! # }
+//! ```
+//!
+//! A line ends with `\n`, `\r\n`, `\r`, U+2028 or U+2029, wherever the input is cut into chunks; what
+//! stands behind the last end is a line, too. The text is UTF-8; what is invalid becomes U+FFFD.
+//!
+//! A terminal stays as it is: what a person types comes line by line, edited by the terminal. (Node's
+//! `readline` edits itself, with a history and completion, in a terminal that it puts into raw mode.)
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::core::SlotOf;
+use crate::event_loop::entry::{Entry, flag};
+use crate::event_loop::extension::{Extension, Object, Work, add_listener, remove_listener};
+use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::event_loop::info::HandleKind;
+use crate::event_loop::state::State;
+use crate::event_loop::table;
+use crate::ground::error::{Error, Result};
+use crate::ground::lines::Lines;
+use crate::ground::listeners::{ListenerId, Slot, shared};
+use crate::stream::{ReadableStream, StreamEvent, WritableStream};
+
+/// The prompt of an interface for which nothing else was said: Node's.
+pub const DEFAULT_PROMPT: &str = "> ";
+
+/// Lines of a stream: Node's `readline.Interface`.
+///
+/// It belongs to its loop; the handle is a `Copy` name for it, of 16 bytes. Dropping it does nothing, and
+/// a call on one that is closed does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interface(Raw);
+
+/// The state of an interface.
+struct InterfaceState {
+    lines: Lines,
+    input: Rc<dyn ReadableStream>,
+    prompts: Option<Rc<dyn WritableStream>>,
+    prompt: String,
+    /// Who waits for the next line.
+    question: Option<Question>,
+    /// What is told next.
+    told: VecDeque<Told>,
+    /// Its listeners at the input.
+    at_input: Vec<ListenerId>,
+    paused: bool,
+    closed: bool,
+    /// 'close' was emitted.
+    over: bool,
+    line: Slot<dyn FnMut(Raw, &str)>,
+    close: Slot<dyn FnMut(Raw)>,
+    pause: Slot<dyn FnMut(Raw)>,
+    resume: Slot<dyn FnMut(Raw)>,
+    error: Slot<dyn FnMut(Raw, &Error)>,
+}
+
+/// A question that was asked.
+struct Question {
+    call: Box<dyn FnOnce(&str)>,
+    /// The prompt that is back when it is answered.
+    prompt: String,
+}
+
+/// What an interface tells.
+enum Told {
+    Line(String),
+    Error(Error),
+    /// The input has ended: it closes.
+    End,
+}
+
+macro_rules! slots {
+    ($($slot:ident: $field:ident, $listener:ty;)+) => {
+        $(const $slot: SlotOf<$listener> = |entry, _| match entry {
+            Entry::Extension(it) => Some(&mut it.downcast::<InterfaceState>()?.$field),
+            _ => None,
+        };)+
+    };
+}
+
+slots! {
+    LINE: line, dyn FnMut(Raw, &str);
+    CLOSE: close, dyn FnMut(Raw);
+    PAUSE: pause, dyn FnMut(Raw);
+    RESUME: resume, dyn FnMut(Raw);
+    ERROR: error, dyn FnMut(Raw, &Error);
+}
+
+impl Object for InterfaceState {
+    fn is_over(&self) -> bool {
+        self.over && self.told.is_empty()
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>> {
+        macro_rules! remove {
+            ($($slot:expr),+) => {
+                $(if let Some(removed) = $slot.remove(id) {
+                    return Some(Box::new(removed));
+                })+
+            };
+        }
+        remove!(self.line, self.close, self.pause, self.resume, self.error);
+        None
+    }
+
+    fn activity(&self) -> String {
+        "reading lines".to_string()
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// The next thing that it has to tell.
+static TELL: Work = Work {
+    what: "'line'",
+    is_told: true,
+    perform: |core, id| {
+        let raw = core.raw(id);
+        let next = core.with(|state| {
+            let it = interface(state, id)?;
+            let told = it.told.pop_front()?;
+            let question = match told {
+                Told::Line(_) => it.question.take(),
+                Told::Error(_) | Told::End => None,
+            };
+            Some((told, question))
+        });
+        match next {
+            Some((Told::Line(line), Some(question))) => {
+                Interface(raw).set_prompt(&question.prompt);
+                (question.call)(&line);
+            }
+            Some((Told::Line(line), None)) => {
+                core.emit(id, LINE, |listener| listener(raw, &line));
+            }
+            Some((Told::Error(error), _)) => {
+                let heard = core.emit(id, ERROR, |listener| listener(raw, &error));
+                if !heard {
+                    core.uncaught(error);
+                }
+            }
+            Some((Told::End, _)) => Interface(raw).close(),
+            None => {}
+        }
+    },
+};
+
+static EMIT_PAUSE: Work = Work {
+    what: "'pause'",
+    is_told: true,
+    perform: |core, id| {
+        let raw = core.raw(id);
+        core.emit(id, PAUSE, |listener| listener(raw));
+    },
+};
+
+static EMIT_RESUME: Work = Work {
+    what: "'resume'",
+    is_told: true,
+    perform: |core, id| {
+        let raw = core.raw(id);
+        core.emit(id, RESUME, |listener| listener(raw));
+    },
+};
+
+static EMIT_CLOSE: Work = Work {
+    what: "'close'",
+    is_told: true,
+    perform: |core, id| {
+        let raw = core.raw(id);
+        core.with(|state| {
+            if let Some(it) = interface(state, id) {
+                it.over = true;
+            }
+            state.reap(id);
+        });
+        core.emit(id, CLOSE, |listener| listener(raw));
+    },
+};
+
+fn interface(state: &mut State, id: crate::event_loop::handle::Id) -> Option<&mut InterfaceState> {
+    state.extension(id)
+}
+
+fn with<R>(raw: Raw, act: impl FnOnce(&mut InterfaceState) -> R) -> Option<R> {
+    table::with(raw, |state, id| Some(act(interface(state, id)?))).flatten()
+}
+
+/// Reads lines: Node's `readline.createInterface({input})`. Its input flows from now on.
+///
+/// ```
+/// use nodeloop::{fs, readline, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let lines = readline::create_interface(&fs::create_read_stream(&lp, "Cargo.toml"));
+/// lines.once_line(|_, line| assert_eq!(line, "[package]"));
+/// lp.run()
+/// # }
+/// ```
+#[track_caller]
+pub fn create_interface(input: &(impl ReadableStream + ?Sized)) -> Interface {
+    create(input.to_readable(), None, Location::caller())
+}
+
+/// The same with somewhere to write prompts to: Node's `readline.createInterface({input, output})`.
+#[track_caller]
+pub fn create_interface_with(
+    input: &(impl ReadableStream + ?Sized),
+    output: &(impl WritableStream + ?Sized),
+) -> Interface {
+    let output = output.to_writable();
+    create(input.to_readable(), Some(output), Location::caller())
+}
+
+fn create(
+    input: Rc<dyn ReadableStream>,
+    prompts: Option<Rc<dyn WritableStream>>,
+    origin: &'static Location<'static>,
+) -> Interface {
+    let lp = input.event_loop();
+    let mut object = Some(InterfaceState {
+        lines: Lines::new(0),
+        input: input.clone(),
+        prompts,
+        prompt: DEFAULT_PROMPT.to_string(),
+        question: None,
+        told: VecDeque::new(),
+        at_input: Vec::new(),
+        paused: false,
+        closed: false,
+        over: false,
+        line: Slot::Empty,
+        close: Slot::Empty,
+        pause: Slot::Empty,
+        resume: Slot::Empty,
+        error: Slot::Empty,
+    });
+    let id = lp.with(|state| {
+        let object = Box::new(object.take()?);
+        Some(state.insert(flag::REFERENCED, origin, |common| {
+            Entry::Extension(Box::new(Extension {
+                common,
+                kind: HandleKind::Interface,
+                requests: 0,
+                object,
+            }))
+        }))
+    });
+    let raw = lp.raw(id.flatten());
+    let at_input = vec![
+        input.listen_error(Box::new(move |error| {
+            tell(raw, [Told::Error(error.clone())])
+        })),
+        input.listen_data(Box::new(move |bytes| feed(raw, bytes))),
+        input.listen(StreamEvent::End, Box::new(move || end(raw))),
+    ];
+    with(raw, |it| it.at_input = at_input);
+    // It flows, even if it was paused.
+    input.resume();
+    Interface(raw)
+}
+
+/// Bytes have come.
+fn feed(raw: Raw, bytes: &[u8]) {
+    let lines = table::with(raw, |state, id| {
+        let now_ms = state.now_ms();
+        Some(interface(state, id)?.lines.push(bytes, now_ms))
+    });
+    tell(
+        raw,
+        lines
+            .flatten()
+            .unwrap_or_default()
+            .into_iter()
+            .map(Told::Line),
+    );
+}
+
+/// The input has ended.
+fn end(raw: Raw) {
+    let last = with(raw, |it| it.lines.finish()).flatten();
+    tell(raw, last.map(Told::Line));
+    tell(raw, [Told::End]);
+}
+
+/// Has something told when the input's listener has returned.
+fn tell(raw: Raw, told: impl IntoIterator<Item = Told>) {
+    table::with(raw, |state, id| {
+        for told in told {
+            if let Some(it) = interface(state, id) {
+                it.told.push_back(told);
+                state.step(id, &TELL);
+            }
+        }
+    });
+}
+
+impl Interface {
+    /// Asks: writes `query` to the output, and calls `answer` with the next line, which is no 'line'
+    /// then: Node's `rl.question`. While another question waits, that is asked again, and this one is
+    /// not, as in Node.
+    ///
+    /// # Errors
+    /// - `ERR_USE_AFTER_CLOSE` if it is closed.
+    pub fn question(self, query: &str, answer: impl FnOnce(&str) + 'static) -> Result<()> {
+        let mut call: Option<Box<dyn FnOnce(&str)>> = Some(Box::new(answer));
+        let asked = with(self.0, |it| {
+            if it.closed {
+                return false;
+            }
+            if it.question.is_none()
+                && let Some(call) = call.take()
+            {
+                let prompt = std::mem::replace(&mut it.prompt, query.to_string());
+                it.question = Some(Question { call, prompt });
+            }
+            true
+        });
+        match asked {
+            Some(true) => {
+                self.prompt();
+                Ok(())
+            }
+            _ => Err(Error::library("ERR_USE_AFTER_CLOSE", "readline was closed")),
+        }
+    }
+
+    /// Writes the prompt to the output, and lets the input flow: Node's `rl.prompt`.
+    pub fn prompt(self) {
+        self.resume();
+        let written = with(self.0, |it| {
+            (!it.closed).then(|| (it.prompts.clone(), it.prompt.clone()))
+        });
+        if let Some((Some(prompts), prompt)) = written.flatten() {
+            prompts.write_chunk(prompt.into(), None);
+        }
+    }
+
+    /// Sets the prompt: Node's `rl.setPrompt`. It is [`DEFAULT_PROMPT`] at first.
+    pub fn set_prompt(self, prompt: &str) {
+        with(self.0, |it| it.prompt = prompt.to_string());
+    }
+
+    /// The prompt: Node's `rl.getPrompt`. While a question waits it is the question.
+    pub fn get_prompt(self) -> String {
+        with(self.0, |it| it.prompt.clone()).unwrap_or_default()
+    }
+
+    /// How many milliseconds after `\r` a `\n` in the next chunk belongs to it: Node's `crlfDelay`, 100
+    /// at least.
+    pub fn set_crlf_delay(self, ms: u64) {
+        with(self.0, |it| it.lines.set_crlf_delay(ms));
+    }
+
+    /// Holds the input back: Node's `rl.pause`. Lines of a chunk that was read already still come.
+    /// 'pause' comes on the next tick.
+    pub fn pause(self) {
+        let input = with(self.0, |it| {
+            let pauses = !it.paused && !it.closed;
+            it.paused |= pauses;
+            pauses.then(|| it.input.clone())
+        });
+        if let Some(input) = input.flatten() {
+            input.pause();
+            table::with(self.0, |state, id| state.tick(id, &EMIT_PAUSE));
+        }
+    }
+
+    /// Lets the input flow: Node's `rl.resume`. 'resume' comes on the next tick.
+    pub fn resume(self) {
+        let input = with(self.0, |it| {
+            let resumes = it.paused && !it.closed;
+            it.paused &= !resumes;
+            resumes.then(|| it.input.clone())
+        });
+        if let Some(input) = input.flatten() {
+            input.resume();
+            table::with(self.0, |state, id| state.tick(id, &EMIT_RESUME));
+        }
+    }
+
+    /// Ends it: Node's `rl.close`. The input is paused and belongs to others from now on. Lines of a
+    /// chunk that was read already still come, as in Node. 'close' comes on the next tick.
+    pub fn close(self) {
+        self.pause();
+        let ended = with(self.0, |it| {
+            if std::mem::replace(&mut it.closed, true) {
+                return None;
+            }
+            Some((it.input.clone(), std::mem::take(&mut it.at_input)))
+        });
+        let Some((input, at_input)) = ended.flatten() else {
+            return;
+        };
+        for id in at_input {
+            input.off(id);
+        }
+        table::with(self.0, |state, id| state.tick(id, &EMIT_CLOSE));
+    }
+
+    /// Whether it is closed: Node's `rl.closed`. True once it is gone.
+    pub fn closed(self) -> bool {
+        with(self.0, |it| it.closed).unwrap_or(true)
+    }
+}
+
+/// Listeners.
+impl Interface {
+    /// Adds a listener of 'line': a line without its end, in the loop callback in which the input's
+    /// 'data' is, behind that.
+    pub fn on_line(self, mut listener: impl FnMut(Interface, &str) + 'static) -> ListenerId {
+        let call = shared(move |raw, line: &str| listener(Interface(raw), line));
+        add_listener(self.0, LINE, call, false)
+    }
+
+    /// Adds a listener of the next 'line'.
+    pub fn once_line(self, listener: impl FnOnce(Interface, &str) + 'static) -> ListenerId {
+        let mut listener = Some(listener);
+        let call = shared(move |raw, line: &str| {
+            if let Some(listener) = listener.take() {
+                listener(Interface(raw), line);
+            }
+        });
+        add_listener(self.0, LINE, call, true)
+    }
+
+    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called.
+    pub fn on_close(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(Interface(raw)));
+        add_listener(self.0, CLOSE, call, false)
+    }
+
+    /// Adds a listener of 'pause'.
+    pub fn on_pause(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(Interface(raw)));
+        add_listener(self.0, PAUSE, call, false)
+    }
+
+    /// Adds a listener of 'resume'.
+    pub fn on_resume(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
+        let call = shared(move |raw| listener(Interface(raw)));
+        add_listener(self.0, RESUME, call, false)
+    }
+
+    /// Adds a listener of 'error', which is the input's. One that nobody listens to ends
+    /// [`run`](crate::Loop::run).
+    pub fn on_error(self, mut listener: impl FnMut(Interface, &Error) + 'static) -> ListenerId {
+        let call = shared(move |raw, error: &Error| listener(Interface(raw), error));
+        add_listener(self.0, ERROR, call, false)
+    }
+
+    /// Removes a listener, whatever its event: Node's `off`.
+    pub fn off(self, listener: ListenerId) {
+        remove_listener(self.0, listener);
+    }
+}
+
+impl Interface {
+    /// Its loop.
+    pub fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl AsLoop for Interface {
+    fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl fmt::Debug for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Interface({:?})", self.0)
+    }
+}

@@ -1,0 +1,264 @@
+//! Standard input as a stream.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+
+use super::OnePerLoop;
+use super::kind::{StdioKind, kind_of};
+use super::reader::{self, Answer};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::channels::Sender;
+use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::event_loop::table;
+use crate::ground::error::Error;
+use crate::ground::listeners::ListenerId;
+use crate::stream::delegate::delegate_readable;
+use crate::stream::{Attached, Readable, ReadableOptions, attach, attached};
+
+/// The bytes of one read: Node's.
+const CHUNK: usize = 64 * 1024;
+
+/// Standard input: Node's `process.stdin`.
+///
+/// It is a [`Readable`], with its methods and events. See the [module](super) for what it does with
+/// what it is connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stdin(Readable);
+
+/// What it keeps with its stream.
+struct InputState {
+    kind: StdioKind,
+    /// From the thread that reads; what holds the loop.
+    answers: Sender<Answer>,
+    /// Whether the thread was asked and has not answered.
+    waits: bool,
+    /// `unref` was not called.
+    referenced: bool,
+    /// `pause` was called.
+    paused: bool,
+    /// Whether the channel holds the loop at the moment.
+    holds: bool,
+}
+
+thread_local! {
+    /// The streams of this thread's loops.
+    static STREAMS: OnePerLoop<Stdin> = const { OnePerLoop::new() };
+}
+
+/// Standard input: Node's `process.stdin`. Called again for the same loop it gives the same stream.
+/// Nothing is read before somebody listens.
+///
+/// ```no_run
+/// use nodeloop::{stdio, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let stdin = stdio::stdin(&lp);
+/// stdin.on_data(|_, chunk| println!("{} bytes", chunk.len()));
+/// stdin.on_end(|_| println!("that was all"));
+/// lp.run()
+/// # }
+/// ```
+#[track_caller]
+pub fn stdin(lp: &impl AsLoop) -> Stdin {
+    let lp = lp.event_loop();
+    match STREAMS.with(|streams| streams.get(lp)) {
+        Some(stdin) => stdin,
+        None => {
+            let stdin = create(lp);
+            STREAMS.with(|streams| streams.put(lp, stdin))
+        }
+    }
+}
+
+#[track_caller]
+fn create(lp: LoopHandle) -> Stdin {
+    let kind = kind_of(&io::stdin());
+    // As Node has it: a file's stream ends and is not closed, and a terminal is not read ahead.
+    let closes = !matches!(kind, StdioKind::File | StdioKind::Device);
+    let mark = match kind {
+        StdioKind::Terminal => 0,
+        _ => CHUNK,
+    };
+    let stream = ReadableOptions::new()
+        .high_water_mark(mark)
+        .auto_destroy(closes)
+        .read(read)
+        .destroy(|stream, error, done| {
+            // What the thread is reading now it keeps for the next.
+            with(stream.0, |it| {
+                it.waits = false;
+                it.hold();
+                it.answers.close();
+            });
+            match error {
+                Some(error) => done.fail(error),
+                None => done.ok(),
+            }
+        })
+        .create(&lp);
+    let raw = stream.0;
+    let answers = lp.channel(move |_, answer| answered(raw, answer));
+    answers.unref();
+    attach(
+        raw,
+        Box::new(InputState {
+            kind,
+            answers,
+            waits: false,
+            referenced: true,
+            paused: false,
+            holds: false,
+        }),
+    );
+    stream.on_pause(|stream| set_paused(stream.0, true));
+    stream.on_resume(|stream| set_paused(stream.0, false));
+    Stdin(stream)
+}
+
+/// The stream's `read`: asks the thread.
+fn read(stream: Readable, _size: usize) {
+    let asked = with(stream.0, |it| {
+        if it.kind == StdioKind::Directory {
+            return Ok(false);
+        }
+        reader::ask(CHUNK, &it.answers)?;
+        it.waits = true;
+        it.hold();
+        Ok(true)
+    });
+    match asked {
+        // A directory has nothing to read; Node says so, too.
+        Some(Ok(false)) => stream.push_end(),
+        Some(Ok(true)) | None => {}
+        Some(Err(error)) => stream.fail(Error::system("thread", error)),
+    }
+}
+
+/// The thread has read.
+fn answered(raw: Raw, answer: Answer) {
+    let stream = Readable(raw);
+    with(raw, |it| {
+        it.waits = false;
+        it.hold();
+    });
+    match answer {
+        Ok(chunk) if chunk.is_empty() => stream.push_end(),
+        Ok(chunk) => {
+            stream.push(chunk);
+        }
+        Err(error) => stream.fail(Error::file("read", error, None)),
+    }
+}
+
+fn set_paused(raw: Raw, paused: bool) {
+    with(raw, |it| {
+        it.paused = paused;
+        it.hold();
+    });
+}
+
+fn with<R>(raw: Raw, act: impl FnOnce(&mut InputState) -> R) -> Option<R> {
+    table::with(raw, |state, id| Some(act(attached(state, id)?))).flatten()
+}
+
+impl InputState {
+    /// Has the loop held while somebody waits for input, and not otherwise.
+    fn hold(&mut self) {
+        let holds = self.waits && self.referenced && !self.paused;
+        if holds != self.holds {
+            self.holds = holds;
+            match holds {
+                true => self.answers.set_ref(),
+                false => self.answers.unref(),
+            }
+        }
+    }
+}
+
+impl Attached for InputState {
+    fn remove_listener(&mut self, _: ListenerId) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl Stdin {
+    /// What it is connected to.
+    pub fn kind(self) -> StdioKind {
+        with(self.0.0, |it| it.kind).unwrap_or(StdioKind::Other)
+    }
+
+    /// Whether it is a terminal: Node's `process.stdin.isTTY`.
+    pub fn is_terminal(self) -> bool {
+        self.kind() == StdioKind::Terminal
+    }
+
+    /// Has it keep the loop alive while it is read, as it does from the beginning: Node's
+    /// `process.stdin.ref`.
+    pub fn set_ref(self) {
+        self.set_referenced(true);
+    }
+
+    /// Has it not keep the loop alive: Node's `process.stdin.unref`.
+    pub fn unref(self) {
+        self.set_referenced(false);
+    }
+
+    /// Whether it would keep the loop alive.
+    pub fn has_ref(self) -> bool {
+        with(self.0.0, |it| it.referenced).unwrap_or(false)
+    }
+
+    fn set_referenced(self, referenced: bool) {
+        with(self.0.0, |it| {
+            it.referenced = referenced;
+            it.hold();
+        });
+    }
+
+    /// The stream as one like any other.
+    pub fn stream(self) -> Readable {
+        self.0
+    }
+}
+
+impl Deref for Stdin {
+    type Target = Readable;
+
+    fn deref(&self) -> &Readable {
+        &self.0
+    }
+}
+
+delegate_readable!(Stdin);
+
+impl From<Stdin> for Readable {
+    fn from(stdin: Stdin) -> Readable {
+        stdin.0
+    }
+}
+
+impl Stdin {
+    /// Its loop.
+    pub fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl AsLoop for Stdin {
+    fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl fmt::Debug for Stdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stdin({:?})", self.0.0)
+    }
+}

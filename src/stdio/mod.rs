@@ -1,0 +1,69 @@
+//! Standard input, output and error output as streams: Node's `process.stdin`, `stdout` and `stderr`.
+//!
+//! ```no_run
+//! use nodeloop::{stdio, Loop};
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! let (stdin, stdout) = (stdio::stdin(&lp), stdio::stdout(&lp));
+//! stdin.on_data(move |_, chunk| {
+//!     stdout.write(chunk.to_ascii_uppercase());
+//! });
+//! lp.run()
+//! # }
+//! ```
+//!
+//! For lines of standard input see [`readline`](crate::readline).
+//!
+//! # What they are connected to
+//!
+//! Standard input may be a terminal, a file, a pipe, a socket, `/dev/null`. A thread of its own reads it,
+//! whatever it is: a file can't be polled, and a terminal or a pipe that this process made non-blocking
+//! would be so for the shell, too, which shares it. The thread reads only when the stream wants bytes, and
+//! what it has read for a stream that was destroyed it keeps for the next one of the process. It reads
+//! through the standard library's `Stdin`, whose buffer it shares.
+//!
+//! While it is read standard input keeps the loop alive, but not while it is paused, after its end, or
+//! once it is [unreferenced](Stdin::unref). A file's ends without 'close', as in Node. Its descriptor
+//! stays open until the process ends.
+//!
+//! What is written to standard output or error output has been handed to the system when `write` returns,
+//! whatever it is connected to, so it is safe to exit then. (Node does so too where it can: with files,
+//! with terminals, and with pipes outside of Windows.)
+
+mod input;
+mod kind;
+mod output;
+mod reader;
+
+use std::cell::RefCell;
+
+use crate::event_loop::handle::LoopHandle;
+
+pub use input::{Stdin, stdin};
+pub use kind::StdioKind;
+pub use output::{Output, stderr, stdout};
+
+/// What there is one of for each loop of a thread.
+struct OnePerLoop<T>(RefCell<Vec<(LoopHandle, T)>>);
+
+impl<T: Copy> OnePerLoop<T> {
+    const fn new() -> OnePerLoop<T> {
+        OnePerLoop(RefCell::new(Vec::new()))
+    }
+
+    /// A loop's, if it was made already.
+    fn get(&self, lp: LoopHandle) -> Option<T> {
+        let known = self.0.borrow();
+        let found = known.iter().find(|(of, _)| *of == lp);
+        found.map(|(_, it)| *it)
+    }
+
+    /// Remembers a loop's, and forgets those of loops that are gone.
+    fn put(&self, lp: LoopHandle, it: T) -> T {
+        let mut known = self.0.borrow_mut();
+        known.retain(|(of, _)| of.with(|_| ()).is_some());
+        known.push((lp, it));
+        it
+    }
+}

@@ -1,0 +1,322 @@
+//! Standard output and error output as streams.
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+use super::OnePerLoop;
+use super::kind::{StdioKind, kind_of};
+use crate::event_loop::api::AsLoop;
+use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::event_loop::table;
+use crate::event_loop::task::Task;
+use crate::ground::chunk::Chunk;
+use crate::ground::error::{Completion, Error, Result};
+use crate::ground::listeners::ListenerId;
+use crate::stream::delegate::delegate_writable;
+use crate::stream::{Attached, Writable, WritableOptions, attach, attached};
+
+/// Standard output or error output: Node's `process.stdout` and `process.stderr`.
+///
+/// It is a [`Writable`], with its methods and events, but it writes **at once**: when `write` returns the
+/// system has everything, so nothing is lost by a process that exits, and the order with what `println!`
+/// prints is kept. A pipe that nobody empties blocks the program, as in Node. Its descriptor is never
+/// closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Output(Writable);
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Out,
+    Err,
+}
+
+/// What it keeps with its stream.
+struct OutputState {
+    kind: StdioKind,
+    target: Target,
+}
+
+/// Where it goes.
+struct Target {
+    which: Which,
+    /// The same, past the buffer of the standard library; made when it is needed.
+    #[cfg(unix)]
+    file: Option<std::fs::File>,
+    /// Whether that was opened anew, since what the process was given does not block.
+    #[cfg(unix)]
+    is_reopened: bool,
+}
+
+thread_local! {
+    /// The streams of this thread's loops.
+    static OUT: OnePerLoop<Output> = const { OnePerLoop::new() };
+    static ERR: OnePerLoop<Output> = const { OnePerLoop::new() };
+}
+
+/// Standard output: Node's `process.stdout`. Called again for the same loop it gives the same stream.
+///
+/// ```
+/// use nodeloop::{stdio, Loop};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let stdout = stdio::stdout(&lp);
+/// stdout.write("written when this returns\n");
+/// lp.run()
+/// # }
+/// ```
+#[track_caller]
+pub fn stdout(lp: &impl AsLoop) -> Output {
+    one_of(lp.event_loop(), Which::Out)
+}
+
+/// Standard error output: Node's `process.stderr`.
+#[track_caller]
+pub fn stderr(lp: &impl AsLoop) -> Output {
+    one_of(lp.event_loop(), Which::Err)
+}
+
+#[track_caller]
+fn one_of(lp: LoopHandle, which: Which) -> Output {
+    let streams = match which {
+        Which::Out => &OUT,
+        Which::Err => &ERR,
+    };
+    match streams.with(|streams| streams.get(lp)) {
+        Some(output) => output,
+        None => {
+            let output = create(&lp, which);
+            streams.with(|streams| streams.put(lp, output))
+        }
+    }
+}
+
+#[track_caller]
+fn create(lp: &LoopHandle, which: Which) -> Output {
+    let kind = match which {
+        Which::Out => kind_of(&io::stdout()),
+        Which::Err => kind_of(&io::stderr()),
+    };
+    let stream = WritableOptions::new()
+        .write(|stream, chunk, done| done.result(write_now(stream.0, &chunk)))
+        .create(lp);
+    let target = Target {
+        which,
+        #[cfg(unix)]
+        file: None,
+        #[cfg(unix)]
+        is_reopened: false,
+    };
+    attach(stream.0, Box::new(OutputState { kind, target }));
+    Output(stream)
+}
+
+/// Writes all of it, here and now.
+fn write_now(raw: Raw, bytes: &[u8]) -> Result<()> {
+    let written = table::with(raw, |state, id| {
+        let it: &mut OutputState = attached(state, id)?;
+        Some(it.target.write_all(bytes))
+    });
+    match written.flatten() {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(Error::system("write", error)),
+        None => Err(Error::library("ERR_HANDLE_GONE", "The handle is gone.")),
+    }
+}
+
+impl Target {
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        // What was printed before comes first.
+        match self.which {
+            Which::Out => io::stdout().flush()?,
+            Which::Err => io::stderr().flush()?,
+        }
+        while !bytes.is_empty() {
+            match self.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.reopen(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// One write, past the buffer of the standard library, which would not tell how much of it was
+    /// written when it fails.
+    #[cfg(unix)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use std::os::fd::AsFd;
+
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let duplicate = match self.which {
+                    Which::Out => io::stdout().as_fd().try_clone_to_owned(),
+                    Which::Err => io::stderr().as_fd().try_clone_to_owned(),
+                };
+                none.insert(duplicate?.into())
+            }
+        };
+        file.write(bytes)
+    }
+
+    #[cfg(not(unix))]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.which {
+            Which::Out => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()?;
+            }
+            Which::Err => io::stderr().lock().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    /// Somebody has made it non-blocking. What is opened anew is not.
+    fn reopen(&mut self, error: io::Error) -> io::Result<()> {
+        #[cfg(unix)]
+        if !self.is_reopened {
+            let path = match self.which {
+                Which::Out => "/dev/stdout",
+                Which::Err => "/dev/stderr",
+            };
+            let file = std::fs::File::options().append(true).open(path);
+            if let Ok(file) = file {
+                (self.file, self.is_reopened) = (Some(file), true);
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+}
+
+impl Attached for OutputState {
+    fn remove_listener(&mut self, _: ListenerId) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// Writing, at once.
+impl Output {
+    /// Writes: Node's `process.stdout.write`. When it returns the system has all of it. False if it has
+    /// failed; then 'error' comes: `EPIPE` if nobody reads any more, `ENOSPC` …
+    pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
+        self.write_at_once(data.into(), None)
+    }
+
+    /// As [`write`](Output::write), and calls `done` on a tick.
+    pub fn write_then<'a>(
+        self,
+        data: impl Into<Chunk<'a>>,
+        done: impl FnOnce(Result<()>) + 'static,
+    ) -> bool {
+        self.write_at_once(data.into(), Some(Box::new(done)))
+    }
+
+    fn write_at_once(self, mut chunk: Chunk<'_>, done: Option<Completion>) -> bool {
+        let stream = self.0;
+        // Whatever waits comes first, and what is over says so.
+        let is_direct = stream.writable() && stream.writable_length() == 0;
+        if !is_direct || stream.writable_corked() > 0 {
+            let bytes: Bytes = chunk.take_rest(0);
+            return match done {
+                Some(done) => stream.write_then(bytes, done),
+                None => stream.write(bytes),
+            };
+        }
+        let result = write_now(stream.0, chunk.as_slice());
+        let went_well = result.is_ok();
+        if let Err(error) = &result {
+            stream.fail(error.clone());
+        }
+        if let Some(done) = done {
+            let mut task = Some(Task::Complete(done, result));
+            table::with(stream.0, |state, _| {
+                task.take().map(|task| state.ticks.push(task))
+            });
+        }
+        went_well
+    }
+
+    /// Writes a last chunk, and ends the stream: Node's `process.stdout.end(data)`. The descriptor stays
+    /// open.
+    pub fn end_with<'a>(self, data: impl Into<Chunk<'a>>) {
+        self.write(data);
+        self.0.end();
+    }
+
+    /// What it is connected to.
+    pub fn kind(self) -> StdioKind {
+        let kind = |it: &mut OutputState| it.kind;
+        let found = table::with(self.0.0, |state, id| Some(kind(attached(state, id)?)));
+        found.flatten().unwrap_or(StdioKind::Other)
+    }
+
+    /// Whether it is a terminal: Node's `process.stdout.isTTY`.
+    pub fn is_terminal(self) -> bool {
+        self.kind() == StdioKind::Terminal
+    }
+
+    /// The stream as one like any other.
+    pub fn stream(self) -> Writable {
+        self.0
+    }
+}
+
+impl Deref for Output {
+    type Target = Writable;
+
+    fn deref(&self) -> &Writable {
+        &self.0
+    }
+}
+
+delegate_writable!(Output {
+    fn write_chunk(&self, chunk: Chunk<'_>, done: Option<Completion>) -> bool {
+        (*self).write_at_once(chunk, done)
+    }
+
+    fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Completion>) {
+        if let Some(chunk) = chunk {
+            (*self).write_at_once(chunk, None);
+        }
+        self.0.end_stream(None, done);
+    }
+});
+
+impl From<Output> for Writable {
+    fn from(output: Output) -> Writable {
+        output.0
+    }
+}
+
+impl Output {
+    /// Its loop.
+    pub fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl AsLoop for Output {
+    fn event_loop(&self) -> LoopHandle {
+        self.0.event_loop()
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({:?})", self.0.0)
+    }
+}

@@ -1,0 +1,76 @@
+//! What a module that builds on streams keeps with one of its own: a file, a descriptor, listeners of
+//! further events.
+
+use std::any::Any;
+
+use super::access::ask;
+use super::ending;
+use super::handles::{Readable, Writable};
+use super::state::{StreamState, flag, stream};
+use crate::event_loop::entry::Entry;
+use crate::event_loop::handle::{Id, Raw};
+use crate::event_loop::state::State;
+use crate::event_loop::table;
+use crate::ground::error::Error;
+use crate::ground::listeners::ListenerId;
+
+/// Something that lies with a stream.
+pub(crate) trait Attached: Any {
+    /// Removes a listener from whichever slot holds it, boxed, to be dropped elsewhere.
+    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>>;
+    /// It as what it is.
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+/// Puts something with a stream; if that is gone, it is dropped.
+pub(crate) fn attach(raw: Raw, attached: Box<dyn Attached>) {
+    // Dropped behind the borrow if it finds no place.
+    let mut attached = Some(attached);
+    table::with(raw, |state, id| {
+        if let Some(it) = stream(state, id) {
+            it.attached = attached.take();
+        }
+    });
+}
+
+/// What lies with a stream, if it is of this type.
+pub(crate) fn attached<T: Attached>(state: &mut State, id: Id) -> Option<&mut T> {
+    attached_of(state.entry(id)?)
+}
+
+/// The same of an entry.
+pub(crate) fn attached_of<T: Attached>(entry: &mut Entry) -> Option<&mut T> {
+    let Entry::Extension(extension) = entry else {
+        return None;
+    };
+    let stream = extension.downcast::<StreamState>()?;
+    stream.attached.as_mut()?.as_any().downcast_mut()
+}
+
+fn fail(raw: Raw, error: Error) {
+    let mut error = Some(error);
+    table::with(raw, |state, id| {
+        if let Some(error) = error.take() {
+            ending::error_or_destroy(state, id, error);
+        }
+    });
+}
+
+impl Readable {
+    /// The source has failed: Node's `errorOrDestroy`.
+    pub(crate) fn fail(self, error: Error) {
+        fail(self.0, error);
+    }
+}
+
+impl Writable {
+    /// The sink has failed: Node's `errorOrDestroy`.
+    pub(crate) fn fail(self, error: Error) {
+        fail(self.0, error);
+    }
+
+    /// Whether it is destroyed by itself.
+    pub(crate) fn auto_destroy(self) -> bool {
+        ask(self.0, false, |it| it.flags.any(flag::AUTO_DESTROY))
+    }
+}

@@ -1,0 +1,109 @@
+//! The traits for handles of modules above that stand for a stream of this floor, to which they
+//! dereference.
+
+/// Methods that are the stream's.
+macro_rules! delegated {
+    ($trait:path: $($method:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {
+        $(fn $method(&self, $($argument: $type),*) $(-> $result)? {
+            <_ as $trait>::$method(&**self, $($argument),*)
+        })+
+    };
+}
+pub(crate) use delegated;
+
+/// Implements [`Stream`](crate::stream::Stream).
+macro_rules! delegate_stream {
+    ($name:ident) => {
+        impl $crate::stream::traits::sealed::Sealed for $name {
+            $crate::stream::delegate::delegated! {
+                $crate::stream::traits::sealed::Sealed:
+                watch_error(listener: Box<dyn FnMut()>) -> $crate::ground::listeners::ListenerId;
+                is_of_users() -> bool;
+            }
+        }
+
+        impl $crate::stream::Stream for $name {
+            $crate::stream::delegate::delegated! {
+                $crate::stream::Stream:
+                id() -> $crate::stream::StreamId;
+                destroy();
+                destroy_for(error: $crate::ground::error::Error);
+                destroyed() -> bool;
+                closed() -> bool;
+                errored() -> Option<$crate::ground::error::Error>;
+                listen(
+                    event: $crate::stream::StreamEvent,
+                    listener: Box<dyn FnMut()>
+                ) -> $crate::ground::listeners::ListenerId;
+                listen_error(
+                    listener: Box<dyn FnMut(&$crate::ground::error::Error)>
+                ) -> $crate::ground::listeners::ListenerId;
+                off(listener: $crate::ground::listeners::ListenerId);
+                has_readable_side() -> bool;
+                has_writable_side() -> bool;
+                is_readable() -> bool;
+                is_writable() -> bool;
+                readable_ended() -> bool;
+                writable_ended() -> bool;
+                writable_finished() -> bool;
+            }
+        }
+    };
+}
+pub(crate) use delegate_stream;
+
+/// Implements [`ReadableStream`](crate::stream::ReadableStream).
+macro_rules! delegate_readable {
+    ($name:ident) => {
+        $crate::stream::delegate::delegate_stream!($name);
+
+        impl $crate::stream::ReadableStream for $name {
+            fn to_readable(&self) -> std::rc::Rc<dyn $crate::stream::ReadableStream> {
+                std::rc::Rc::new(*self)
+            }
+
+            $crate::stream::delegate::delegated! {
+                $crate::stream::ReadableStream:
+                listen_data(
+                    listener: Box<dyn FnMut(&[u8])>
+                ) -> $crate::ground::listeners::ListenerId;
+                listen_bytes(
+                    listener: Box<dyn FnMut($crate::stream::traits::DataChunk<'_>)>
+                ) -> $crate::ground::listeners::ListenerId;
+                is_listened_to() -> bool;
+                pause();
+                resume();
+                is_paused() -> bool;
+                readable_flowing() -> Option<bool>;
+                readable_length() -> usize;
+            }
+        }
+    };
+}
+pub(crate) use delegate_readable;
+
+/// Implements [`WritableStream`](crate::stream::WritableStream), but for the ways to write, which may be
+/// the handle's own.
+macro_rules! delegate_writable {
+    ($name:ident { $($writes:tt)* }) => {
+        $crate::stream::delegate::delegate_stream!($name);
+
+        impl $crate::stream::WritableStream for $name {
+            fn to_writable(&self) -> std::rc::Rc<dyn $crate::stream::WritableStream> {
+                std::rc::Rc::new(*self)
+            }
+
+            $($writes)*
+
+            $crate::stream::delegate::delegated! {
+                $crate::stream::WritableStream:
+                write_piped(chunk: $crate::stream::traits::DataChunk<'_>) -> bool;
+                cork();
+                uncork();
+                writable_length() -> usize;
+                writable_need_drain() -> bool;
+            }
+        }
+    };
+}
+pub(crate) use delegate_writable;
