@@ -57,7 +57,10 @@ const AREAS: [(&str, &str); 23] = [
         "socket-life",
         "the life of a socket: the order of its events, 'close' above all",
     ),
-    ("text", "encodings: text that comes in pieces, and text that is written"),
+    (
+        "text",
+        "encodings: text that comes in pieces, and text that is written",
+    ),
     (
         "ticks",
         "ticks: their order, and between which callbacks they run",
