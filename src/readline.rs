@@ -271,8 +271,8 @@ fn create(
                 common,
                 kind: HandleKind::Interface,
                 requests: 0,
-                object,
                 attached: None,
+                object,
             }))
         }))
     });

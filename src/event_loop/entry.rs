@@ -23,6 +23,7 @@ use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::mutations::mutated;
 use crate::ground::read_queue::ReadQueue;
 use crate::ground::write_queue::WriteQueue;
 
@@ -282,7 +283,11 @@ impl Common {
 
     /// ref and unref: remembered while inactive (N48, N55), not counted (N47).
     pub(crate) fn set_referenced(&mut self, referenced: bool, live: &mut Live) {
-        if self.flags.any(flag::REFERENCED) == referenced {
+        let ignored = match referenced {
+            true => mutated!("ref of a handle does nothing"),
+            false => mutated!("unref of a handle does nothing"),
+        };
+        if self.flags.any(flag::REFERENCED) == referenced || ignored {
             return;
         }
         let counts = self.flags.any(flag::ACTIVE);
@@ -458,6 +463,9 @@ impl Stream {
             .extra
             .as_ref()
             .map_or(0, |extra| extra.writes.buffered_length());
+        if mutated!("bytes_written forgets what waits") {
+            return self.bytes_dispatched;
+        }
         self.bytes_dispatched + buffered as u64
     }
 
@@ -477,13 +485,14 @@ impl Stream {
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
         remove_from!(id, self.data, self.close);
-        let extra = self.extra.as_mut();
-        let attached = extra.and_then(|extra| extra.attached.as_mut());
-        if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
-            return Some(removed);
-        }
-        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
-            remove_from!(id, text.listeners);
+        if let Some(extra) = &mut self.extra {
+            if let Some(text) = &mut extra.text {
+                remove_from!(id, text.listeners);
+            }
+            let attached = extra.attached.as_mut();
+            if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
+                return Some(removed);
+            }
         }
         let more = self.listeners.as_mut()?;
         remove_from!(

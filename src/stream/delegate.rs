@@ -18,12 +18,15 @@ macro_rules! delegate_stream {
             $crate::stream::delegate::delegated! {
                 $crate::stream::traits::sealed::Sealed:
                 watch_error(listener: Box<dyn FnMut()>) -> $crate::ground::listeners::ListenerId;
-                to_stream() -> std::rc::Rc<dyn $crate::stream::Stream>;
                 will_emit_close() -> bool;
                 error_emitted() -> bool;
                 is_drained() -> bool;
                 is_drained_or_ended() -> bool;
                 has_writes() -> bool;
+            }
+
+            fn to_stream(&self) -> std::rc::Rc<dyn $crate::stream::Stream> {
+                std::rc::Rc::new(*self)
             }
         }
 
@@ -92,7 +95,6 @@ pub(crate) use delegate_readable;
 macro_rules! delegate_writable {
     ($name:ident { $($writes:tt)* }) => {
         $crate::stream::delegate::delegate_stream!($name);
-        $crate::stream::pipe::destinations!($name);
 
         impl $crate::stream::WritableStream for $name {
             fn to_writable(&self) -> std::rc::Rc<dyn $crate::stream::WritableStream> {
@@ -103,8 +105,8 @@ macro_rules! delegate_writable {
 
             $crate::stream::delegate::delegated! {
                 $crate::stream::WritableStream:
-                end_piped();
                 write_piped(chunk: $crate::stream::traits::DataChunk<'_>) -> bool;
+                end_piped();
                 cork();
                 uncork();
                 writable_length() -> usize;
