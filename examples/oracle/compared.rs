@@ -31,6 +31,10 @@ const AREAS: [(&str, &str); 20] = [
     ),
     ("errors", "what fails, how it is told, and what follows"),
     (
+        "files",
+        "files as streams: opening, reading, writing, failing",
+    ),
+    (
         "flow",
         "backpressure: marks, 'drain', cork, pause and resume, several listeners",
     ),
@@ -41,6 +45,7 @@ const AREAS: [(&str, &str); 20] = [
     ("limits", "limits of connections, and what is dropped"),
     ("liveness", "what keeps the process alive"),
     ("names", "look-ups, several addresses, block lists"),
+    ("own-buffer", "reading into a buffer of the program's own"),
     (
         "paths",
         "Unix sockets: paths, abstract names, what lies in the way",
@@ -54,6 +59,14 @@ const AREAS: [(&str, &str); 20] = [
     (
         "socket-life",
         "the life of a socket: the order of its events, 'close' above all",
+    ),
+    (
+        "streams",
+        "streams of a program's own, pipes, pipelines, how they end and fail",
+    ),
+    (
+        "text",
+        "text: encodings, and characters that come in pieces",
     ),
     (
         "ticks",
