@@ -8,7 +8,7 @@ use super::pinned::{VERSION, root};
 use super::scenario::Scenario;
 
 /// What each directory of scenarios is about. A new directory needs a line here.
-const AREAS: [(&str, &str); 20] = [
+const AREAS: [(&str, &str); 24] = [
     (
         "clients",
         "sockets that connect: to servers and peers, again after 'close', refused, reset",
