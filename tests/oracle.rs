@@ -9,16 +9,34 @@
 #[path = "../examples/oracle/mod.rs"]
 mod oracle;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oracle::check::{Writes, check, committed, each, files_below};
 use oracle::commands::report;
+use oracle::generate::run::{Length, run};
 use oracle::scenario::Scenario;
 use oracle::{pinned, tables};
 
+/// The seed of the generated scenarios, and how many they are.
+const SEED: u64 = 2_610;
+const GENERATED: u64 = 120;
+
 /// Tells this executable that it is to play a scenario: the file.
 const INNER: &str = "NODELOOP_ORACLE_INNER";
+
+/// Tells this executable that it is to play whatever its driver sends.
+const INNER_BATCH: &str = "NODELOOP_ORACLE_INNER_BATCH";
+
+/// Has this executable play what its driver sends.
+fn batch() -> Command {
+    let own = std::env::current_exe().expect("the path of this test");
+    let mut command = Command::new(own);
+    command
+        .args(["plays_a_scenario_when_told_to", "--exact", "--nocapture"])
+        .env(INNER_BATCH, "yes");
+    command
+}
 
 /// Has this executable run the one test that plays a scenario.
 fn inner(file: &Path) -> Command {
@@ -37,6 +55,10 @@ fn plays_a_scenario_when_told_to() {
         println!();
         oracle::check::inner(Path::new(&file));
     }
+    if std::env::var_os(INNER_BATCH).is_some() {
+        println!();
+        oracle::check::inner_batch();
+    }
 }
 
 fn all_scenarios() -> Vec<Scenario> {
@@ -46,21 +68,54 @@ fn all_scenarios() -> Vec<Scenario> {
     files.iter().map(load).collect()
 }
 
-#[test]
-fn scenarios_agree_with_node() {
+/// Why this process is not to hold anything against Node.
+fn is_not_asked() -> bool {
     if std::env::var_os("NODELOOP_TEST_SOCKETS").is_some_and(|sockets| sockets == "unix") {
         println!("skipped over Unix sockets: the oracle itself plays them so, beside Node");
-        return;
+        return true;
     }
-    if std::env::var_os(INNER).is_some() {
-        return;
-    }
+    std::env::var_os(INNER).is_some() || std::env::var_os(INNER_BATCH).is_some()
+}
+
+/// The pinned Node; in CI it has to be there.
+fn pinned_node() -> Result<PathBuf, String> {
     let node = pinned::find();
     if let Err(what) = &node {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
             "in CI the pinned Node has to be there: {what}"
         );
+    }
+    node
+}
+
+/// Scenarios at random, always the same ones: a difference shows at the second and the tenth look, too,
+/// so what a busy machine delays is none.
+#[test]
+fn generated_scenarios_agree_with_node() {
+    if is_not_asked() {
+        return;
+    }
+    if let Err(what) = pinned_node() {
+        println!("skipped, since only Node can tell what is right: {what}");
+        return;
+    }
+    let length = Length::Count(GENERATED);
+    let tally = run(SEED, length, batch, false).expect("the pinned Node is there");
+    tally.print();
+    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+    // Else it would say nothing.
+    let told = tally.agree + tally.known_scenarios;
+    assert!(told * 10 >= GENERATED * 8, "too few are decided: {tally:?}");
+}
+
+#[test]
+fn scenarios_agree_with_node() {
+    if is_not_asked() {
+        return;
+    }
+    let node = pinned_node();
+    if let Err(what) = &node {
         println!("Node is not asked, its recorded traces are used: {what}");
     }
     let scenarios = all_scenarios();
@@ -198,7 +253,7 @@ fn bad_scenarios_get_an_error_with_file_and_line() {
 
 #[test]
 fn a_scenario_that_hangs_is_ended_at_its_deadline() {
-    if std::env::var_os(INNER).is_some() {
+    if std::env::var_os(INNER).is_some() || std::env::var_os(INNER_BATCH).is_some() {
         return;
     }
     let text = "title = t\ndeadline = 300\nstart\n  server s\n  s.listen\n";

@@ -25,6 +25,19 @@ pub enum Writes {
     Gathered,
 }
 
+impl Writes {
+    /// Whether it gathers.
+    fn word(self) -> &'static str {
+        match self {
+            Writes::AtOnce => "no",
+            Writes::Gathered => "yes",
+        }
+    }
+}
+
+/// What stands for a line end in a scenario that is sent as one line.
+pub const LINE_END: char = '\u{1f}';
+
 /// Makes the command that has this executable call [`inner`] with a file.
 pub type Inner<'a> = &'a (dyn Fn(&Path) -> Command + Sync);
 
@@ -36,12 +49,29 @@ pub fn inner(file: &Path) {
     ours::play(scenario, &lp);
 }
 
+/// Plays one scenario after the other in this process, as their driver sends them, each in a loop of
+/// its own.
+pub fn inner_batch() {
+    let gathers = std::env::var(GATHERS).is_ok_and(|gathers| gathers == "yes");
+    while let Some(text) = ours::next_line() {
+        let text = text.replace(LINE_END, "\n");
+        let scenario = Scenario::parse(Path::new("generated"), &text);
+        let lp = Loop::builder().gather(gathers).build().expect("a loop");
+        ours::play(scenario.expect("the driver has read it"), &lp);
+        drop(lp);
+        println!(".");
+    }
+}
+
+/// The command of [`inner_batch`], told how to write.
+pub fn batch_command(mut command: Command, writes: Writes) -> Command {
+    command.env(GATHERS, writes.word());
+    command
+}
+
 /// Our trace.
 pub fn our_trace(scenario: &Scenario, writes: Writes, inner: Inner<'_>) -> Outcome {
-    let gathers = match writes {
-        Writes::AtOnce => "no",
-        Writes::Gathered => "yes",
-    };
+    let gathers = writes.word();
     // It runs in a directory of its own.
     let file = std::path::absolute(&scenario.file).unwrap_or_else(|_| scenario.file.clone());
     run(scenario, inner(&file).env(GATHERS, gathers), "")
@@ -79,21 +109,29 @@ pub fn check(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Verd
 }
 
 fn check_run(scenario: &Scenario, node: Option<&Path>, inner: Inner<'_>) -> Result<(), String> {
-    let [of_node, of_ours, of_gathered] = recordings(scenario);
+    let [of_node, ..] = recordings(scenario);
     let recorded = read_lines(&of_node)?;
     if let Some(node) = node {
         let made = whole(pinned::trace(node, scenario), "Node")?;
         compare(["recorded", "Node, made anew"], &recorded, &made)?;
     }
     let made = |writes| whole(our_trace(scenario, writes, inner), "ours");
-    let at_once = meant("differs", &scenario.differs, &of_ours, &recorded)?;
+    let [at_once, gathered] = expected(scenario)?;
     compare(["meant", "ours"], &at_once, &made(Writes::AtOnce)?)?;
-    let gathered = meant("gathering", &scenario.gathering, &of_gathered, &at_once)?;
     compare(
         ["meant", "ours, gathered"],
         &gathered,
         &made(Writes::Gathered)?,
     )
+}
+
+/// What is meant to come of a scenario here: with every write at once, and gathered.
+pub fn expected(scenario: &Scenario) -> Result<[Vec<String>; 2], String> {
+    let [of_node, of_ours, of_gathered] = recordings(scenario);
+    let recorded = read_lines(&of_node)?;
+    let at_once = meant("differs", &scenario.differs, &of_ours, &recorded)?;
+    let gathered = meant("gathering", &scenario.gathering, &of_gathered, &at_once)?;
+    Ok([at_once, gathered])
 }
 
 /// The trace that is meant: the one in `file` if there is a reason for it to be another.

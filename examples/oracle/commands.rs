@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::check::{
     self, Verdict, Writes, committed, each, files_below, our_trace, recordings, whole,
 };
 use super::driver::Outcome;
+use super::generate::maker;
+use super::generate::run::{Length, run};
 use super::scenario::Scenario;
 use super::trace::difference;
-use super::{pinned, tables};
+use super::{mutations, pinned, tables};
 
 const USAGE: &str = "usage: oracle FILE…            our trace, every write at once
        oracle --gathered FILE… our trace, small writes gathered
@@ -17,6 +20,10 @@ const USAGE: &str = "usage: oracle FILE…            our trace, every write at 
        oracle --check FILE…    against the recording, as `cargo test` does
        oracle --record FILE…   record Node's trace (and ours, where it is meant to differ)
        oracle --tables         make the tables in tests/oracle anew
+       oracle --generate --seed S --count N   scenarios at random, beside Node: the same each time
+       oracle --generate --minutes N          fresh ones
+       oracle --generate --one SEED           one of them, as a file
+       oracle --mutations PART?               which scenarios catch wrong behaviours (see the README)
 A directory stands for the scenarios below it; no FILE behind --compare or --record for all.";
 
 /// How often Node is asked before its trace is recorded: what is not the same each time is no
@@ -39,6 +46,13 @@ pub fn main() -> ExitCode {
             check::inner(Path::new(file));
             Ok(())
         }
+        ["--inner-batch"] => {
+            check::inner_batch();
+            Ok(())
+        }
+        ["--generate", options @ ..] => generate(options),
+        ["--mutations"] => mutations::run("", batch_of_this_program),
+        ["--mutations", part] => mutations::run(part, batch_of_this_program),
         ["--tables"] => tables::write(),
         ["--compare", files @ ..] => scenarios(files).and_then(compare),
         // Without a file everything is checked, as `cargo test` does.
@@ -67,6 +81,41 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn generate(options: &[&str]) -> Result<(), String> {
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no number\n{USAGE}"))
+    };
+    let (mut seed, mut length) = (None, Length::Count(1000));
+    for option in options.chunks(2) {
+        match option {
+            ["--one", seed] => {
+                print!("{}", maker::make(number(seed)?).0.text());
+                return Ok(());
+            }
+            ["--seed", text] => seed = Some(number(text)?),
+            ["--count", text] => length = Length::Count(number(text)?),
+            ["--minutes", text] => length = Length::Time(Duration::from_secs(60 * number(text)?)),
+            _ => return Err(USAGE.to_string()),
+        }
+    }
+    let fresh = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1, |now| now.as_secs() ^ u64::from(now.subsec_nanos()) << 20)
+    };
+    let seed = seed.unwrap_or_else(fresh);
+    println!("seed {seed}");
+    let tally = run(seed, length, batch_of_this_program, true)?;
+    tally.print();
+    counted(tally.failures.len())
+}
+
+fn batch_of_this_program() -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    command.arg("--inner-batch");
+    command
 }
 
 fn inner_command(file: &Path) -> Command {

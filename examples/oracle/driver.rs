@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -32,14 +32,23 @@ use super::trace::Trace;
 pub struct Answers(Arc<Mutex<ChildStdin>>);
 
 impl Answers {
+    /// The way through a program's standard input.
+    pub fn through(input: ChildStdin) -> Answers {
+        Answers(Arc::new(Mutex::new(input)))
+    }
+
+    /// Sends a line, such as the next scenario.
+    pub fn send(&self, line: &str) -> std::io::Result<()> {
+        let mut input = self.0.lock().expect("the program's input");
+        input.write_all(line.as_bytes())?;
+        input.flush()
+    }
+
     /// Says that the peer is done, and which port it has bound, if any.
     pub fn done(&self, port: Option<u16>) {
         let answer = port.map_or(String::new(), |port| port.to_string()) + "\n";
         // The program may have ended meanwhile.
-        let mut input = self.0.lock().expect("the program's input");
-        let _ = input
-            .write_all(answer.as_bytes())
-            .and_then(|()| input.flush());
+        let _ = self.send(&answer);
     }
 }
 
@@ -85,41 +94,14 @@ pub fn run(scenario: &Scenario, program: &mut Command, input: &str) -> Outcome {
     let _ = stdin
         .write_all(input.as_bytes())
         .and_then(|()| stdin.flush());
-    let answers = Answers(Arc::new(Mutex::new(stdin)));
-    let mut run = Run {
-        trace: Arc::new(Mutex::new(Trace::default())),
-        peers: HashMap::new(),
-        answers,
-        until,
-        directory,
-        failure: None,
-    };
+    let answers = Answers::through(stdin);
+    let mut run = Run::new(answers, until, directory);
     if let Some(stream) = other_end {
         run.peer(OUTSIDE).has(stream);
     }
     let complaints = run.follow(&mut child);
     let status = child.wait().expect("waiting for a child");
-    for (_, peer) in run.peers.drain() {
-        peer.finish();
-    }
-    let lines = run.trace.lock().expect("the trace").finish(scenario);
-    let failure = run.failure.or_else(|| {
-        let end = lines.iter().rev().find(|line| line.starts_with("process "));
-        let end = end.map_or("", |line| &line["process ".len()..]);
-        let ended = match end {
-            "exits" => "itself",
-            "stopped" => "stopped",
-            end if end.starts_with("error") => "error",
-            _ => "",
-        };
-        (ended != scenario.exits).then(|| {
-            format!(
-                "expected `exits = {}`, but the end was `{end}` ({status})\n{complaints}",
-                scenario.exits
-            )
-        })
-    });
-    Outcome { lines, failure }
+    run.outcome(scenario, Some(status), &complaints)
 }
 
 /// Until a new process runs its program it has every descriptor of this one, so no peer's socket is
@@ -132,7 +114,8 @@ pub fn spawn(program: &mut Command) -> std::io::Result<Child> {
     program.spawn()
 }
 
-struct Run {
+/// A run of one scenario, while it goes on.
+pub struct Run {
     trace: Arc<Mutex<Trace>>,
     peers: HashMap<String, Peer>,
     answers: Answers,
@@ -143,6 +126,48 @@ struct Run {
 }
 
 impl Run {
+    pub fn new(answers: Answers, until: Instant, directory: Arc<Directory>) -> Run {
+        Run {
+            trace: Arc::new(Mutex::new(Trace::default())),
+            peers: HashMap::new(),
+            answers,
+            until,
+            directory,
+            failure: None,
+        }
+    }
+
+    /// What came of it, once the program is done with it: the status if the program has ended.
+    pub fn outcome(
+        mut self,
+        scenario: &Scenario,
+        status: Option<ExitStatus>,
+        complaints: &str,
+    ) -> Outcome {
+        for (_, peer) in self.peers.drain() {
+            peer.finish();
+        }
+        let lines = self.trace().finish(scenario);
+        let failure = self.failure.take().or_else(|| {
+            let end = lines.iter().rev().find(|line| line.starts_with("process "));
+            let end = end.map_or("", |line| &line["process ".len()..]);
+            let ended = match end {
+                "exits" => "itself",
+                "stopped" => "stopped",
+                end if end.starts_with("error") => "error",
+                _ => "",
+            };
+            let status = status.map_or(String::new(), |status| format!(" ({status})"));
+            (ended != scenario.exits).then(|| {
+                format!(
+                    "expected `exits = {}`, but the end was `{end}`{status}\n{complaints}",
+                    scenario.exits
+                )
+            })
+        });
+        Outcome { lines, failure }
+    }
+
     /// Follows a program to its end; gives what it wrote on its error output.
     fn follow(&mut self, child: &mut Child) -> String {
         let (sender, lines) = channel();
@@ -169,8 +194,7 @@ impl Run {
                 Ok(line) => self.line(&line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    let mut trace = self.trace.lock().expect("the trace");
-                    trace.line("process", "was killed at the deadline");
+                    self.killed();
                     break;
                 }
             }
@@ -181,7 +205,13 @@ impl Run {
         complaints.join().expect("the reader of the error output")
     }
 
-    fn line(&mut self, line: &str) {
+    /// It is ended at its deadline.
+    pub fn killed(&self) {
+        self.trace().line("process", "was killed at the deadline");
+    }
+
+    /// Does what a line of the program says.
+    pub fn line(&mut self, line: &str) {
         let Some(mark) = line.chars().next() else {
             return;
         };

@@ -4,17 +4,23 @@
 //!
 //! - `commands`: what `cargo run --example oracle` does;
 //! - `check`: a scenario against its recording, Node made anew, and ours;
-//! - `driver`, `peer`, `trace`: one run of one program;
+//! - `driver`, `peer`, `trace`: one run of one program; `batch`: many runs of one process;
+//! - `generate`: scenarios at random;
 //! - `ours`: our interpreter; Node's is `tests/oracle/program.cjs`;
 //! - `scenario`, `words`, `vocabulary`, `data`, `wire`: the language;
-//! - `tables`: the tables that are made from scenarios and tests.
+//! - `mutations`: whether the scenarios catch small wrong behaviours;
+//! - `tables`, `compared`: the tables that are made from scenarios and tests.
 //!
 //! `tests/oracle.rs` uses the same modules.
 
+pub mod batch;
 pub mod check;
 pub mod commands;
+pub mod compared;
 pub mod data;
 pub mod driver;
+pub mod generate;
+pub mod mutations;
 pub mod ours;
 pub mod outside;
 pub mod peer;

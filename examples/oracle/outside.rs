@@ -91,6 +91,17 @@ impl Directory {
         &self.0
     }
 
+    /// Removes what a scenario has left in it.
+    pub fn empty(&self) {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let _ = match path.is_dir() {
+                true => std::fs::remove_dir_all(path),
+                false => std::fs::remove_file(path),
+            };
+        }
+    }
+
     /// The path that is meant by a name below it, or by an abstract name.
     pub fn place(&self, name: &str) -> PathBuf {
         match name.strip_prefix('@') {

@@ -1,6 +1,6 @@
 //! The tables that are made from scenarios and tests: which rule is pinned by what
-//! (`tests/oracle/RULES.md`), and where we differ from Node on purpose
-//! (`tests/oracle/DIFFERENCES.md`, and without links for the manual, which also gets the table of
+//! (`tests/oracle/RULES.md`), what was compared (`docs/compared-with-node.md`), and where we differ from
+//! Node on purpose (`tests/oracle/DIFFERENCES.md`, and without links for the manual, which also gets the table of
 //! `ARCHITECTURE.md`). A test fails if they are out of date.
 
 use std::collections::{BTreeMap, HashSet};
@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::check::{committed, files_below};
+use super::compared;
 use super::pinned::root;
 use super::scenario::Scenario;
 
@@ -43,12 +44,16 @@ pub fn check() -> Result<(), String> {
     Ok(())
 }
 
-fn make() -> Result<[(PathBuf, String); 4], String> {
+fn make() -> Result<[(PathBuf, String); 5], String> {
     let files = files_below(&committed());
     let scenarios: Result<Vec<Scenario>, _> = files.iter().map(|it| Scenario::load(it)).collect();
     let scenarios = scenarios.map_err(|fault| fault.to_string())?;
     let directory = root().join("tests/oracle");
     Ok([
+        (
+            root().join("docs/compared-with-node.md"),
+            compared::page(&scenarios)?,
+        ),
         (directory.join("RULES.md"), rules(&scenarios)?),
         (directory.join("DIFFERENCES.md"), differences(&scenarios)),
         (

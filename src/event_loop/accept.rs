@@ -13,6 +13,7 @@ use super::table;
 use super::trace;
 use crate::backend::{self, Accepted, ready};
 use crate::ground::error::{Error, Result};
+use crate::ground::mutations::mutated;
 
 /// How long a server that ran out of descriptors waits before it tries again, unless one becomes
 /// free before: short against a client's patience, long against a loop that has other work.
@@ -94,9 +95,9 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         return Outcome::Nothing;
     }
     server.ready &= !ready::READABLE;
-    let full = server
-        .max_connections
-        .is_some_and(|max| server.connections >= max);
+    let full = server.max_connections.is_some_and(|max| {
+        server.connections >= max + usize::from(mutated!("one connection too many"))
+    });
     let Some(listener) = &mut server.listener else {
         return Outcome::Nothing;
     };

@@ -27,6 +27,7 @@ use super::task::Task;
 use crate::backend::datagram::{Catch, bad_descriptor};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{Listener, Shared, Slot};
+use crate::ground::mutations::mutated;
 
 pub(crate) fn not_running() -> Error {
     Error::library("ERR_SOCKET_DGRAM_NOT_RUNNING", "Not running")
@@ -297,6 +298,9 @@ impl State {
             return Ok(());
         }
         self.open_datagram(id)?;
+        if mutated!("close sends what waits for its tick") {
+            self.send_staged(id);
+        }
         self.flush_outbox_of(id);
         self.outbox.drop_staged(id);
         self.abandon_datagram_look_ups(id);

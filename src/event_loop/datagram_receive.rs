@@ -16,6 +16,7 @@ use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
+use crate::ground::mutations::mutated;
 
 /// How many reads the first receive of a socket asks for: one more than one, so that a datagram that
 /// comes alone proves that nothing is left. It doubles with every full batch.
@@ -58,7 +59,7 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
     let mut share = Share {
         core,
         id,
-        left: RECEIVE_BUDGET,
+        left: RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn")),
         catch: core.inside(|state| state.begin_share(id)),
     };
     let socket = UdpSocket(core.raw(id));
@@ -124,7 +125,8 @@ impl Share<'_> {
             let Some(datagram) = state.datagram(self.id) else {
                 return Next::Done;
             };
-            if !datagram.common.flags.any(super::entry::flag::ACTIVE) {
+            let active = datagram.common.flags.any(super::entry::flag::ACTIVE);
+            if !active && !mutated!("a closed UDP socket gets its messages") {
                 // N279: closed meanwhile; nothing more of it is delivered.
                 self.catch.clear();
                 return Next::Done;

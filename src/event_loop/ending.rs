@@ -8,6 +8,7 @@ use super::task::{SocketEvent, Task};
 use super::writable::destroyed_before;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
+use crate::ground::mutations::mutated;
 
 impl State {
     /// `end`: a last chunk if there is one, then no more.
@@ -27,7 +28,9 @@ impl State {
             && stream.common.flags.any(flag::CORKED)
         {
             // `end` opens every cork (N187).
-            stream.extra().corked = 1;
+            if !mutated!("end opens one cork") {
+                stream.extra().corked = 1;
+            }
             self.uncork(id);
         }
         let Some(stream) = self.stream(id) else {
@@ -146,9 +149,14 @@ impl State {
             Some(extra) => std::mem::take(&mut extra.on_finished),
             None => Vec::new(),
         };
+        if mutated!("'finish' before the completions of end") {
+            self.steps.push_back(Task::Emit(id, SocketEvent::Finish));
+        }
         self.steps
             .extend(done.into_iter().map(|done| Task::Complete(done, Ok(()))));
-        self.steps.push_back(Task::Emit(id, SocketEvent::Finish));
+        if !mutated!("'finish' before the completions of end") {
+            self.steps.push_back(Task::Emit(id, SocketEvent::Finish));
+        }
         self.steps.push_back(Task::AfterFinish(id));
     }
 
@@ -174,7 +182,8 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        match stream.common.flags.any(flag::FINISHED) {
+        let finished = stream.common.flags.any(flag::FINISHED);
+        match finished || mutated!("destroy_soon does not wait") {
             true => self.destroy(id, None),
             false => stream.common.flags.set(flag::DESTROY_ON_FINISH),
         }

@@ -23,6 +23,7 @@ use crate::backend::{self, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
+use crate::ground::mutations::mutated;
 use crate::ground::read_queue::ReadQueue;
 use crate::ground::write_queue::WriteQueue;
 
@@ -282,7 +283,11 @@ impl Common {
 
     /// ref and unref: remembered while inactive (N48, N55), not counted (N47).
     pub(crate) fn set_referenced(&mut self, referenced: bool, live: &mut Live) {
-        if self.flags.any(flag::REFERENCED) == referenced {
+        let ignored = match referenced {
+            true => mutated!("ref of a handle does nothing"),
+            false => mutated!("unref of a handle does nothing"),
+        };
+        if self.flags.any(flag::REFERENCED) == referenced || ignored {
             return;
         }
         let counts = self.flags.any(flag::ACTIVE);
@@ -458,6 +463,9 @@ impl Stream {
             .extra
             .as_ref()
             .map_or(0, |extra| extra.writes.buffered_length());
+        if mutated!("bytes_written forgets what waits") {
+            return self.bytes_dispatched;
+        }
         self.bytes_dispatched + buffered as u64
     }
 

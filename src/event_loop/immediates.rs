@@ -11,6 +11,7 @@ use super::state::State;
 use super::table;
 use super::trace;
 use crate::ground::error::Result;
+use crate::ground::mutations::mutated;
 
 /// An immediate's callback.
 pub(crate) type ImmediateCall = Box<dyn FnOnce(Immediate)>;
@@ -99,6 +100,9 @@ impl Immediates {
 
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
         let Some(waiting) = self.get(id) else { return };
+        if mutated!("unref of an immediate does nothing") {
+            return;
+        }
         if waiting.referenced != referenced {
             waiting.referenced = referenced;
             match referenced {
@@ -147,6 +151,9 @@ impl Immediates {
     }
 
     fn next(&mut self) -> Option<(Id, Waiting)> {
+        if mutated!("immediates made meanwhile run too") {
+            self.running.append(&mut self.queue);
+        }
         while let Some(id) = self.running.pop_front() {
             if let Some(waiting) = self.take(id) {
                 return Some((id, waiting));

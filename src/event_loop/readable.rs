@@ -16,6 +16,7 @@ use super::state::State;
 use super::task::{SocketEvent, Task};
 use super::text;
 use super::trace;
+use crate::ground::mutations::mutated;
 
 impl State {
     /// Starts to take data from the kernel (tryReadStart), unless the end was read or the buffer
@@ -108,7 +109,10 @@ impl State {
             && !flags.any(flag::END_SCHEDULED | flag::END_EMITTED)
         {
             flags.set(flag::END_SCHEDULED);
-            self.ticks.push(Task::EndReadable(id));
+            match mutated!("'end' comes before the ticks") {
+                true => self.steps.push_back(Task::EndReadable(id)),
+                false => self.ticks.push(Task::EndReadable(id)),
+            }
         }
     }
 
@@ -138,7 +142,12 @@ impl State {
             return;
         };
         let flags = stream.common.flags;
-        if stream.is_writable() && !flags.any(flag::ALLOW_HALF_OPEN) {
+        let half_open = flags.any(flag::ALLOW_HALF_OPEN);
+        let ends = match half_open {
+            true => mutated!("allow_half_open is ignored"),
+            false => !mutated!("every socket may stay half-open"),
+        };
+        if stream.is_writable() && ends {
             self.ticks.push(Task::EndWritable(id));
         } else if flags.any(flag::FINISHED) {
             self.destroy(id, None);
@@ -202,6 +211,9 @@ impl State {
         let was_paused = flags.any(flag::HAS_FLOWING) && !flags.any(flag::FLOWING);
         flags.clear(flag::FLOWING);
         flags.set(flag::HAS_FLOWING | flag::PAUSED);
+        if mutated!("a paused socket stops reading at once") {
+            self.set_reading(id, false);
+        }
         if !was_paused {
             // Node emits 'pause' inside `pause`; contract rule 1 says on the next tick.
             self.ticks.push(Task::Emit(id, SocketEvent::Pause));

@@ -10,6 +10,7 @@ use super::task::{SocketEvent, Task};
 use super::trace;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Slot;
+use crate::ground::mutations::mutated;
 
 impl State {
     /// `destroy`: the descriptor is closed now, 'close' comes in the closing phase (N127, N147).
@@ -32,7 +33,7 @@ impl State {
             .is_some_and(|extra| extra.writes.has_buffered() || !extra.on_finished.is_empty());
         stream.common.flags.set(flag::DESTROYED);
         let flags = stream.common.flags;
-        let had_handle = !flags.any(flag::UNCONNECTED);
+        let had_handle = !flags.any(flag::UNCONNECTED) && !mutated!("'close' before its phase");
         if let Some(error) = &error {
             // A socket that had none says no at 'close', as Node's (N111).
             if had_handle {
@@ -135,19 +136,37 @@ impl State {
         stream.common.flags.set(flag::CLOSE_EMITTED);
         if let Some(error) = error {
             stream.common.flags.set(flag::ERROR_EMITTED);
+            if mutated!("'error' is told twice") {
+                self.steps.push_back(Task::EmitError(id, error.clone()));
+            }
             self.steps.push_back(Task::EmitError(id, error));
         }
     }
 
-    /// A half-close that was asked for and has not happened is void: its 'finish' does not come.
-    fn forget_shutdown(&mut self, id: Id) {
+    /// A half-close that was asked for and has not happened is void: its 'finish' does not come. Returns
+    /// whether there was one.
+    fn forget_shutdown(&mut self, id: Id) -> bool {
         let State { entries, live, .. } = self;
-        if let Some(stream) = stream_of(entries, id)
-            && stream.common.flags.any(flag::SHUTDOWN_PENDING)
-        {
+        let Some(stream) = stream_of(entries, id) else {
+            return false;
+        };
+        let asked = stream.common.flags.any(flag::SHUTDOWN_PENDING);
+        if asked {
             stream.common.flags.clear(flag::SHUTDOWN_PENDING);
             live.requests -= 1;
         }
+        asked
+    }
+
+    /// What is void holds the loop no longer.
+    fn forget_void_pending(&mut self) {
+        let State {
+            entries, pending, ..
+        } = self;
+        pending.retain(|id| {
+            let flags = stream_of(entries, *id).map(|stream| stream.common.flags);
+            flags.is_some_and(|it| it.any(flag::SHUTDOWN_PENDING | flag::CONNECT_PENDING))
+        });
     }
 }
 
@@ -157,16 +176,21 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     core.inside(|state| {
         if state.closing_now.is_empty() {
             std::mem::swap(&mut state.closing_now, &mut state.closing);
+            if mutated!("'close' in the order of closing") {
+                state.closing_now.reverse();
+            }
         }
     });
+    let mut void = false;
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
     while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
-        core.inside(|state| {
+        void |= core.inside(|state| {
             state.tell_cancelled_attempt(id);
             state.cancel_in_flight(id);
-            state.forget_shutdown(id);
+            let void = state.forget_shutdown(id);
             state.cancel_datagrams(id);
+            void
         });
         core.finish_callback()?;
         let is_socket = core.inside(|state| {
@@ -181,6 +205,9 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             core.callback(|core| core.perform(task))?;
         }
     }
+    if void {
+        core.inside(State::forget_void_pending);
+    }
     Ok(())
 }
 
@@ -194,7 +221,7 @@ pub(crate) fn close_emission(state: &mut State, id: Id) -> bool {
         Some(extra) if extra.more_closes_due > 0 => extra.more_closes_due -= 1,
         _ => stream.common.flags.clear(flag::CLOSE_DUE),
     }
-    stream.common.flags.any(flag::HAD_ERROR)
+    stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error")
 }
 
 /// The slot of 'data'.

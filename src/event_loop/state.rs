@@ -315,6 +315,11 @@ impl State {
         }
     }
 
+    /// What the clock said when it was last read.
+    pub(crate) fn last_look_ms(&self) -> u64 {
+        self.time_ms
+    }
+
     /// Reads the clock (N20).
     pub(crate) fn update_time(&mut self) -> u64 {
         self.time_ms = self.backend.now_ms();

@@ -99,7 +99,11 @@ impl State {
     fn take_due(&mut self, now_ms: u64) -> Option<Due> {
         let deadline_ms = self.deadlines.next_ms().unwrap_or(u64::MAX);
         let Some(key) = self.timers.pop_due_before(deadline_ms, now_ms) else {
-            return self.take_deadline(now_ms).then_some(Due::Deadline);
+            let deadline = self.take_deadline(now_ms).then_some(Due::Deadline);
+            if deadline.is_none() {
+                self.timers.end_pass(self.last_look_ms());
+            }
+            return deadline;
         };
         let id = Id {
             key,

@@ -14,6 +14,7 @@ use super::task::{SocketEvent, Task};
 use crate::backend::ready;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
+use crate::ground::mutations::mutated;
 
 /// What the kernel did with a write on an idle socket.
 pub(crate) enum Attempt {
@@ -180,7 +181,10 @@ impl State {
                 }
                 stream.common.flags.set(flag::WRITING);
                 live.requests += 1;
-                let length = chunk.as_slice().len();
+                let mut length = chunk.as_slice().len();
+                if mutated!("what the kernel took counts no more") {
+                    length -= taken;
+                }
                 let rest = chunk.take_rest(taken);
                 stream.extra().writes.push_in_flight(rest, length, done);
                 stream.note_in_flight();
@@ -365,8 +369,9 @@ impl Stream {
     /// What `write` returns: whether less waits than the mark. If not, 'drain' is owed (N178).
     fn is_below_mark(&mut self) -> bool {
         let waiting = self.write_length();
-        let below_mark = waiting < self.write_mark as usize || waiting == 0;
-        if !below_mark {
+        let mark = self.write_mark as usize + usize::from(mutated!("the mark is one byte higher"));
+        let below_mark = waiting < mark || waiting == 0;
+        if !below_mark || mutated!("'drain' though no write said so") {
             self.common.flags.set(flag::NEED_DRAIN);
         }
         below_mark && !self.common.flags.any(flag::ERRORED)
@@ -377,7 +382,7 @@ impl Stream {
         let flags = self.common.flags;
         flags.any(flag::NEED_DRAIN)
             && !flags.any(flag::ENDING | flag::DESTROYED)
-            && self.write_length() == 0
+            && (self.write_length() == 0 || mutated!("'drain' while something waits"))
     }
 
     /// Notes the first error.

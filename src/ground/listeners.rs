@@ -8,6 +8,7 @@
 //! The path of every message has a shorter way: the slot [shares](Slot::sole) a listener that is
 //! alone and stays, for as long as it is called.
 
+use super::mutations::mutated;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -220,6 +221,9 @@ impl<F: ?Sized> Taken<F> {
             Slot::Many(listeners) => &mut listeners[..],
             Slot::Empty | Slot::Out(_) => &mut [],
         };
+        if mutated!("the newest listener first") {
+            listeners.reverse();
+        }
         for listener in listeners {
             if chosen(listener.id) {
                 listener.spent = listener.once;

@@ -13,6 +13,7 @@ pub(crate) mod gather;
 pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod look_up;
+pub(crate) mod mutations;
 pub(crate) mod payload;
 pub(crate) mod quick_hash;
 pub(crate) mod read_queue;

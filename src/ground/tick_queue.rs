@@ -1,5 +1,6 @@
 //! The queue of ticks: what runs after the present loop callback, before anything else.
 
+use super::mutations::mutated;
 use std::collections::VecDeque;
 
 /// After so many ticks in one drain a warning is logged, once per loop. Ticks have no limit
@@ -56,7 +57,10 @@ impl<T> TickQueue<T> {
 
     /// Takes the oldest tick. An empty queue ends the drain.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let tick = self.queue.pop_front();
+        let tick = match mutated!("the newest tick first") {
+            true => self.queue.pop_back(),
+            false => self.queue.pop_front(),
+        };
         match tick {
             Some(_) => self.taken = self.taken.saturating_add(1),
             None => self.taken = 0,

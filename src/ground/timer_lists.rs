@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::mutations::mutated;
 use super::quick_hash::QuickHash;
 
 /// No timer, at the end of a chain of links.
@@ -32,6 +33,12 @@ pub(crate) struct TimerLists<T> {
     next_list_id: u64,
     /// Timers that hold the loop.
     referenced: usize,
+    /// No pass comes before this.
+    not_before_ms: u64,
+    /// The list that is run, by index and id, and the clock of the pass.
+    running: Option<(u32, u64, u64)>,
+    /// What comes next in this pass, by key and serial, whatever a tick does to it but clear it.
+    chosen: Option<(u32, u64)>,
 }
 
 /// One timer.
@@ -119,6 +126,9 @@ impl<T> TimerLists<T> {
             heap: Vec::new(),
             next_list_id: 0,
             referenced: 0,
+            not_before_ms: 0,
+            running: None,
+            chosen: None,
         }
     }
 
@@ -144,9 +154,15 @@ impl<T> TimerLists<T> {
 
     /// When the next list is to be looked at.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.heap
-            .first()
-            .map(|&list| self.lists[list as usize].expiry_ms)
+        let first = self.heap.first();
+        first.map(|&list| self.lists[list as usize].expiry_ms.max(self.not_before_ms))
+    }
+
+    /// A pass is over. Node's own timer beneath all of these then waits a millisecond at least, from
+    /// the last look at the clock: what is left, and overdue, fires together with what is due by
+    /// then (N23).
+    pub(crate) fn end_pass(&mut self, clock_ms: u64) {
+        self.not_before_ms = clock_ms.saturating_add(1);
     }
 
     /// Starts a timer at `now_ms`, referenced.
@@ -184,10 +200,19 @@ impl<T> TimerLists<T> {
     /// Only from lists whose turn comes before `before_ms`, when something else is due.
     pub(crate) fn pop_due_before(&mut self, before_ms: u64, now_ms: u64) -> Option<u32> {
         // Node's processTimers and listOnTimeout in one.
+        if let Some((key, serial)) = self.chosen.take()
+            && self.running.is_some_and(|(.., at_ms)| at_ms == now_ms)
+            && self.contains(key, serial)
+            && self.timers[key as usize].list != NONE
+        {
+            self.unlink(key);
+            return Some(key);
+        }
         loop {
             let index = *self.heap.first()?;
             let list = &mut self.lists[index as usize];
-            if list.expiry_ms > now_ms || list.expiry_ms >= before_ms {
+            let expiry_ms = list.expiry_ms.max(self.not_before_ms);
+            if expiry_ms > now_ms || expiry_ms >= before_ms {
                 return None;
             }
             let first = list.first;
@@ -206,22 +231,40 @@ impl<T> TimerLists<T> {
                 self.sift_down(0);
                 continue;
             }
+            self.running = Some((index, list.id, now_ms));
             self.unlink(first);
             return Some(first);
         }
+    }
+
+    /// Node looks at the next timer of a list before it runs the ticks of the one before: a tick that
+    /// refreshes it comes too late, it fires at once. One that clears it does not (N25).
+    fn choose_next(&mut self) {
+        let Some((index, id, now_ms)) = self.running else {
+            return;
+        };
+        let list = self.lists.get(index as usize).filter(|list| list.id == id);
+        self.chosen = list.and_then(|list| {
+            let timer = self.timers.get(list.first as usize)?;
+            let due_ms = timer.start_ms.saturating_add(list.duration_ms);
+            (due_ms <= now_ms).then_some((list.first, timer.serial))
+        });
     }
 
     /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
     /// clock at the start of the callback (N26); a timer that was not refreshed has fired.
     /// Returns true if the timer's life is over.
     pub(crate) fn after_callback(&mut self, key: u32, started_ms: u64) -> bool {
+        let timer = &self.timers[key as usize];
+        if timer.repeats && timer.state != TimerState::Cleared {
+            let late = mutated!("an interval counts from when it was due");
+            let due_ms = timer.start_ms.saturating_add(timer.duration_ms);
+            self.insert(key, if late { due_ms } else { started_ms });
+        }
+        self.choose_next();
         let timer = &mut self.timers[key as usize];
         if timer.state == TimerState::Cleared {
             return true;
-        }
-        if timer.repeats {
-            self.insert(key, started_ms);
-            return false;
         }
         if timer.list != NONE {
             return false;
@@ -239,6 +282,7 @@ impl<T> TimerLists<T> {
     pub(crate) fn refresh(&mut self, key: u32, now_ms: u64) {
         let timer = &mut self.timers[key as usize];
         match timer.state {
+            _ if mutated!("refresh does not start a timer again") => return,
             TimerState::Cleared => return,
             TimerState::Fired => {
                 timer.state = TimerState::Alive;
@@ -275,7 +319,7 @@ impl<T> TimerLists<T> {
                 list => (list, self.close_gap(list, links)),
             };
             if referenced {
-                self.referenced -= 1;
+                self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
                 // As in Node an empty list stays if its last timer held nothing: it decides where
                 // the next timer of this duration stands among equals.
                 if is_empty {
@@ -289,7 +333,7 @@ impl<T> TimerLists<T> {
     /// ref and unref: not counted, remembered, and without effect on what is over (N31, N59).
     pub(crate) fn set_referenced(&mut self, key: u32, referenced: bool) {
         let timer = &mut self.timers[key as usize];
-        if timer.referenced == referenced {
+        if timer.referenced == referenced || mutated!("unref of a timer does nothing") {
             return;
         }
         timer.referenced = referenced;
@@ -454,6 +498,9 @@ impl<T> TimerLists<T> {
 
     fn is_before(&self, a: u32, b: u32) -> bool {
         let (a, b) = (&self.lists[a as usize], &self.lists[b as usize]);
+        if mutated!("durations in the order of their first use") {
+            return a.id < b.id;
+        }
         (a.expiry_ms, a.id) < (b.expiry_ms, b.id)
     }
 

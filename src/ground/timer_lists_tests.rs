@@ -286,3 +286,42 @@ fn the_order_is_that_of_a_plain_model() {
         assert_eq!(timers.lists.referenced(), waiting.len());
     }
 }
+
+/// N23: what a pass leaves overdue does not fire at once, but a millisecond after the last look at the
+/// clock, with what is due by then.
+#[test]
+fn n23_what_a_pass_leaves_overdue_waits_for_the_next_millisecond() {
+    let mut timers = Timers::new();
+    timers.start(0, 1, "first");
+    // Started in its callback, which took until 20.
+    let fired = timers.run(1, |timers, _, _| {
+        timers.start(1, 1, "overdue");
+        timers.start(20, 1, "next");
+    });
+    assert_eq!(fired, ["first"]);
+    timers.lists.end_pass(20);
+    assert_eq!(timers.lists.next_expiry_ms(), Some(21));
+    assert!(timers.run(20, |_, _, _| ()).is_empty());
+    assert_eq!(timers.run(21, |_, _, _| ()), ["overdue", "next"]);
+}
+
+/// Node looks at the next timer of a list before the ticks of the one before run: what they refresh
+/// fires in this pass all the same, what they clear does not (N25).
+#[test]
+fn n25_a_refresh_in_a_tick_comes_too_late_for_the_next_timer() {
+    let mut timers = Timers::new();
+    timers.start(0, 5, "first");
+    let refreshed = timers.start(0, 5, "refreshed");
+    let cleared = timers.start(0, 5, "cleared");
+    let fire = |timers: &mut Timers| {
+        let key = timers.lists.pop_due_before(u64::MAX, 20)?;
+        timers.lists.after_callback(key, 20);
+        Some(*timers.lists.value_mut(key))
+    };
+    assert_eq!(fire(&mut timers), Some("first"));
+    timers.lists.refresh(refreshed, 20);
+    assert_eq!(fire(&mut timers), Some("refreshed"));
+    timers.clear(cleared);
+    assert_eq!(fire(&mut timers), None);
+    assert_eq!(timers.lists.next_expiry_ms(), None);
+}

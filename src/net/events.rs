@@ -170,10 +170,20 @@ impl Socket {
         self.add(state::slot_of(SocketEvent::Pause), shared(listener), false)
     }
 
+    /// Adds a listener of the next 'pause'.
+    pub fn once_pause(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Pause), once(listener), true)
+    }
+
     /// Adds a listener of 'resume', which comes on the tick after [`resume`](Socket::resume),
     /// before what was buffered.
     pub fn on_resume(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
         self.add(state::slot_of(SocketEvent::Resume), shared(listener), false)
+    }
+
+    /// Adds a listener of the next 'resume'.
+    pub fn once_resume(self, listener: impl FnOnce(Socket) + 'static) -> ListenerId {
+        self.add(state::slot_of(SocketEvent::Resume), once(listener), true)
     }
 
     /// Adds a listener of 'error', which comes at most once in a life, on a tick, and is followed by

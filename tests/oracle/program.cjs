@@ -16,12 +16,18 @@ const addStreams = require('./streams.cjs');
 const { addFiles } = require('./files.cjs');
 const { addPaths, listenAtPath, overUnix, pathOf, shown, standIn } = require('./paths.cjs');
 
-const { handlers } = JSON.parse(readLine());
+const line = readLine();
+// The driver has no other scenario for us.
+if (line === '') process.reallyExit(0);
+const { handlers } = JSON.parse(line);
 
 // ---------------------------------------------------------------------------------------------
 // What is said to the driver
 
+let over = false; // whether nothing more is to be said
+
 function say(line) {
+  if (over) return;
   let bytes = Buffer.from(line + '\n');
   while (bytes.length > 0) bytes = bytes.subarray(fs.writeSync(1, bytes));
 }
@@ -57,6 +63,7 @@ const objects = new Map(); // name -> { kind, name, value, … }
 const counts = new Map(); // 'object:event' -> how often it has happened
 
 function happen(object, event, it, received) {
+  if (over) return;
   const key = `${object.name}:${event}`;
   const count = (counts.get(key) ?? 0) + 1;
   counts.set(key, count);
@@ -451,5 +458,25 @@ if (handlers.some((handler) => handler.event === 'before_exit')) {
   const object = { kind: 'process', name: 'process' };
   process.on('beforeExit', () => plain(object, 'before_exit'));
 }
+
+// For batch.cjs, where another scenario follows in the same process: ends this one as if the process
+// had ended, which closes and stops whatever is left.
+module.exports = function finish() {
+  trace('process', 'exits');
+  over = true;
+  for (const { kind, value } of objects.values()) {
+    if (kind === 'server') value.close();
+    else if (kind === 'socket') value.destroy();
+    else if (kind === 'timer') clearTimeout(value);
+    else if (kind === 'immediate') clearImmediate(value);
+    else if (kind === 'udp') {
+      try {
+        value.close();
+      } catch {
+        // It is closed already.
+      }
+    }
+  }
+};
 
 run(handlers.filter((handler) => handler.event === 'start').flatMap((handler) => handler.actions), null);

@@ -151,6 +151,14 @@ fn say(line: &str) {
     }
 }
 
+/// The next line of the driver; none if it has no more.
+pub fn next_line() -> Option<String> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    let read = read.is_ok_and(|count| count > 0);
+    read.then(|| line.trim_end_matches('\n').into())
+}
+
 /// Waits until a peer is done; gives its answer: the port that it has bound, if any.
 fn ask(peer: &str) -> String {
     say(&format!("?{peer}"));

@@ -240,8 +240,10 @@ impl World {
             ("finish", false) => socket.on_finish(move |_| plain("finish", None)),
             ("timeout", true) => socket.once_timeout(move |_| plain("timeout", None)),
             ("timeout", false) => socket.on_timeout(move |_| plain("timeout", None)),
-            ("pause", _) => socket.on_pause(move |_| plain("pause", None)),
-            ("resume", _) => socket.on_resume(move |_| plain("resume", None)),
+            ("pause", true) => socket.once_pause(move |_| plain("pause", None)),
+            ("pause", false) => socket.on_pause(move |_| plain("pause", None)),
+            ("resume", true) => socket.once_resume(move |_| plain("resume", None)),
+            ("resume", false) => socket.on_resume(move |_| plain("resume", None)),
             ("close", true) => {
                 socket.once_close(move |_, bad| plain("close", Some(bad.to_string())))
             }
