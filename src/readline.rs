@@ -271,6 +271,7 @@ fn create(
                 common,
                 kind: HandleKind::Interface,
                 requests: 0,
+                attached: None,
                 object,
             }))
         }))

@@ -191,7 +191,7 @@ fn destroyed_at_any_time_it_closes_its_file() {
                 stream.on_close(move |_| inner.set(true));
                 match when {
                     0 => stream.destroy(),
-                    1 => drop(lp.next_tick(move |_| stream.destroy())),
+                    1 => lp.next_tick(move |_| stream.destroy()),
                     2 => drop(stream.on_open(|stream| stream.destroy())),
                     3 => drop(stream.on_data(|stream, _| stream.destroy())),
                     4 => drop(stream.on_end(|stream| stream.destroy())),

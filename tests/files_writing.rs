@@ -215,7 +215,7 @@ fn destroyed_at_any_time_it_closes_its_file_and_says_so_to_every_write() {
                 file.write_then(pattern(100_000), log.done("write"));
                 match when {
                     0 => file.destroy(),
-                    1 => drop(lp.next_tick(move |_| file.destroy())),
+                    1 => lp.next_tick(move |_| file.destroy()),
                     2 => drop(file.on_open(|file| file.destroy())),
                     // While a worker writes.
                     _ => drop(file.on_ready(|file| {

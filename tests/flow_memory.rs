@@ -162,13 +162,16 @@ fn a_peer_that_never_reads_costs_what_was_accepted_and_no_work() {
 /// longer than the kernel holds an acknowledgement back; returns how much was sent.
 fn send_until_blocked(lp: &Loop, socket: Socket, mut peer: &TcpStream) -> u64 {
     const QUIET: Duration = Duration::from_millis(150);
+    // A machine that has held this process up so long has let nothing happen.
+    const QUIET_TURNS: u32 = 20;
     let piece = [b'x'; 64 * 1024];
     let mut sent = 0;
     let mut quiet_since = Instant::now();
+    let mut quiet_turns = 0;
     // Has it turn now and then, though nothing happens.
     let turning = lp.set_interval(5, |_| {});
     peer.set_nonblocking(true).unwrap();
-    while quiet_since.elapsed() < QUIET {
+    while quiet_turns < QUIET_TURNS || quiet_since.elapsed() < QUIET {
         let read = socket.bytes_read();
         let blocked = match peer.write(&piece) {
             Ok(size) => {
@@ -179,8 +182,10 @@ fn send_until_blocked(lp: &Loop, socket: Socket, mut peer: &TcpStream) -> u64 {
             Err(error) => panic!("{error}"),
         };
         lp.run_once().unwrap();
+        quiet_turns += 1;
         if !blocked || socket.bytes_read() != read {
             quiet_since = Instant::now();
+            quiet_turns = 0;
         }
     }
     peer.set_nonblocking(false).unwrap();

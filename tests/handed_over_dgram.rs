@@ -408,11 +408,23 @@ fn whoever_has_it_besides_gets_single_datagrams() {
             assert_eq!((datagram.len(), datagram[0]), (100, number));
         }
     };
-    let (given, address) = bound(&lp);
+    // The system is asked for trains when many datagrams come.
+    let flooded = || {
+        const FLOOD: u64 = 100;
+        let (socket, address) = bound(&lp);
+        let (peer, _) = peer();
+        let before = lp.counts().datagrams_received;
+        for _ in 0..FLOOD {
+            peer.send_to(b"x", address).unwrap();
+        }
+        turn_until(&lp, || lp.counts().datagrams_received == before + FLOOD);
+        (socket, address)
+    };
+    let (given, address) = flooded();
     let given = UdpSocket::from(given.into_fd().unwrap());
     run_to(address);
     whole(given);
-    let (lent, address) = bound(&lp);
+    let (lent, address) = flooded();
     let second = UdpSocket::from(lent.try_clone_fd().unwrap());
     // This loop does not read it meanwhile.
     lent.close().unwrap();
@@ -423,6 +435,12 @@ fn whoever_has_it_besides_gets_single_datagrams() {
     let second = outside.try_clone().unwrap();
     let adopted = udp4(&lp);
     adopted.bind(outside).unwrap();
+    let (peer, _) = peer();
+    let before = lp.counts().datagrams_received;
+    for _ in 0..100 {
+        peer.send_to(b"x", address).unwrap();
+    }
+    turn_until(&lp, || lp.counts().datagrams_received == before + 100);
     adopted.close().unwrap();
     run_to(address);
     whole(second);

@@ -452,9 +452,9 @@ fn l4_stop_ends_run_behind_the_present_turn() {
                 lp.set_immediate(move |_| {
                     say("stop");
                     lp.stop();
+                    busy_for_ms(lp, 5);
                 });
                 lp.set_timeout_once(1, |_| say("timer of the turn"));
-                busy_for_ms(lp, 5);
             });
         },
     );

@@ -8,7 +8,7 @@ use super::pinned::{VERSION, root};
 use super::scenario::Scenario;
 
 /// What each directory of scenarios is about. A new directory needs a line here.
-const AREAS: [(&str, &str); 23] = [
+const AREAS: [(&str, &str); 24] = [
     (
         "clients",
         "sockets that connect: to servers and peers, again after 'close', refused, reset",
@@ -30,7 +30,10 @@ const AREAS: [(&str, &str); 23] = [
         "every way in which either end can end, in every state of the other",
     ),
     ("errors", "what fails, how it is told, and what follows"),
-    ("files", "files, standard input and output as streams"),
+    (
+        "files",
+        "files as streams: opening, reading, writing, failing",
+    ),
     (
         "flow",
         "backpressure: marks, 'drain', cork, pause and resume, several listeners",
@@ -42,7 +45,7 @@ const AREAS: [(&str, &str); 23] = [
     ("limits", "limits of connections, and what is dropped"),
     ("liveness", "what keeps the process alive"),
     ("names", "look-ups, several addresses, block lists"),
-    ("own-buffer", "reading into a buffer of one's own"),
+    ("own-buffer", "reading into a buffer of the program's own"),
     (
         "paths",
         "Unix sockets: paths, abstract names, what lies in the way",
@@ -58,8 +61,12 @@ const AREAS: [(&str, &str); 23] = [
         "the life of a socket: the order of its events, 'close' above all",
     ),
     (
+        "streams",
+        "streams of a program's own, pipes, pipelines, how they end and fail",
+    ),
+    (
         "text",
-        "encodings: text that comes in pieces, and text that is written",
+        "text: encodings, and characters that come in pieces",
     ),
     (
         "ticks",

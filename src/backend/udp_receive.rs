@@ -228,7 +228,7 @@ pub(super) struct Headers {
 /// Nothing: datagrams are received one by one.
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
 #[derive(Default)]
-pub(super) struct Headers;
+pub(super) struct Headers {}
 
 /// One datagram per call; only a call that would block tells that there are no more.
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]

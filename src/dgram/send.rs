@@ -33,6 +33,7 @@ impl Socket {
     ///
     /// # Errors
     /// - `ERR_SOCKET_BAD_PORT` for port 0.
+    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
     /// - `ERR_SOCKET_DGRAM_IS_CONNECTED` if the socket is connected.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.

@@ -60,6 +60,7 @@ impl Socket {
     ///
     /// # Errors
     /// - `ERR_SOCKET_ALREADY_BOUND` if it is bound, or will be.
+    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
     pub fn bind(self, at: impl Into<BindOptions>) -> Result<()> {
@@ -159,6 +160,7 @@ impl Socket {
     /// # Errors
     /// - `ERR_SOCKET_BAD_PORT` for port 0.
     /// - `ERR_SOCKET_DGRAM_IS_CONNECTED` if it is connected, or will be.
+    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
     pub fn connect(self, to: impl Into<Destination>) -> Result<()> {

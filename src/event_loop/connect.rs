@@ -50,6 +50,7 @@ const LIFE: u64 = flag::DESTROYED
     | flag::HAD_ERROR
     | flag::ERRORED
     | flag::ERROR_EMITTED
+    | flag::ERROR_WATCHED
     | flag::CLOSE_EMITTED
     | flag::READ_ENDED
     | flag::END_EMITTED

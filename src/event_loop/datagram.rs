@@ -98,6 +98,7 @@ impl State {
         if let Some(descriptor) = request.descriptor {
             return self.bind_to_descriptor(id, descriptor);
         }
+        datagram.check_host(&request.host)?;
         datagram.bound = BindState::Binding;
         let request = Box::new(request);
         match request.host.name().map(str::to_string) {

@@ -55,6 +55,7 @@ impl State {
         if datagram.connected != ConnectState::Disconnected {
             return Err(is_connected());
         }
+        datagram.check_host(&call.host)?;
         datagram.connected = ConnectState::Connecting;
         match datagram.bound {
             BindState::Bound => self.connect_after_binding(id, call),

@@ -7,7 +7,9 @@
 use std::rc::Rc;
 
 use super::datagram_connect::ConnectCall;
-use super::datagram_entry::{BindRequest, BindState, ConnectState, DatagramTask, Host};
+use super::datagram_entry::{
+    BindRequest, BindState, ConnectState, DatagramState, DatagramTask, Host,
+};
 use super::datagram_options::parse_with_zone;
 use super::datagram_send::Outgoing;
 use super::handle::{Id, UdpSocket};
@@ -44,6 +46,18 @@ impl Wanted {
             Wanted::Bind(request) => request.host.name().unwrap_or_default(),
             Wanted::Connect(call) => call.host.name().unwrap_or_default(),
             Wanted::Sends(name) => name,
+        }
+    }
+}
+
+impl DatagramState {
+    /// Refuses what the system can't be asked for. A user's function is asked for anything.
+    pub(crate) fn check_host(&self, host: &Host) -> Result<()> {
+        match host {
+            Host::Name(name) if self.lookup.is_none() && name.contains('\0') => {
+                Err(Error::host_with_nul(name))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -95,6 +95,7 @@ impl State {
             self.transmit(id, payload, None, done.take());
             return Ok(());
         };
+        datagram.check_host(&host)?;
         let size = payload.size();
         if !datagram.has_room(size) {
             let address = datagram.near_address(&host, port).ok();

@@ -11,7 +11,7 @@ use super::attempts::Several;
 use super::connect::Attempt;
 use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
-use super::extension::Extension;
+use super::extension::{Attachment, Extension};
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
@@ -154,6 +154,8 @@ pub(crate) struct StreamExtra {
     /// The attempt to connect to a path that is still to be told of.
     #[cfg(unix)]
     pub(crate) path_attempt: Option<Box<PathAttempt>>,
+    /// What the floor above keeps with it.
+    pub(crate) attached: Option<Box<dyn Attachment>>,
     /// Keep-alive, if it is on, or will be.
     pub(crate) keep_alive: Option<KeepAlive>,
     /// What it does not connect to.
@@ -358,7 +360,7 @@ impl Entry {
             Entry::Stream(stream) => stream.remove_listener(id),
             Entry::Server(server) => server.remove_listener(id),
             Entry::Datagram(datagram) => datagram.remove_listener(id),
-            Entry::Extension(extension) => extension.object.remove_listener(id),
+            Entry::Extension(extension) => extension.remove_listener(id),
         }
     }
 }
@@ -483,8 +485,14 @@ impl Stream {
 
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn std::any::Any>> {
         remove_from!(id, self.data, self.close);
-        if let Some(text) = self.extra.as_mut().and_then(|extra| extra.text.as_mut()) {
-            remove_from!(id, text.listeners);
+        if let Some(extra) = &mut self.extra {
+            if let Some(text) = &mut extra.text {
+                remove_from!(id, text.listeners);
+            }
+            let attached = extra.attached.as_mut();
+            if let Some(removed) = attached.and_then(|attached| attached.remove_listener(id)) {
+                return Some(removed);
+            }
         }
         let more = self.listeners.as_mut()?;
         remove_from!(

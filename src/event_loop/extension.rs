@@ -26,6 +26,14 @@ pub(crate) trait Object: Any {
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
+/// What a floor above keeps with any object, listeners among it.
+pub(crate) trait Attachment: Any {
+    /// Removes a listener, boxed, to be dropped elsewhere.
+    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>>;
+    /// The attachment as what it is.
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
 /// An object of a floor above, in its slot.
 pub(crate) struct Extension {
     /// What all objects have.
@@ -37,6 +45,8 @@ pub(crate) struct Extension {
     pub(crate) requests: usize,
     /// The object.
     pub(crate) object: Box<dyn Object>,
+    /// What is kept with it.
+    pub(crate) attached: Option<Box<dyn Attachment>>,
 }
 
 /// Something that an object does as a tick or as a step. There is one for each kind of thing; what it
@@ -58,6 +68,36 @@ impl Extension {
     #[inline]
     pub(crate) fn downcast<T: Object>(&mut self) -> Option<&mut T> {
         self.object.as_any().downcast_mut()
+    }
+}
+
+impl Entry {
+    /// What is kept with a socket or with an object of a floor above; made if it is asked for.
+    pub(crate) fn attachment<T: Attachment + Default>(&mut self, create: bool) -> Option<&mut T> {
+        let place = match self {
+            Entry::Stream(stream) => {
+                if create {
+                    stream.extra();
+                }
+                &mut stream.extra.as_mut()?.attached
+            }
+            Entry::Extension(extension) => &mut extension.attached,
+            Entry::Server(_) | Entry::Datagram(_) => return None,
+        };
+        if create && place.is_none() {
+            *place = Some(Box::new(T::default()));
+        }
+        place.as_mut()?.as_any().downcast_mut()
+    }
+}
+
+impl Extension {
+    /// Removes a listener from whichever slot holds it.
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>> {
+        if let Some(removed) = self.object.remove_listener(id) {
+            return Some(removed);
+        }
+        self.attached.as_mut()?.remove_listener(id)
     }
 }
 

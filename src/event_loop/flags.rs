@@ -110,6 +110,8 @@ pub(crate) mod flag {
     pub(crate) const ERRORED: u64 = 1 << 42;
     /// 'error' was emitted.
     pub(crate) const ERROR_EMITTED: u64 = 1 << 43;
+    /// Pipes have seen its 'error'.
+    pub(crate) const ERROR_WATCHED: u64 = 1 << 51;
     /// Its 'close' is still to be emitted.
     pub(crate) const CLOSE_DUE: u64 = 1 << 45;
     /// The tick behind `destroy` has run.

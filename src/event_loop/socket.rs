@@ -87,6 +87,18 @@ impl State {
         }
     }
 
+    /// Whether somebody sees its 'error' before the listeners do, and has not yet.
+    pub(crate) fn is_error_watched(&mut self, id: Id) -> bool {
+        let Some(stream) = self.stream(id) else {
+            return false;
+        };
+        let more = stream.listeners.as_ref();
+        let watched = more.is_some_and(|more| !more.error_watch.is_empty());
+        let first = !stream.common.flags.any(flag::ERROR_WATCHED);
+        stream.common.flags.set(flag::ERROR_WATCHED);
+        watched && first
+    }
+
     /// Notes that a 'close' is to come: the socket stays in its slot until then, whatever comes
     /// between. A socket that is connected again before its 'close' may owe several.
     fn owe_close(&mut self, id: Id) {

@@ -139,9 +139,14 @@ impl Core {
             }
             Task::EmitError(id, error) => {
                 let socket = Socket(self.raw(id));
-                self.emit(id, socket::error_watch_slot, |listener| {
-                    listener(socket, &error);
-                });
+                if self.with(|state| state.is_error_watched(id)) {
+                    // Pipes first; what they cause comes before the listeners.
+                    self.emit(id, socket::error_watch_slot, |listener| {
+                        listener(socket, &error);
+                    });
+                    self.with(|state| state.steps.push_back(Task::EmitError(id, error)));
+                    return;
+                }
                 if !self.emit(id, socket::error_slot, |listener| listener(socket, &error)) {
                     self.uncaught(error);
                 }

@@ -362,6 +362,12 @@ impl<T> TimerLists<T> {
         self.timers[key as usize].state
     }
 
+    /// Whether it waits in a list, or will when its callback is over.
+    pub(crate) fn will_fire(&self, key: u32) -> bool {
+        let timer = &self.timers[key as usize];
+        timer.state == TimerState::Alive && (timer.list != NONE || timer.repeats)
+    }
+
     /// Has it held in its slot when it is over, or not any more.
     pub(crate) fn set_kept(&mut self, key: u32, kept: bool) {
         self.timers[key as usize].kept = kept;
@@ -369,12 +375,6 @@ impl<T> TimerLists<T> {
 
     pub(crate) fn is_kept(&self, key: u32) -> bool {
         self.timers[key as usize].kept
-    }
-
-    /// Whether it waits in a list, or will when its callback is over.
-    pub(crate) fn will_fire(&self, key: u32) -> bool {
-        let timer = &self.timers[key as usize];
-        timer.state == TimerState::Alive && (timer.list != NONE || timer.repeats)
     }
 
     pub(crate) fn repeats(&self, key: u32) -> bool {

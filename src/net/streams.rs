@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::event_loop::entry::Entry;
+use crate::event_loop::entry::{Entry, flag};
 use crate::event_loop::extension::add_listener;
 use crate::event_loop::handle::Socket;
 use crate::event_loop::socket as state;
@@ -10,10 +10,12 @@ use crate::event_loop::table;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, shared};
+use crate::stream::pipe::{destinations, on_pipe, on_unpipe};
 use crate::stream::traits::sealed::Sealed;
 use crate::stream::traits::{
     DataChunk, ReadableStream, Stream, StreamEvent, StreamId, WritableStream,
 };
+use crate::stream::{self, Destination, PipeOptions};
 
 impl Sealed for Socket {
     fn watch_error(&self, mut listener: Box<dyn FnMut()>) -> ListenerId {
@@ -21,13 +23,34 @@ impl Sealed for Socket {
         add_listener(self.0, state::error_watch_slot, call, false)
     }
 
-    fn is_of_users(&self) -> bool {
+    fn to_stream(&self) -> Rc<dyn Stream> {
+        Rc::new(*self)
+    }
+
+    fn will_emit_close(&self) -> bool {
+        // Its 'close' is the handle's, as Node's.
         false
+    }
+
+    fn error_emitted(&self) -> bool {
+        self.has(flag::ERROR_EMITTED)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.has(flag::READ_ENDED) && self.readable_length() == 0
+    }
+
+    fn is_drained_or_ended(&self) -> bool {
+        self.has(flag::READ_ENDED)
+    }
+
+    fn has_writes(&self) -> bool {
+        self.writable_length() > 0
     }
 }
 
 impl Stream for Socket {
-    fn id(&self) -> StreamId {
+    fn stream_id(&self) -> StreamId {
         StreamId(self.0)
     }
 
@@ -100,6 +123,78 @@ impl Stream for Socket {
     }
 }
 
+destinations!(Socket);
+
+impl Socket {
+    fn has(self, flags: u64) -> bool {
+        let has = table::with(self.0, |state, id| {
+            Some(state.stream(id)?.common.flags.any(flags))
+        });
+        has.flatten() == Some(true)
+    }
+}
+
+/// Piping.
+impl Socket {
+    /// Has what is read written to another stream, or to itself: Node's `socket.pipe`. Returns the
+    /// destination. See [`stream::pipe`](crate::stream::pipe()).
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # let lp = nodeloop::Loop::new()?;
+    /// // An echo server.
+    /// let server = nodeloop::net::create_server(&lp, |socket| {
+    ///     socket.pipe(socket);
+    /// });
+    /// # let _ = server;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pipe<D: Destination>(self, destination: D) -> D {
+        self.pipe_with(destination, PipeOptions::new())
+    }
+
+    /// As [`pipe`](Socket::pipe), with options.
+    pub fn pipe_with<D: Destination>(self, destination: D, options: PipeOptions) -> D {
+        stream::pipe(&self, destination.stream(), options);
+        destination
+    }
+
+    /// Ends a pipe: Node's `socket.unpipe(destination)`. See
+    /// [`stream::unpipe`](crate::stream::unpipe).
+    pub fn unpipe(self, destination: impl Destination) {
+        stream::unpipe(&self, destination.stream());
+    }
+
+    /// Ends every pipe: Node's `socket.unpipe()`.
+    pub fn unpipe_all(self) {
+        stream::unpipe_all(&self);
+    }
+
+    /// Adds a listener of 'pipe', which comes on the tick after a stream was piped to this one.
+    pub fn on_pipe(
+        self,
+        mut listener: impl FnMut(Socket, &dyn ReadableStream) + 'static,
+    ) -> ListenerId {
+        on_pipe(
+            self.stream_id(),
+            Box::new(move |source| listener(self, source)),
+        )
+    }
+
+    /// Adds a listener of 'unpipe', which comes when a stream is piped to this one no more: on the
+    /// tick after [`unpipe`](Socket::unpipe), at once where this one has failed, finished or closed.
+    pub fn on_unpipe(
+        self,
+        mut listener: impl FnMut(Socket, &dyn ReadableStream) + 'static,
+    ) -> ListenerId {
+        on_unpipe(
+            self.stream_id(),
+            Box::new(move |source| listener(self, source)),
+        )
+    }
+}
+
 impl ReadableStream for Socket {
     fn to_readable(&self) -> Rc<dyn ReadableStream> {
         Rc::new(*self)
@@ -159,6 +254,10 @@ impl WritableStream for Socket {
             DataChunk::Slice(slice) => self.write(slice),
             DataChunk::Bytes(bytes) => self.write(bytes.clone()),
         }
+    }
+
+    fn end_piped(&self) {
+        self.end();
     }
 
     fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Box<dyn FnOnce(Result<()>)>>) {

@@ -18,14 +18,22 @@ macro_rules! delegate_stream {
             $crate::stream::delegate::delegated! {
                 $crate::stream::traits::sealed::Sealed:
                 watch_error(listener: Box<dyn FnMut()>) -> $crate::ground::listeners::ListenerId;
-                is_of_users() -> bool;
+                will_emit_close() -> bool;
+                error_emitted() -> bool;
+                is_drained() -> bool;
+                is_drained_or_ended() -> bool;
+                has_writes() -> bool;
+            }
+
+            fn to_stream(&self) -> std::rc::Rc<dyn $crate::stream::Stream> {
+                std::rc::Rc::new(*self)
             }
         }
 
         impl $crate::stream::Stream for $name {
             $crate::stream::delegate::delegated! {
                 $crate::stream::Stream:
-                id() -> $crate::stream::StreamId;
+                stream_id() -> $crate::stream::StreamId;
                 destroy();
                 destroy_for(error: $crate::ground::error::Error);
                 destroyed() -> bool;
@@ -98,6 +106,7 @@ macro_rules! delegate_writable {
             $crate::stream::delegate::delegated! {
                 $crate::stream::WritableStream:
                 write_piped(chunk: $crate::stream::traits::DataChunk<'_>) -> bool;
+                end_piped();
                 cork();
                 uncork();
                 writable_length() -> usize;

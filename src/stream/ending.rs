@@ -18,7 +18,8 @@ static CALL_DESTROY: Work = quiet("the stream's own destroy", call_destroy);
 static DESTROYED: Work = quiet("it was destroyed", |core, id| {
     core.with(|state| destroyed(state, id));
 });
-static EMIT_ERROR: Work = told("'error'", emit_error);
+static EMIT_ERROR: Work = quiet("pipes see 'error' first", watch_error);
+static EMIT_ERROR_NOW: Work = told("'error'", emit_error);
 static EMIT_CLOSE: Work = told("'close'", emit_close);
 
 /// The tick behind the making of a stream that constructs itself (constructNT).
@@ -168,12 +169,20 @@ fn destroyed(state: &mut State, id: Id) {
     state.step(id, &EMIT_CLOSE);
 }
 
+fn watch_error(core: &Core, id: Id) {
+    let Some(error) = core.with(|state| stream(state, id)?.told_error.clone()) else {
+        return;
+    };
+    let raw = core.raw(id);
+    core.emit(id, ERROR_WATCH, |listener| listener(raw, &error));
+    core.with(|state| state.step(id, &EMIT_ERROR_NOW));
+}
+
 fn emit_error(core: &Core, id: Id) {
     let Some(error) = core.with(|state| stream(state, id)?.told_error.take()) else {
         return;
     };
     let raw = core.raw(id);
-    core.emit(id, ERROR_WATCH, |listener| listener(raw, &error));
     if !core.emit(id, ERROR, |listener| listener(raw, &error)) {
         core.uncaught(error);
     }

@@ -28,8 +28,14 @@
 //! `write`, `read`, `end` or `destroy` is called on the next tick here; what it emits inside `push`, or
 //! inside the answer of a sink, comes as soon as the caller has returned, before any tick.
 //!
-//! # Any stream
+//! # Pipes
 //!
+//! [`pipe`](Readable::pipe) has what comes out of one stream written to another, at the pace of the slower.
+//! `socket.pipe(socket)` is an echo server. Errors stay where they happen, as in Node: look after both
+//! ends yourself, or use [`pipeline`](pipeline()).
+//!
+//! # Any stream
+//!//!
 //! Code that takes streams of any kind takes a [`&dyn ReadableStream`](ReadableStream) or a
 //! [`&dyn WritableStream`](WritableStream).
 
@@ -38,10 +44,14 @@ mod attached;
 pub(crate) mod delegate;
 mod done;
 mod ending;
+mod finished;
 mod finishing;
 mod flowing;
 pub(crate) mod handles;
 mod options;
+pub(crate) mod pipe;
+mod pipeline;
+mod piping;
 mod readable;
 mod state;
 pub(crate) mod traits;
@@ -51,10 +61,13 @@ mod writable;
 pub use crate::ground::chunk::Chunk;
 pub(crate) use attached::{Attached, attach, attached, attached_of};
 pub use done::{Done, TransformDone};
+pub use finished::{Finished, FinishedOptions, finished};
 pub use handles::{Duplex, Readable, Writable};
 pub use options::{
     DEFAULT_HIGH_WATER_MARK, DuplexOptions, ReadableOptions, TransformOptions, WritableOptions,
 };
+pub use pipe::{Destination, PipeOptions, pipe, unpipe, unpipe_all};
+pub use pipeline::{DuplexStream, pipeline};
 pub use traits::{
     ReadableExt, ReadableStream, Stream, StreamEvent, StreamId, WritableExt, WritableStream,
 };

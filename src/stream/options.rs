@@ -61,6 +61,7 @@ impl Setup {
                     kind: HandleKind::Stream,
                     requests: 0,
                     object,
+                    attached: None,
                 }))
             });
             ending::begin(state, id);

@@ -49,8 +49,18 @@ pub(crate) mod sealed {
     pub trait Sealed {
         /// Adds a listener that sees an 'error' first and does not count as listening.
         fn watch_error(&self, listener: Box<dyn FnMut()>) -> super::ListenerId;
-        /// Whether it is a stream of this floor, whose sink is a user's.
-        fn is_of_users(&self) -> bool;
+        /// The stream as an object of its own.
+        fn to_stream(&self) -> std::rc::Rc<dyn super::Stream>;
+        /// Whether its 'close' is sure to come when it is done, as Node's `finished` has it.
+        fn will_emit_close(&self) -> bool;
+        /// Whether 'error' was emitted.
+        fn error_emitted(&self) -> bool;
+        /// Whether the source has ended and everything was read, but for 'end' itself.
+        fn is_drained(&self) -> bool;
+        /// Whether the source has ended.
+        fn is_drained_or_ended(&self) -> bool;
+        /// Whether writes have not been answered.
+        fn has_writes(&self) -> bool;
     }
 }
 
@@ -59,7 +69,7 @@ pub(crate) mod sealed {
 /// The methods are those of the handles, in a form that trait objects can have.
 pub trait Stream: AsLoop + sealed::Sealed {
     /// Its name.
-    fn id(&self) -> StreamId;
+    fn stream_id(&self) -> StreamId;
     /// Destroys it: see [`Readable::destroy`].
     fn destroy(&self);
     /// Destroys it for a reason: see [`Readable::destroy_with`].
@@ -149,6 +159,9 @@ pub trait WritableStream: Stream {
     /// Writes for a pipe: a user's sink gets the chunk at once.
     #[doc(hidden)]
     fn write_piped(&self, chunk: DataChunk<'_>) -> bool;
+    /// Ends this side for a pipe, from a task.
+    #[doc(hidden)]
+    fn end_piped(&self);
     /// Ends this side: see [`Writable::end`].
     fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Box<dyn FnOnce(Result<()>)>>);
     /// Holds back what is written.
@@ -231,7 +244,7 @@ mod implementations {
     use crate::ground::listeners::shared;
     use crate::stream::access::{add_data, add_readable, ask};
     use crate::stream::state::{self, flag};
-    use crate::stream::writable;
+    use crate::stream::{finishing, writable};
 
     macro_rules! stream {
         ($name:ident) => {
@@ -241,13 +254,41 @@ mod implementations {
                     add_listener(self.0, state::ERROR_WATCH, call, false)
                 }
 
-                fn is_of_users(&self) -> bool {
-                    true
+                fn to_stream(&self) -> Rc<dyn Stream> {
+                    Rc::new(*self)
+                }
+
+                fn will_emit_close(&self) -> bool {
+                    ask(self.0, false, |it| {
+                        let wanted = flag::AUTO_DESTROY | flag::EMIT_CLOSE;
+                        it.flags.all(wanted) && !it.flags.any(flag::CLOSED)
+                    })
+                }
+
+                fn error_emitted(&self) -> bool {
+                    ask(self.0, false, |it| it.flags.any(flag::ERROR_EMITTED))
+                }
+
+                fn is_drained(&self) -> bool {
+                    ask(self.0, true, |it| {
+                        let left = it.readable.buffer.length() > 0;
+                        it.flags.any(flag::ENDED) && !left && it.readable.direct.is_empty()
+                    })
+                }
+
+                fn is_drained_or_ended(&self) -> bool {
+                    ask(self.0, false, |it| it.flags.any(flag::ENDED))
+                }
+
+                fn has_writes(&self) -> bool {
+                    ask(self.0, false, |it| {
+                        it.writable.pending > 0 || it.writable.length > 0
+                    })
                 }
             }
 
             impl Stream for $name {
-                fn id(&self) -> StreamId {
+                fn stream_id(&self) -> StreamId {
                     StreamId(self.0)
                 }
 
@@ -395,6 +436,12 @@ mod implementations {
                         Some(core) => writable::write_now(&core, self.0.id(), chunk.to_bytes()),
                         None => false,
                     }
+                }
+
+                fn end_piped(&self) {
+                    table::with(self.0, |state, id| {
+                        finishing::end(state, id, None, None, true);
+                    });
                 }
 
                 fn end_stream(

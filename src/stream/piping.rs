@@ -1,0 +1,89 @@
+//! Piping, as methods of the handles of this floor.
+
+use super::handles::{Duplex, Readable, Writable};
+use super::pipe::{self, Destination, PipeOptions, on_pipe, on_unpipe};
+use super::traits::{ReadableStream, Stream};
+use crate::ground::listeners::ListenerId;
+
+macro_rules! source {
+    ($name:ident) => {
+        /// Piping.
+        impl $name {
+            /// Has what comes from it written to another stream: Node's `readable.pipe`. Returns the
+            /// destination. See [`pipe`](crate::stream::pipe()).
+            ///
+            /// ```
+            /// use nodeloop::stream::{Duplex, Writable};
+            ///
+            /// # fn main() -> nodeloop::Result<()> {
+            /// let lp = nodeloop::Loop::new()?;
+            /// let source = Duplex::pass_through(&lp);
+            /// let upper = Duplex::transform(&lp, |_, chunk, done| done.push(chunk.to_ascii_uppercase()));
+            /// let sink = Writable::new(&lp, |_, chunk, done| {
+            ///     assert_eq!(&chunk[..], b"HELLO");
+            ///     done.ok();
+            /// });
+            /// source.pipe(upper).pipe(sink);
+            /// source.end_with("hello");
+            /// lp.run()
+            /// # }
+            /// ```
+            pub fn pipe<D: Destination>(self, destination: D) -> D {
+                self.pipe_with(destination, PipeOptions::new())
+            }
+
+            /// As [`pipe`](Self::pipe), with options.
+            pub fn pipe_with<D: Destination>(self, destination: D, options: PipeOptions) -> D {
+                pipe::pipe(&self, destination.stream(), options);
+                destination
+            }
+
+            /// Ends a pipe: Node's `readable.unpipe(destination)`. See
+            /// [`unpipe`](crate::stream::unpipe).
+            pub fn unpipe(self, destination: impl Destination) {
+                pipe::unpipe(&self, destination.stream());
+            }
+
+            /// Ends every pipe: Node's `readable.unpipe()`.
+            pub fn unpipe_all(self) {
+                pipe::unpipe_all(&self);
+            }
+        }
+    };
+}
+
+macro_rules! destination {
+    ($name:ident) => {
+        /// The events of a pipe's destination.
+        impl $name {
+            /// Adds a listener of 'pipe', which comes on the tick after a stream was piped to this one.
+            pub fn on_pipe(
+                self,
+                mut listener: impl FnMut($name, &dyn ReadableStream) + 'static,
+            ) -> ListenerId {
+                on_pipe(
+                    self.stream_id(),
+                    Box::new(move |source| listener(self, source)),
+                )
+            }
+
+            /// Adds a listener of 'unpipe', which comes when a stream is piped to this one no more: on
+            /// the tick after [`unpipe`](Duplex::unpipe), at once where this one has failed, finished
+            /// or closed.
+            pub fn on_unpipe(
+                self,
+                mut listener: impl FnMut($name, &dyn ReadableStream) + 'static,
+            ) -> ListenerId {
+                on_unpipe(
+                    self.stream_id(),
+                    Box::new(move |source| listener(self, source)),
+                )
+            }
+        }
+    };
+}
+
+source!(Readable);
+source!(Duplex);
+destination!(Writable);
+destination!(Duplex);
