@@ -9,7 +9,7 @@ use super::check::{
 };
 use super::driver::Outcome;
 use super::generate::maker;
-use super::generate::run::{Length, run};
+use super::generate::run::{Length, run, run_one};
 use super::scenario::Scenario;
 use super::trace::difference;
 use super::{mutations, pinned, tables};
@@ -23,6 +23,7 @@ const USAGE: &str = "usage: oracle FILE…            our trace, every write at 
        oracle --generate --seed S --count N   scenarios at random, beside Node: the same each time
        oracle --generate --minutes N          fresh ones
        oracle --generate --one SEED           one of them, as a file
+       oracle --generate --shrink SEED        one of them, played, and shrunk if it differs
        oracle --mutations PART?               which scenarios catch wrong behaviours (see the README)
 A directory stands for the scenarios below it; no FILE behind --compare or --record for all.";
 
@@ -94,6 +95,10 @@ fn generate(options: &[&str]) -> Result<(), String> {
             ["--one", seed] => {
                 print!("{}", maker::make(number(seed)?).0.text());
                 return Ok(());
+            }
+            ["--shrink", seed] => {
+                let tally = run_one(number(seed)?, batch_of_this_program)?;
+                return counted(tally.failures.len());
             }
             ["--seed", text] => seed = Some(number(text)?),
             ["--count", text] => length = Length::Count(number(text)?),

@@ -129,6 +129,7 @@ impl State {
         if !self.has_timer(id) {
             return call;
         }
+        self.timers.note_look(self.last_look_ms());
         if self.timers.after_callback(id.key, started_ms) {
             if self.left_behind() == 0 && !self.timers.is_kept(id.key) {
                 // Nothing runs any more that could start it again.

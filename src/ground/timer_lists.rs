@@ -35,6 +35,8 @@ pub(crate) struct TimerLists<T> {
     referenced: usize,
     /// No pass comes before this.
     not_before_ms: u64,
+    /// What the clock had said when the last callback of the pass was over.
+    looked_ms: Option<u64>,
     /// The list that is run, by index and id, and the clock of the pass.
     running: Option<(u32, u64, u64)>,
     /// What comes next in this pass, by key and serial, whatever a tick does to it but clear it.
@@ -127,6 +129,7 @@ impl<T> TimerLists<T> {
             next_list_id: 0,
             referenced: 0,
             not_before_ms: 0,
+            looked_ms: None,
             running: None,
             chosen: None,
         }
@@ -158,11 +161,17 @@ impl<T> TimerLists<T> {
         first.map(|&list| self.lists[list as usize].expiry_ms.max(self.not_before_ms))
     }
 
+    /// A callback is over, and its ticks have not run; so long ago somebody looked at the clock.
+    pub(crate) fn note_look(&mut self, clock_ms: u64) {
+        self.looked_ms = Some(clock_ms);
+    }
+
     /// A pass is over. Node's own timer beneath all of these then waits a millisecond at least, from
-    /// the last look at the clock: what is left, and overdue, fires together with what is due by
-    /// then (N23).
+    /// the last look at the clock before the last ticks: what is left, and overdue, fires together
+    /// with what is due by then (N23).
     pub(crate) fn end_pass(&mut self, clock_ms: u64) {
-        self.not_before_ms = clock_ms.saturating_add(1);
+        let looked_ms = self.looked_ms.take().unwrap_or(clock_ms);
+        self.not_before_ms = looked_ms.saturating_add(1);
     }
 
     /// Starts a timer at `now_ms`, referenced.

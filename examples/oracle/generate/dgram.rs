@@ -111,7 +111,8 @@ pub fn make(maker: &mut Maker) {
 fn act(maker: &mut Maker, name: &'static str, on: &str, how: [bool; 2], depth: usize) {
     let [_, connects] = how;
     match maker.random.below(16) {
-        0..=4 => send(maker, name, on, how),
+        // The peer hears of one socket only: which of two comes first is the kernel's.
+        0..=4 if name == "u" => send(maker, name, on, how),
         5 => {
             let property = maker.random.pick(&PROPERTIES);
             maker.document.add(on, format!("probe {name} {property}"));

@@ -68,6 +68,13 @@ pub fn run(seed: u64, length: Length, batch: Batch, loud: bool) -> Result<Tally,
     Ok(tally.into_inner().expect("the tally"))
 }
 
+/// Plays the scenario of one seed.
+pub fn run_one(seed: u64, batch: Batch) -> Result<Tally, String> {
+    let tally = Mutex::new(Tally::default());
+    one(&mut Judge::new(pinned::find()?, batch), seed, true, &tally);
+    Ok(tally.into_inner().expect("the tally"))
+}
+
 fn one(judge: &mut Judge, seed: u64, loud: bool, tally: &Mutex<Tally>) {
     let (document, subject) = maker::make(seed);
     let verdict = judge.judge(&document);

@@ -156,7 +156,10 @@ fn one_gentle(maker: &mut Maker, socket: &mut Socket, on: &str, depth: usize) {
             let then = socket.then(maker);
             maker.document.add(on, format!("{name}.write {text}{then}"));
         }
-        10 => maker.document.add(on, format!("{name}.unref")),
+        // With both of a pair the process may end between two chunks, which gathering makes others.
+        10 if name != "s1" || !socket.in_pair => {
+            maker.document.add(on, format!("{name}.unref"));
+        }
         11 => maker.document.add(on, format!("{name}.ref")),
         _ if !socket.is_path => {
             let verb =
