@@ -233,11 +233,7 @@ impl<T> TimerLists<T> {
                 .start_ms
                 .saturating_add(list.duration_ms);
             if due_ms > now_ms {
-                // The list is left over: it gets its next expiry, and a new id (N22).
-                list.expiry_ms = due_ms.max(now_ms.saturating_add(1));
-                list.id = self.next_list_id;
-                self.next_list_id += 1;
-                self.sift_down(0);
+                self.leave_over(index, due_ms, now_ms);
                 continue;
             }
             self.running = Some((index, list.id, now_ms));
@@ -246,18 +242,38 @@ impl<T> TimerLists<T> {
         }
     }
 
-    /// Node looks at the next timer of a list before it runs the ticks of the one before: a tick that
-    /// refreshes it comes too late, it fires at once. One that clears it does not (N25).
+    /// Node looks at what is left of a list before it runs the ticks of the timer before. So a tick that
+    /// refreshes the next timer comes too late: it fires at once. One that clears it does not (N25).
+    /// What is not due gives the list its next expiry, whatever the ticks do to it; an empty list is
+    /// gone, and a tick that starts a timer of this duration begins another.
     fn choose_next(&mut self) {
         let Some((index, id, now_ms)) = self.running else {
             return;
         };
         let list = self.lists.get(index as usize).filter(|list| list.id == id);
-        self.chosen = list.and_then(|list| {
-            let timer = self.timers.get(list.first as usize)?;
-            let due_ms = timer.start_ms.saturating_add(list.duration_ms);
-            (due_ms <= now_ms).then_some((list.first, timer.serial))
-        });
+        let Some(list) = list else {
+            return;
+        };
+        let Some(timer) = self.timers.get(list.first as usize) else {
+            self.remove_list(index);
+            return;
+        };
+        let due_ms = timer.start_ms.saturating_add(list.duration_ms);
+        match due_ms <= now_ms {
+            true => self.chosen = Some((list.first, timer.serial)),
+            false => self.leave_over(index, due_ms, now_ms),
+        }
+    }
+
+    /// A list is left over: it gets its next expiry, and a new id (N22).
+    fn leave_over(&mut self, index: u32, due_ms: u64, now_ms: u64) {
+        let id = self.next_list_id;
+        self.next_list_id += 1;
+        let list = &mut self.lists[index as usize];
+        list.expiry_ms = due_ms.max(now_ms.saturating_add(1));
+        list.id = id;
+        let position = list.position;
+        self.sift_down(position);
     }
 
     /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
