@@ -33,6 +33,8 @@
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`dgram`]: UDP sockets.
 //! - [`dns`]: looking up names.
+//! - [`fs`]: files as streams; [`stdio`]: standard input and output as streams; [`readline`]: lines of any
+//!   stream.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
 //! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages

@@ -13,7 +13,7 @@ const NEVER_MS: &str = "3600000";
 
 /// All examples, of other files too, that listen at the address of their first argument and use the
 /// common arguments.
-const SERVERS: [&str; 12] = [
+const SERVERS: [&str; 14] = [
     "sum_server",
     "two_ports",
     "palindrome_server",
@@ -26,6 +26,8 @@ const SERVERS: [&str; 12] = [
     "backpressure",
     "graceful_shutdown",
     "liveness",
+    "save_to_file",
+    "file_server",
 ];
 
 fn listener() -> (TcpListener, String) {

@@ -328,7 +328,7 @@ fn a_transform_changes_what_goes_through_and_flushes_at_the_end() {
         stream.write("a");
         stream.end_with("b");
         lp.run().unwrap();
-        log.expect(&["A", "B", "!", "?", "finish", "end", "close"]);
+        log.expect(&["A", "B", "!", "?", "end", "finish", "close"]);
     });
 }
 

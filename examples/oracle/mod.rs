@@ -31,5 +31,6 @@ pub mod tables;
 pub mod trace;
 pub mod vocabulary;
 pub mod vocabulary_dgram;
+pub mod vocabulary_streams;
 pub mod wire;
 pub mod words;

@@ -253,6 +253,7 @@ impl Scenario {
             "server" => Kind::Server,
             "client" | "adopt" => Kind::Socket,
             "udp" => Kind::Udp,
+            "source" | "sink" | "transform" => Kind::Stream,
             "read_file" | "write_file" => Kind::File,
             "timeout" | "interval" => Kind::Timer,
             "immediate" => Kind::Immediate,

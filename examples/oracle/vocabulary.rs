@@ -4,6 +4,7 @@
 //! interpreters (`ours` and `tests/oracle/program.cjs`), and is done.
 
 use super::vocabulary_dgram as dgram;
+use super::vocabulary_streams as streams;
 
 /// What kinds of objects a scenario speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum Kind {
     Socket,
     /// A UDP socket.
     Udp,
+    /// A stream of the program's own.
+    Stream,
     /// A file as a stream.
     File,
     /// A timeout or interval.
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Server => "server",
             Kind::Socket => "socket",
             Kind::Udp => "udp",
+            Kind::Stream => "stream",
             Kind::File => "file",
             Kind::Timer => "timer",
             Kind::Immediate => "immediate",
@@ -59,6 +63,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
             "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER own=NUMBER own_stops own_fresh block=RULES data=OFF errors=OFF",
+            "source NAME DATA* mark=NUMBER later open own_destroy errors=OFF",
+            "sink NAME mark=NUMBER later hold writev final own_destroy fail=WORD errors=OFF",
+            "transform NAME mark=NUMBER later hold upper closes own_destroy flush=WORD fail=WORD errors=OFF",
+            "pipeline OBJECT* then=CALLBACK",
+            "finished OBJECT readable=OFF writable=OFF then=CALLBACK",
             "lookup HOST family=NUMBER then=CALLBACK",
             "udp NAME ipv6 reuse_addr reuse_port ipv6_only recv_buffer=NUMBER send_buffer=NUMBER receive_block=RULES send_block=RULES messages=OFF errors=OFF",
             "timeout NAME DELAY unref",
@@ -118,6 +127,11 @@ pub const VERBS: &[(Kind, &[&str])] = &[
             "reset_and_destroy",
             "pause",
             "resume",
+            "pipe OBJECT end=OFF",
+            "unpipe OBJECT?",
+            "read NUMBER?",
+            "read_all",
+            "unshift DATA",
             "ref",
             "unref",
             "keep",
@@ -128,6 +142,7 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         ],
     ),
     (Kind::Udp, dgram::VERBS),
+    (Kind::Stream, streams::VERBS),
     (
         Kind::File,
         &[
@@ -202,11 +217,15 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
             "timeout",
             "pause",
             "resume",
+            "readable",
+            "pipe",
+            "unpipe",
             "error",
             "close",
         ],
     ),
     (Kind::Udp, dgram::EVENTS),
+    (Kind::Stream, streams::EVENTS),
     (
         Kind::File,
         &[
@@ -268,6 +287,7 @@ pub const PROPERTIES: &[(Kind, &[&str])] = &[
         ],
     ),
     (Kind::Udp, dgram::PROPERTIES),
+    (Kind::Stream, streams::PROPERTIES),
     (
         Kind::File,
         &[

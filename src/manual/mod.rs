@@ -33,6 +33,9 @@ pub mod half_open {}
 #[doc = include_str!("backpressure.md")]
 pub mod backpressure {}
 
+#[doc = include_str!("streams.md")]
+pub mod streams {}
+
 #[doc = include_str!("liveness.md")]
 pub mod liveness {}
 

@@ -1,4 +1,4 @@
-//! A socket is a stream: what [`stream`](crate::stream) wants of it.
+//! A socket is a stream: what [`crate::stream`] wants of it.
 
 use std::rc::Rc;
 
@@ -161,7 +161,7 @@ impl Socket {
     }
 
     /// Ends a pipe: Node's `socket.unpipe(destination)`. See
-    /// [`stream::unpipe`](crate::stream::unpipe).
+    /// [`crate::stream::unpipe`].
     pub fn unpipe(self, destination: impl Destination) {
         stream::unpipe(&self, destination.stream());
     }

@@ -88,11 +88,10 @@ fn create(lp: LoopHandle) -> Stdin {
         .read(read)
         .destroy(|stream, error, done| {
             // What the thread is reading now it keeps for the next.
-            with(stream.0, |it| {
-                it.waits = false;
-                it.hold();
-                it.answers.close();
-            });
+            update(stream.0, |it| it.waits = false);
+            if let Some(answers) = with(stream.0, |it| it.answers.clone()) {
+                answers.close();
+            }
             match error {
                 Some(error) => done.fail(error),
                 None => done.ok(),
@@ -120,30 +119,23 @@ fn create(lp: LoopHandle) -> Stdin {
 
 /// The stream's `read`: asks the thread.
 fn read(stream: Readable, _size: usize) {
-    let asked = with(stream.0, |it| {
-        if it.kind == StdioKind::Directory {
-            return Ok(false);
-        }
-        reader::ask(CHUNK, &it.answers)?;
-        it.waits = true;
-        it.hold();
-        Ok(true)
-    });
-    match asked {
-        // A directory has nothing to read; Node says so, too.
-        Some(Ok(false)) => stream.push_end(),
-        Some(Ok(true)) | None => {}
-        Some(Err(error)) => stream.fail(Error::system("thread", error)),
+    let Some((kind, answers)) = with(stream.0, |it| (it.kind, it.answers.clone())) else {
+        return;
+    };
+    if kind == StdioKind::Directory {
+        // It has nothing to read; Node says so, too.
+        return stream.push_end();
+    }
+    match reader::ask(CHUNK, &answers) {
+        Ok(()) => update(stream.0, |it| it.waits = true),
+        Err(error) => stream.fail(Error::system("thread", error)),
     }
 }
 
 /// The thread has read.
 fn answered(raw: Raw, answer: Answer) {
     let stream = Readable(raw);
-    with(raw, |it| {
-        it.waits = false;
-        it.hold();
-    });
+    update(raw, |it| it.waits = false);
     match answer {
         Ok(chunk) if chunk.is_empty() => stream.push_end(),
         Ok(chunk) => {
@@ -154,27 +146,27 @@ fn answered(raw: Raw, answer: Answer) {
 }
 
 fn set_paused(raw: Raw, paused: bool) {
-    with(raw, |it| {
-        it.paused = paused;
-        it.hold();
-    });
+    update(raw, |it| it.paused = paused);
 }
 
 fn with<R>(raw: Raw, act: impl FnOnce(&mut InputState) -> R) -> Option<R> {
     table::with(raw, |state, id| Some(act(attached(state, id)?))).flatten()
 }
 
-impl InputState {
-    /// Has the loop held while somebody waits for input, and not otherwise.
-    fn hold(&mut self) {
-        let holds = self.waits && self.referenced && !self.paused;
-        if holds != self.holds {
-            self.holds = holds;
-            match holds {
-                true => self.answers.set_ref(),
-                false => self.answers.unref(),
-            }
-        }
+/// Changes something about a stream, and has the loop held while somebody waits for input, and not
+/// otherwise.
+fn update(raw: Raw, change: impl FnOnce(&mut InputState)) {
+    let changed = with(raw, |it| {
+        change(it);
+        let holds = it.waits && it.referenced && !it.paused;
+        let changed = std::mem::replace(&mut it.holds, holds) != holds;
+        changed.then(|| (holds, it.answers.clone()))
+    });
+    // A channel is told by way of the loop, so not while that is borrowed.
+    match changed.flatten() {
+        Some((true, answers)) => answers.set_ref(),
+        Some((false, answers)) => answers.unref(),
+        None => {}
     }
 }
 
@@ -216,10 +208,7 @@ impl Stdin {
     }
 
     fn set_referenced(self, referenced: bool) {
-        with(self.0.0, |it| {
-            it.referenced = referenced;
-            it.hold();
-        });
+        update(self.0.0, |it| it.referenced = referenced);
     }
 
     /// The stream as one like any other.

@@ -288,6 +288,9 @@ delegate_writable!(Output {
         (*self).write_at_once(chunk, done)
     }
 
+    // A pipe does not end it, as in Node.
+    fn end_piped(&self) {}
+
     fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Completion>) {
         if let Some(chunk) = chunk {
             (*self).write_at_once(chunk, None);

@@ -95,6 +95,7 @@ pub(crate) use delegate_readable;
 macro_rules! delegate_writable {
     ($name:ident { $($writes:tt)* }) => {
         $crate::stream::delegate::delegate_stream!($name);
+        $crate::stream::pipe::destinations!($name);
 
         impl $crate::stream::WritableStream for $name {
             fn to_writable(&self) -> std::rc::Rc<dyn $crate::stream::WritableStream> {
@@ -106,7 +107,6 @@ macro_rules! delegate_writable {
             $crate::stream::delegate::delegated! {
                 $crate::stream::WritableStream:
                 write_piped(chunk: $crate::stream::traits::DataChunk<'_>) -> bool;
-                end_piped();
                 cork();
                 uncork();
                 writable_length() -> usize;

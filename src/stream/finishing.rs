@@ -85,6 +85,9 @@ pub(super) fn end(
             it.flags.set(flag::WRITE_ENDED);
             finish_maybe(state, id, true);
         } else {
+            if it.writable.calls.is_empty() {
+                it.flags.set(flag::WRITE_ENDED);
+            }
             it.writable.calls.push_back(Call::End);
             schedule_calls(state, id);
         }

@@ -315,7 +315,13 @@ impl Pipe {
         let pipe = self.clone();
         Box::new(move || {
             if !pipe.cleaned_up.get() {
-                unpipe_for(&*pipe.source, pipe.destination.stream_id(), Cause::Task);
+                let to = pipe.destination.stream_id();
+                unpipe_for(&*pipe.source, to, Cause::Task);
+                if !pipe.cleaned_up.get() {
+                    // The source is gone.
+                    pipe.clean_up();
+                    emit(to, PipeEvent::Unpipe, pipe.source.clone(), Cause::Task);
+                }
             }
         })
     }

@@ -169,12 +169,18 @@ pub(super) struct WritableHalf {
 
 /// A call that waits for its tick.
 pub(super) enum Call {
-    /// `write`, and whether it was corked.
+    /// `write`, and whether it waits, for a cork or since the stream has failed.
     Write(Buffered, bool),
     /// The last `uncork`.
     Uncork,
     /// `end`.
     End,
+}
+
+impl Call {
+    pub(super) fn is_write(&self) -> bool {
+        matches!(self, Call::Write(..))
+    }
 }
 
 /// A chunk that waits for the sink.

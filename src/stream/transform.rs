@@ -18,6 +18,10 @@ static ANSWER: Work = quiet("a transform has answered", |core, id| {
     core.with(|state| on_write(state, id, Ok(())));
 });
 
+static FLUSHED: Work = quiet("a transform is flushed", |core, id| {
+    core.with(|state| on_final(state, id, Ok(())));
+});
+
 /// A chunk goes in (_write).
 pub(super) fn transform(core: &Core, id: Id, chunk: Bytes) {
     let hook = core.with(|state| {
@@ -101,7 +105,8 @@ pub(super) fn flushed(state: &mut State, id: Id, result: Result<Option<Bytes>>) 
                 push(state, id, out);
             }
             push_end(state, id);
-            on_final(state, id, Ok(()));
+            // Behind what that has left.
+            state.step(id, &FLUSHED);
         }
     }
 }

@@ -99,8 +99,8 @@ pub(super) fn write_or_fail(
     let Some(it) = stream(state, id) else {
         return Ok(false);
     };
-    let corked = it.writable.corked > 0;
-    it.writable.calls.push_back(Call::Write(admitted, corked));
+    let waits = it.writable.corked > 0 || it.flags.any(flag::ERRORED);
+    it.writable.calls.push_back(Call::Write(admitted, waits));
     schedule_calls(state, id);
     Ok(below_mark(state, id))
 }
@@ -180,17 +180,27 @@ fn perform_call(core: &Core, id: Id) {
         work: &CALLS,
     };
     match call {
-        Call::Write(write, corked) => {
+        Call::Write(write, waits) => {
             let write = core.with(|state| {
                 let it = stream(state, id)?;
-                if corked || it.is_busy_but_for_corks() {
+                // What was written before `destroy` goes to the sink, as in Node, where it had it by
+                // then.
+                let destroyed = it.flags.any(flag::DESTROYED);
+                let busy = match destroyed {
+                    true => it.flags.any(flag::WRITING) || !it.flags.any(flag::CONSTRUCTED),
+                    false => it.is_busy_but_for_corks(),
+                };
+                if waits || busy {
                     it.writable.buffered.push_back(write);
+                    if destroyed {
+                        error_buffer(state, id);
+                    }
                     return None;
                 }
                 Some(write)
             });
             if let Some(write) = write {
-                hand_down(core, id, vec![write]);
+                hand_down(core, id, vec![write], true);
             }
         }
         Call::Uncork => clear_buffer(core, id),
@@ -222,13 +232,13 @@ pub(super) fn write_now(core: &Core, id: Id, chunk: Bytes) -> bool {
     match admitted {
         Err(()) => return false,
         Ok(None) => {}
-        Ok(Some(write)) => hand_down(core, id, vec![write]),
+        Ok(Some(write)) => hand_down(core, id, vec![write], false),
     }
     core.with(|state| below_mark(state, id))
 }
 
-/// Hands chunks to the sink (doWrite).
-fn hand_down(core: &Core, id: Id, writes: Vec<Buffered>) {
+/// Hands chunks to the sink (doWrite); those of a destroyed stream fail, unless they are older than that.
+fn hand_down(core: &Core, id: Id, writes: Vec<Buffered>, even_destroyed: bool) {
     let mut chunks = Vec::with_capacity(writes.len());
     let mut done = Vec::new();
     for write in writes {
@@ -240,7 +250,7 @@ fn hand_down(core: &Core, id: Id, writes: Vec<Buffered>) {
         it.writable.write_length = chunks.iter().map(Bytes::len).sum();
         it.writable.write_done = std::mem::take(&mut done);
         it.flags.set(flag::WRITING | flag::WRITE_SYNC);
-        if it.flags.any(flag::DESTROYED) {
+        if it.flags.any(flag::DESTROYED) && !even_destroyed {
             on_write(state, id, Err(destroyed_before("write")));
             end_sync(state, id);
             return None;
@@ -430,7 +440,7 @@ fn clear_buffer(core: &Core, id: Id) {
         Some(all) if all.is_empty() => clear_next(core, id),
         Some(all) => {
             let _processed = Processed { core, id };
-            hand_down(core, id, all);
+            hand_down(core, id, all, false);
         }
     }
 }
@@ -454,7 +464,7 @@ fn clear_next(core: &Core, id: Id) {
             id,
             work: &CLEAR_NEXT,
         };
-        hand_down(core, id, vec![next]);
+        hand_down(core, id, vec![next], false);
     }
 }
 
@@ -515,6 +525,6 @@ impl StreamState {
             && !self.flags.any(prevented)
             && self.writable.length == 0
             && self.writable.buffered.is_empty()
-            && self.writable.calls.is_empty()
+            && !self.writable.calls.iter().any(Call::is_write)
     }
 }

@@ -12,6 +12,7 @@ const net = require('node:net');
 
 const { addClients, eventNames } = require('./clients.cjs');
 const names = require('./names.cjs');
+const addStreams = require('./streams.cjs');
 const { addFiles } = require('./files.cjs');
 const { addPaths, listenAtPath, overUnix, pathOf, shown, standIn } = require('./paths.cjs');
 
@@ -437,6 +438,7 @@ const program = {
 };
 addClients(program);
 addPaths(program);
+addStreams({ ...program, traceData, happen, bytesOf, chainable, listening });
 addFiles({ ...program, chainable, listening, pathOf });
 
 // ---------------------------------------------------------------------------------------------

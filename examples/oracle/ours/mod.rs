@@ -9,10 +9,11 @@ mod names;
 mod net;
 mod paths;
 mod show;
+mod streams;
 mod timers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -45,6 +46,8 @@ pub struct Object {
     last_from: Cell<Option<RemoteInfo>>,
     /// For a server, a UDP socket or a peer: where it listens, or did.
     last_address: Cell<Option<SocketAddr>>,
+    /// For a stream: answers that it owes.
+    owed: RefCell<VecDeque<streams::Owed>>,
     /// Listeners that were added by name.
     labels: RefCell<HashMap<String, ListenerId>>,
 }
@@ -60,6 +63,8 @@ pub enum Handle {
     Socket(nodeloop::net::Socket),
     /// A UDP socket.
     Udp(nodeloop::dgram::Socket),
+    /// A stream of the program's own.
+    Stream(streams::Any),
     /// A file that is read.
     ReadFile(nodeloop::fs::ReadStream),
     /// A file that is written.
@@ -86,6 +91,7 @@ impl Object {
             received: Cell::new(0),
             last_from: Cell::new(None),
             last_address: Cell::new(None),
+            owed: RefCell::default(),
             labels: RefCell::default(),
         }
     }
@@ -253,6 +259,7 @@ impl World {
                         Handle::Server(server) => self.server_verb(action, &object, server, it),
                         Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
                         Handle::Udp(udp) => self.udp_verb(action, &object, udp, it),
+                        Handle::Stream(stream) => self.stream_verb(action, &object, stream, it),
                         Handle::ReadFile(file) => self.read_verb(action, &object, file),
                         Handle::WriteFile(file) => self.write_verb(action, &object, file),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
@@ -281,6 +288,9 @@ impl World {
             ("immediate", [name]) => self.start_immediate(action, name),
             ("tick", [name]) => self.start_tick(name),
             ("lookup", _) => self.look_up(action),
+            ("source" | "sink" | "transform" | "pipeline" | "finished", _) => {
+                self.stream_loop_verb(action, it);
+            }
             ("peer", _) => {}
             ("probe", [name, names @ ..]) => {
                 let object = self.find(action, name, it);

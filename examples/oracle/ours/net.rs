@@ -201,7 +201,9 @@ impl World {
         label: Option<&str>,
         once: bool,
     ) {
-        if self.listen_to_client(object, socket, event, label, once) {
+        if self.listen_to_client(object, socket, event, label, once)
+            || self.listen_to_pipes(object, socket, event, label)
+        {
             return;
         }
         let world = self.clone();
@@ -270,6 +272,9 @@ impl World {
             let path = paths::path_of(&action.words[0]);
             return self.connect_to_path(action, object, socket, &path);
         }
+        if self.piping_verb(action, object, it) {
+            return;
+        }
         if action.verb == "connect" {
             return self.connect(action, object, socket, it);
         }
@@ -331,6 +336,7 @@ impl World {
             Handle::Socket(socket) => flow::socket_property(socket, key)
                 .unwrap_or_else(|| self.socket_property(socket, key)),
             Handle::Udp(udp) => super::dgram::property(object, udp, key),
+            Handle::Stream(stream) => super::streams::property(stream, key),
             Handle::ReadFile(_) | Handle::WriteFile(_) => {
                 super::files::property(object.handle, key).unwrap_or_default()
             }

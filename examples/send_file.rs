@@ -1,0 +1,34 @@
+//! Sends a file to a server, and ends.
+//!
+//! The pattern: `file.pipe(socket)`. However large the file is and however slowly the server reads, no
+//! more than two chunks of it are in memory; the pipe ends the socket at the end of the file. What goes
+//! wrong at one end is for the program to tell the other.
+//!
+//! ```text
+//! cargo run --release --example send_file FILE [ADDRESS]
+//! ```
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use common::argument;
+use nodeloop::{Loop, fs, net};
+
+fn main() -> nodeloop::Result<()> {
+    let path: PathBuf = argument(1, "FILE", "README.md");
+    let address: SocketAddr = argument(2, "ADDRESS", "127.0.0.1:40000");
+    let lp = Loop::new()?;
+    let socket = net::connect(&lp, address);
+    let file = fs::create_read_stream(&lp, path);
+    // Nobody listens to its errors: they are the program's.
+    file.pipe(socket);
+    socket.on_close(move |socket, had_error| {
+        if !had_error {
+            println!("sent {} bytes", socket.bytes_written());
+        }
+        file.destroy();
+    });
+    lp.run()
+}

@@ -1,0 +1,261 @@
+//! The examples about files and standard streams, each as a process with a real peer.
+
+mod support_process;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+
+use std::io::Write;
+use support_process::examples::{Server, accept, example, is_installed};
+
+/// A directory of a test's own.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let name = format!("nodeloop-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("nobody has it");
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("it is text").to_string()
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, content).expect("there is room");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("it listens").to_string();
+    (listener, address)
+}
+
+#[test]
+fn interactive_client_sends_lines_and_prints_answers_until_quit() {
+    let (listener, address) = listener();
+    let mut client = example("interactive_client", &[&address]);
+    let mut stdin = client.stdin();
+    let mut peer = accept(&listener);
+    client.prints(&format!("connected to {address}; Quit ends"));
+    stdin.write_all(b"one\ntwo\r\n").expect("it reads");
+    peer.hears_all(&["one", "two"]);
+    // A character in two pieces.
+    peer.says(b"gr\xC3");
+    peer.says(b"\xBC\xC3\x9F\n");
+    client.prints("grüß");
+    stdin.write_all(b"Quit\n").expect("it reads");
+    peer.hears_end();
+    drop(peer);
+    client.prints("connection closed");
+    client.ends_well();
+}
+
+#[test]
+fn interactive_client_ends_with_its_input_and_with_its_server() {
+    let (listener, address) = listener();
+    let mut client = example("interactive_client", &[&address]);
+    let mut peer = accept(&listener);
+    client.prints(&format!("connected to {address}; Quit ends"));
+    let mut stdin = client.stdin();
+    stdin.write_all(b"no end of the line").expect("it reads");
+    drop(stdin);
+    peer.hears("no end of the line");
+    peer.hears_end();
+    drop(peer);
+    client.prints("connection closed");
+    client.ends_well();
+    let mut client = example("interactive_client", &[&address]);
+    let _stdin = client.stdin();
+    drop(accept(&listener));
+    client.prints(&format!("connected to {address}; Quit ends"));
+    client.prints("connection closed");
+    client.ends_well();
+}
+
+#[test]
+fn save_to_file_appends_what_each_connection_sends() {
+    let scratch = Scratch::new("save");
+    let path = scratch.file("saved", "before\n");
+    let mut server = Server::start("save_to_file", &[&path]);
+    let large = "0123456789".repeat(50_000);
+    for text in ["first\n", &large] {
+        let mut client = server.connect();
+        client.says(text);
+        client.ends();
+        server.prints(&format!("saved {} bytes", text.len()));
+        client.hears_end();
+    }
+    let saved = std::fs::read_to_string(&path).expect("it is there");
+    assert!(saved == format!("before\nfirst\n{large}"));
+}
+
+#[test]
+fn save_to_file_survives_what_it_can_not_save_and_keeps_what_came_before_a_reset() {
+    let scratch = Scratch::new("save-error");
+    let mut server = Server::start("save_to_file", &[&scratch.path("nowhere/file")]);
+    for _ in 0..2 {
+        // It sends nothing: what is not read would make the end a reset.
+        server.connect().hears_end();
+    }
+    drop(server);
+    server = Server::start("save_to_file", &[&scratch.path("file")]);
+    let mut client = server.connect();
+    client.says("before the reset");
+    client.resets();
+    // Whether the reset overtakes the text is the system's.
+    let line = server.line().expect("it goes on");
+    assert!(
+        ["saved 16 bytes", "saved 0 bytes"].contains(&line.as_str()),
+        "{line}"
+    );
+}
+
+#[test]
+fn send_file_sends_it_all_and_what_save_to_file_saves_is_the_same() {
+    let scratch = Scratch::new("send");
+    let content: Vec<u8> = (0..=250).cycle().take(3_000_000).collect();
+    let source = scratch.file("source", &content);
+    let target = scratch.path("target");
+    let mut server = Server::start("save_to_file", &[&target]);
+    let address = server.address.to_string();
+    let mut client = example("send_file", &[&source, &address]);
+    client.prints("sent 3000000 bytes");
+    client.ends_well();
+    server.prints("saved 3000000 bytes");
+    assert!(std::fs::read(&target).expect("it is there") == content);
+}
+
+#[test]
+fn send_file_says_what_is_wrong_and_fails() {
+    let (_listener, address) = listener();
+    let message = "Error: ENOENT: no such file or directory, open '/nowhere/at/all'";
+    example("send_file", &["/nowhere/at/all", &address]).fails(1, message);
+}
+
+#[test]
+fn buffer_watcher_shows_every_write() {
+    let scratch = Scratch::new("watch");
+    let path = scratch.file("five", "abcde");
+    let (listener, address) = listener();
+    let mut watcher = example("buffer_watcher", &[&path, &address]);
+    let mut peer = accept(&listener);
+    assert_eq!(peer.reads_rest(), b"abcde");
+    drop(peer);
+    let lines = watcher.prints_until("write returns true, 0 bytes wait");
+    let mut writes = lines.len();
+    // Before the connection stands what is written waits.
+    watcher.ended(|line| writes += usize::from(line.starts_with("write returns true")));
+    assert_eq!(writes, 3, "two bytes, two bytes, and one: {lines:?}");
+}
+
+#[test]
+fn tail_sender_sends_what_is_there_and_what_comes() {
+    let scratch = Scratch::new("tail");
+    let path = scratch.file("log", "one\n");
+    let (listener, address) = listener();
+    let mut tail = example("tail_sender", &[&path, &address]);
+    let mut peer = accept(&listener);
+    tail.prints("connected");
+    peer.hears("one");
+    let mut log = std::fs::File::options()
+        .append(true)
+        .open(&path)
+        .expect("it is there");
+    for line in ["two", "three"] {
+        writeln!(log, "{line}").expect("there is room");
+        peer.hears(line);
+    }
+    std::fs::write(&path, "new\n").expect("there is room");
+    peer.hears("new");
+    drop(peer);
+    tail.ended(drop);
+}
+
+#[test]
+fn file_server_serves_its_folder_and_nothing_else() {
+    let scratch = Scratch::new("serve");
+    std::fs::create_dir(scratch.path("folder")).expect("nobody has it");
+    let large: Vec<u8> = (0..=250).cycle().take(1_000_000).collect();
+    scratch.file("folder/large.bin", &large);
+    scratch.file("folder/with space.txt", "text");
+    scratch.file("folder/index.html", "<p>index");
+    scratch.file("folder/empty.txt", "");
+    scratch.file("secret", "secret");
+    #[cfg(unix)]
+    for (name, target) in [("out", "../secret"), ("in", "index.html"), ("up", "..")] {
+        let link = scratch.path(&format!("folder/{name}"));
+        std::os::unix::fs::symlink(target, link).expect("nobody has it");
+    }
+    let server = Server::start("file_server", &[&scratch.path("folder")]);
+    let get = |request: &str| {
+        let mut client = server.connect();
+        client.says(format!("{request}\r\nHost: here\r\n\r\n"));
+        let answer = client.reads_rest();
+        let split = answer.windows(4).position(|end| end == b"\r\n\r\n");
+        let split = split.unwrap_or_else(|| panic!("{request}: no head")) + 4;
+        let head = String::from_utf8_lossy(&answer[..split]).into_owned();
+        (head, answer[split..].to_vec())
+    };
+    let (head, body) = get("GET /large.bin HTTP/1.1");
+    assert!(
+        head.starts_with("HTTP/1.0 200 OK\r\nContent-Length: 1000000\r\n"),
+        "{head}"
+    );
+    assert!(body == large);
+    for (path, expected) in [
+        ("/with%20space.txt", "text"),
+        ("/", "<p>index"),
+        ("/index.html?query#part", "<p>index"),
+        ("/empty.txt", ""),
+        ("/folder/../index.html", ""),
+        ("/in", if cfg!(unix) { "<p>index" } else { "" }),
+    ] {
+        let (head, body) = get(&format!("GET {path} HTTP/1.0"));
+        assert_eq!(String::from_utf8_lossy(&body), expected, "{path}: {head}");
+    }
+    let (head, body) = get("HEAD /large.bin HTTP/1.0");
+    assert!(head.contains("Content-Length: 1000000") && body.is_empty());
+    for path in [
+        "/nowhere",
+        "/../secret",
+        "/%2e%2e/secret",
+        "/up/secret",
+        "/out",
+        "//etc/passwd",
+        "/..%2fsecret",
+        "/index.html/..",
+    ] {
+        let (head, body) = get(&format!("GET {path} HTTP/1.0"));
+        assert!(head.starts_with("HTTP/1.0 404"), "{path}: {head}");
+        assert!(body.is_empty(), "{path}");
+    }
+    for (request, status) in [
+        ("POST / HTTP/1.0", "405"),
+        ("GET", "400"),
+        ("GET /%zz HTTP/1.0", "400"),
+        (&"x".repeat(9_000), "400"),
+    ] {
+        let (head, _) = get(request);
+        assert!(head.starts_with(&format!("HTTP/1.0 {status}")), "{head}");
+    }
+    if is_installed("curl") {
+        let url = format!("http://{}/with%20space.txt", server.address);
+        let curl = Command::new("curl")
+            .args(["-sf", "--max-time", "20", &url])
+            .output();
+        assert_eq!(curl.expect("it is there").stdout, b"text");
+    }
+}

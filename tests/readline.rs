@@ -1,0 +1,201 @@
+//! Lines: `readline`. How text is cut into lines is compared with the pinned Node, if that is there; with
+//! `CI=true` it has to be.
+
+mod support;
+mod support_process;
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use nodeloop::Loop;
+use nodeloop::readline::{self, Interface};
+use nodeloop::stream::Duplex;
+use support::*;
+use support_process::Process;
+use support_process::liveness::pinned_node;
+
+/// Prints the lines that Node makes of each case: chunks in hexadecimal digits, separated by commas.
+const NODE: &str = "
+    const readline = require('node:readline'), { PassThrough } = require('node:stream');
+    const hex = (line) => Buffer.from(line).toString('hex') || '-';
+    const play = ([first, ...rest]) => {
+        if (first === undefined) return;
+        const input = new PassThrough(), lines = [];
+        const rl = readline.createInterface({ input });
+        rl.on('line', (line) => lines.push(hex(line)));
+        rl.on('close', () => { console.log(lines.join(' ') + ' .'); play(rest); });
+        for (const chunk of first.split(',')) input.write(Buffer.from(chunk, 'hex'));
+        input.end();
+    };
+    play(process.argv.slice(1));
+";
+
+/// What chunks are made of: ends of lines, alone and in parts, and characters of every width.
+const PIECES: [&str; 9] = [
+    "0a", "0d", "0d0a", "61", "e282ac", "e280a8", "e2", "80a9", "ff",
+];
+
+/// Cases from a sequence of numbers that is always the same.
+fn cases() -> Vec<String> {
+    let mut state = 88_172_645_u32;
+    let mut below = move |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as usize % limit
+    };
+    let mut case = || {
+        let chunks = 1 + below(4);
+        let chunk = |below: &mut dyn FnMut(usize) -> usize| {
+            let pieces = 1 + below(4);
+            (0..pieces).map(|_| PIECES[below(PIECES.len())]).collect()
+        };
+        let chunks: Vec<String> = (0..chunks).map(|_| chunk(&mut below)).collect();
+        chunks.join(",")
+    };
+    (0..1_000).map(|_| case()).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+/// An interface, and what is written to is its input.
+fn reading(lp: &Loop) -> (Interface, Duplex) {
+    let input = Duplex::pass_through(lp);
+    (readline::create_interface(&input), input)
+}
+
+#[test]
+fn lines_are_cut_as_in_node() {
+    let Some(node) = pinned_node() else {
+        return println!("skipped: the pinned Node is not there");
+    };
+    let cases = cases();
+    let mut command = Command::new(node);
+    command.args(["-e", NODE]).args(&cases);
+    let mut process = Process::start_with(&mut command, Stdio::null(), Stdio::piped());
+    let mut expected = Vec::new();
+    let ended = process.ended(|line| expected.push(line));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    assert_eq!(expected.len(), cases.len());
+    for (case, expected) in cases.iter().zip(expected) {
+        let (lines, input) = reading(&lp);
+        let log = Recorder::new();
+        let inner = log.clone();
+        lines.on_line(move |_, line| {
+            let hex = line.bytes().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
+            inner.note(if hex.is_empty() { "-" } else { &hex });
+        });
+        for chunk in case.split(',') {
+            input.write(bytes(chunk));
+        }
+        input.end();
+        lp.run().unwrap();
+        let found = log.take().join(" ") + " .";
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_question_takes_the_next_line_and_gives_the_prompt_back() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (input, output) = (Duplex::pass_through(&lp), Duplex::pass_through(&lp));
+    let lines = readline::create_interface_with(&input, &output);
+    let log = Recorder::new();
+    let inner = log.clone();
+    output.on_data(move |_, text| inner.note(String::from_utf8_lossy(text)));
+    let inner = log.clone();
+    lines.on_line(move |lines, line| {
+        inner.note(format!("line {line}"));
+        lines.prompt();
+    });
+    let inner = log.clone();
+    lines
+        .question("name? ", move |name| inner.note(format!("answer {name}")))
+        .unwrap();
+    // The second is not asked: the first is, again.
+    lines
+        .question("other? ", |_| panic!("it was not asked"))
+        .unwrap();
+    assert_eq!(lines.get_prompt(), "name? ");
+    turn_until(&lp, || log.count("name? ") == 2);
+    log.take();
+    input.write("Ada\nmore\n");
+    turn_until(&lp, || log.has("> "));
+    log.expect(&["answer Ada", "line more", "> "]);
+    input.destroy();
+}
+
+#[test]
+fn closed_it_leaves_its_input_to_others() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines.on_line(move |lines, line| {
+        inner.note(line);
+        lines.close();
+        assert!(lines.closed());
+    });
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    let inner = log.clone();
+    lines.on_pause(move |_| inner.note("pause"));
+    input.write("one\ntwo\nthree");
+    turn_until(&lp, || log.has("close"));
+    // Lines of the chunk still come, as in Node.
+    log.expect(&["one", "two", "pause", "close"]);
+    assert!(input.is_paused());
+    assert_eq!(code(lines.question("?", |_| {})), "ERR_USE_AFTER_CLOSE");
+    let inner = log.clone();
+    input.on_data(move |_, text| inner.note(String::from_utf8_lossy(text)));
+    input.resume();
+    input.end_with("left");
+    turn_until(&lp, || log.has("left"));
+}
+
+#[test]
+fn an_error_of_the_input_is_the_interface_s() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let inner = log.clone();
+    let id = lines.on_error(move |_, error| inner.note(error));
+    input.destroy_with("broken");
+    lp.run().unwrap();
+    log.expect(&["broken"]);
+    lines.off(id);
+    let (_lines, input) = reading(&lp);
+    input.destroy_with("nobody listens");
+    assert_eq!(lp.run().unwrap_err().to_string(), "nobody listens");
+}
+
+#[test]
+fn sockets_have_lines_too_and_pause_holds_them_back() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let lines = readline::create_interface(&socket);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines.on_line(move |lines, line| {
+        inner.note(line);
+        lines.pause();
+        lines.event_loop().set_immediate(move |_| lines.resume());
+    });
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    send_and_end(&peer, b"one\r\ntwo\nthree");
+    turn_until(&lp, || log.has("close"));
+    log.expect(&["one", "two", "three", "close"]);
+}

@@ -1,0 +1,359 @@
+//! Standard streams, each kind of them in a child process. What happens to standard input is compared
+//! with the pinned Node, if that is there; with `CI=true` it has to be.
+
+mod support_process;
+
+use std::io::{BufRead, Write};
+use std::process::{Command, Stdio};
+
+use nodeloop::{Loop, stdio};
+use support_process::Process;
+use support_process::liveness::pinned_node;
+
+/// Tells this program that it is the child, and what to do.
+const TASK: &str = "NODELOOP_STDIO_TASK";
+
+/// What Node does for the task `follow`.
+const NODE: &str = "
+    const { stdin } = process;
+    let bytes = 0;
+    const kind = stdin.isTTY ? 'terminal' : 'no terminal';
+    console.log(`> ${kind}`);
+    stdin.on('data', (chunk) => { bytes += chunk.length; });
+    stdin.on('resume', () => console.log('> resume'));
+    stdin.on('error', (error) => console.log(`> ${error.message}`));
+    stdin.on('end', () => console.log(`> ${bytes} bytes, end`));
+    stdin.on('close', () => console.log('> close'));
+    process.on('exit', () => console.log('> exit'));
+";
+
+/// The child; a test among others when nobody has started it as one.
+#[test]
+fn the_child() {
+    let Ok(task) = std::env::var(TASK) else {
+        return;
+    };
+    let lp = Loop::new().unwrap();
+    match task.as_str() {
+        "follow" => follow(&lp),
+        "destroy" => destroy(&lp),
+        "pause" => pause(&lp),
+        "unref" => unref(&lp),
+        "untouched" => drop(stdio::stdin(&lp)),
+        "twice" => twice(&lp),
+        "write" => write(&lp),
+        "broken" => broken(&lp),
+        "exit" => {
+            stdio::stdout(&lp).write("> written\n");
+            std::process::exit(0);
+        }
+        task => panic!("no task {task}"),
+    }
+    lp.run().unwrap();
+    println!("> exit");
+}
+
+fn follow(lp: &Loop) {
+    let stdin = stdio::stdin(lp);
+    assert_eq!(stdin, stdio::stdin(lp), "there is one");
+    let kind = match stdin.is_terminal() {
+        true => "terminal",
+        false => "no terminal",
+    };
+    println!("> {kind}");
+    let mut bytes = 0;
+    let count = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = count.clone();
+    stdin.on_data(move |_, chunk| {
+        bytes += chunk.len();
+        counted.set(bytes);
+        assert!(blocks(), "nobody's standard input becomes non-blocking");
+    });
+    stdin.on_resume(|_| println!("> resume"));
+    stdin.on_error(|_, error| println!("> {error}"));
+    stdin.on_end(move |_| println!("> {} bytes, end", count.get()));
+    stdin.on_close(|_| println!("> close"));
+}
+
+/// Whether standard input blocks, as the system tells where it does.
+fn blocks() -> bool {
+    let Ok(info) = std::fs::read_to_string("/proc/self/fdinfo/0") else {
+        return true;
+    };
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & 0o4000 == 0)
+}
+
+fn destroy(lp: &Loop) {
+    let stdin = stdio::stdin(lp);
+    stdin.on_data(|stdin, chunk| {
+        println!("> {} bytes", chunk.len());
+        stdin.destroy();
+    });
+    stdin.on_end(|_| println!("> end"));
+    stdin.on_close(|_| println!("> close"));
+}
+
+fn pause(lp: &Loop) {
+    let stdin = stdio::stdin(lp);
+    stdin.on_data(|stdin, chunk| {
+        println!("> {} bytes", chunk.len());
+        stdin.pause();
+    });
+}
+
+fn unref(lp: &Loop) {
+    let stdin = stdio::stdin(lp);
+    stdin.on_data(|_, _| println!("> data"));
+    stdin.unref();
+    assert!(!stdin.has_ref());
+}
+
+/// What one loop's stream was about to read when it went, another's gets.
+fn twice(lp: &Loop) {
+    {
+        let first = Loop::new().unwrap();
+        let stdin = stdio::stdin(&first);
+        stdin.on_data(|_, _| println!("> the first has read"));
+        first.run_nowait().unwrap();
+    }
+    println!("> ready");
+    stdio::stdin(lp).on_data(|_, chunk| print!("> {}", String::from_utf8_lossy(chunk)));
+}
+
+fn write(lp: &Loop) {
+    let stdout = stdio::stdout(lp);
+    assert_eq!(stdout, stdio::stdout(lp), "there is one");
+    print!("> printed, ");
+    assert!(stdout.write("written, "));
+    print!("printed again");
+    stdout.write_then("\n", move |result| {
+        result.unwrap();
+        stdout.on_finish(|_| eprintln!("finish"));
+        stdout.on_close(|_| eprintln!("close"));
+        stdout.end_with("> the end\n");
+    });
+}
+
+fn broken(lp: &Loop) {
+    let stdout = stdio::stdout(lp);
+    stdout.on_error(|_, error| {
+        eprintln!("{error}");
+        // The test program would print.
+        std::process::exit(0);
+    });
+    println!("> ready");
+    let line = "x".repeat(1024);
+    // The other end is closed; somewhen the system says so.
+    lp.set_interval(1, move |interval| {
+        if !stdout.write(&line) {
+            interval.clear();
+        }
+    });
+}
+
+/// This program as a child.
+fn ours(task: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["the_child", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(TASK, task);
+    command
+}
+
+/// What a child tells, without what the test program adds.
+fn told(process: &mut Process) -> Vec<String> {
+    let mut lines = Vec::new();
+    let ended = process.ended(|line| lines.extend(told_by(&line)));
+    assert!(ended.status.success(), "{lines:?} {}", ended.stderr);
+    lines
+}
+
+/// The test program prints the test's name without an end of the line.
+fn told_by(line: &str) -> Option<String> {
+    line.split_once("> ").map(|(_, told)| told.to_string())
+}
+
+/// Runs the task `follow` with a standard input, here and in Node. `feed` gives what stands in for it
+/// and what is done once the child runs.
+fn compare(expected: &[&str], mut feed: impl FnMut() -> (Stdio, Box<dyn FnOnce(&mut Process)>)) {
+    let mut run = |mut command: Command| {
+        let (stdin, then) = feed();
+        let mut process = Process::start_with(&mut command, stdin, Stdio::piped());
+        then(&mut process);
+        told(&mut process)
+    };
+    assert_eq!(run(ours("follow")), expected);
+    if let Some(node) = pinned_node() {
+        let mut command = Command::new(node);
+        command.args(["-e", NODE]);
+        assert_eq!(run(command), expected, "Node");
+    }
+}
+
+fn nothing() -> Box<dyn FnOnce(&mut Process)> {
+    Box::new(|_| {})
+}
+
+#[test]
+fn a_file() {
+    let path = std::env::temp_dir().join(format!("nodeloop-stdin-{}", std::process::id()));
+    std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    compare(
+        &["no terminal", "resume", "100000 bytes, end", "exit"],
+        || (std::fs::File::open(&path).unwrap().into(), nothing()),
+    );
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_pipe() {
+    compare(
+        &[
+            "no terminal",
+            "resume",
+            "200000 bytes, end",
+            "close",
+            "exit",
+        ],
+        || {
+            let feed = |process: &mut Process| {
+                // If it does not read, what it tells says why.
+                let mut stdin = process.stdin();
+                std::thread::spawn(move || stdin.write_all(&[b'x'; 200_000]));
+            };
+            (Stdio::piped(), Box::new(feed))
+        },
+    );
+}
+
+#[test]
+fn no_input() {
+    let expected = ["no terminal", "resume", "0 bytes, end", "exit"];
+    compare(&expected, || (Stdio::null(), nothing()));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_socket() {
+    compare(
+        &["no terminal", "resume", "5 bytes, end", "close", "exit"],
+        || {
+            let (mut own, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            own.write_all(b"hello").unwrap();
+            drop(own);
+            (std::os::fd::OwnedFd::from(theirs).into(), nothing())
+        },
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_directory() {
+    compare(
+        &["no terminal", "resume", "0 bytes, end", "close", "exit"],
+        || (std::fs::File::open("/").unwrap().into(), nothing()),
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal() {
+    use rustix::pty;
+
+    compare(
+        &["terminal", "resume", "6 bytes, end", "close", "exit"],
+        || {
+            let flags = pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY;
+            let own = pty::openpt(flags).unwrap();
+            pty::grantpt(&own).unwrap();
+            pty::unlockpt(&own).unwrap();
+            let name = pty::ptsname(&own, Vec::new()).unwrap();
+            let name = name.into_string().unwrap();
+            let theirs = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open(name)
+                .unwrap();
+            let mut own = std::fs::File::from(own);
+            // A line, and the key that ends the input.
+            own.write_all(b"hello\n\x04").unwrap();
+            {
+                // Held until nobody has the terminal any more: then reading it is an error.
+                let hold = move |_: &mut Process| {
+                    std::thread::spawn(move || std::io::copy(&mut own, &mut std::io::sink()));
+                };
+                (theirs.into(), Box::new(hold))
+            }
+        },
+    );
+}
+
+#[test]
+fn destroyed_midway_it_closes_and_holds_nothing() {
+    let mut process = Process::start(&mut ours("destroy"));
+    let mut stdin = process.stdin();
+    stdin.write_all(b"abc").unwrap();
+    assert_eq!(told(&mut process), ["3 bytes", "close", "exit"]);
+}
+
+#[test]
+fn paused_it_holds_nothing() {
+    let mut process = Process::start(&mut ours("pause"));
+    let mut stdin = process.stdin();
+    stdin.write_all(b"abc").unwrap();
+    assert_eq!(told(&mut process), ["3 bytes", "exit"]);
+}
+
+#[test]
+fn unreferenced_or_not_listened_to_it_holds_nothing() {
+    for task in ["unref", "untouched"] {
+        let mut process = Process::start(&mut ours(task));
+        let _stdin = process.stdin();
+        assert_eq!(told(&mut process), ["exit"], "{task}");
+    }
+}
+
+#[test]
+fn what_is_read_for_nobody_is_the_next_one_s() {
+    let mut process = Process::start(&mut ours("twice"));
+    let mut stdin = process.stdin();
+    while process.line().and_then(|line| told_by(&line)).as_deref() != Some("ready") {}
+    stdin.write_all(b"for the second\n").unwrap();
+    drop(stdin);
+    assert_eq!(told(&mut process), ["for the second", "exit"]);
+}
+
+#[test]
+fn output_is_in_order_with_what_is_printed_and_there_when_the_process_exits() {
+    let mut process = Process::start(&mut ours("write"));
+    let mut lines = Vec::new();
+    let ended = process.ended(|line| lines.extend(told_by(&line)));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(
+        lines,
+        ["printed, written, printed again", "the end", "exit"]
+    );
+    assert_eq!(ended.stderr, "finish\nclose\n");
+    let mut process = Process::start(&mut ours("exit"));
+    assert_eq!(told(&mut process), ["written"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_is_gone_is_an_error_of_standard_output() {
+    let mut command = ours("broken");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("> ready") {
+        assert!(stdout.read_line(&mut line).unwrap() > 0, "{line}");
+    }
+    drop(stdout);
+    support_process::within_deadline(move || {
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("write EPIPE"), "{stderr}");
+    });
+}
