@@ -146,7 +146,8 @@ fn one_gentle(maker: &mut Maker, socket: &mut Socket, on: &str, depth: usize) {
                 maker.document.add(&on, format!("{name}.off {label}"));
             }
         }
-        8 => {
+        // In which turn the other's words come gathering decides, too: so no pause at a turn of its own.
+        8 if !(socket.in_pair && depth > 0) => {
             maker.document.add(on, format!("{name}.pause"));
             let on = later(maker, on);
             maker.document.add(&on, format!("{name}.resume"));
@@ -274,6 +275,8 @@ pub fn reactions(maker: &mut Maker, socket: &mut Socket) {
                         .document
                         .add(&on, format!("{name}.write {text}{then}"));
                 }
+                // Where the other end is still speaking, which of its writes fails is gathering's.
+                _ if socket.in_pair && event == "drain" => probe(maker, socket, &on),
                 _ => end_locally(maker, socket, &on),
             }
         }
