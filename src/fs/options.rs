@@ -200,7 +200,7 @@ impl ReadOptions {
 /// # let lp = nodeloop::Loop::new()?;
 /// # let path = std::env::temp_dir().join(format!("nodeloop-doc-{}", std::process::id()));
 /// let options = WriteOptions::new().flags(Flags::Append).flush(true);
-/// let log = fs::create_write_stream_with(&lp, &path, options)?;
+/// let log = fs::create_write_stream_with(&lp, &path, options);
 /// log.write("a line\n");
 /// log.end();
 /// lp.run()?;
