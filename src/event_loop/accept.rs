@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::core::Core;
 use super::entry::{
-    Common, DropInfo, Entry, Flags, ServerState, Stream, flag, server_of, stream_of,
+    Common, DropInfo, Entry, Flags, ServerState, SmallId, Stream, flag, server_of, stream_of,
 };
 use super::handle::{Id, Server, Socket};
 use super::server;
@@ -164,7 +164,7 @@ fn make_socket(
     if is_unix {
         stream.common.flags.set(flag::UNIX);
     }
-    stream.server = server_id;
+    stream.server = SmallId::of(server_id);
     stream.read_mark = options.high_water_mark;
     stream.write_mark = options.high_water_mark;
     if options.pause_on_connect {

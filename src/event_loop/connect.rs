@@ -96,7 +96,7 @@ impl State {
             extra.attempted.clear();
             extra.cancelled_attempt = None;
             extra.written_behind = None;
-            errored = extra.errored.take();
+            errored = stream.errored.take();
         }
         stream.common.flags.set(flag::CONNECTING);
         let life = stream.extra().life;

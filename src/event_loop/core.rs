@@ -88,18 +88,32 @@ impl Core {
         (result, buries)
     }
 
-    /// Emits an event: takes the listeners out, calls each while nothing is borrowed, and puts
-    /// them back, also when one of them panics. Returns whether anybody listened.
+    /// Emits an event: calls the listeners while nothing is borrowed. One that is alone stays in its
+    /// slot meanwhile; several are taken out, and put back also when one of them panics. Returns
+    /// whether anybody listened.
+    #[inline]
     pub(crate) fn emit<F: ?Sized + 'static>(
         &self,
         id: Id,
         slot: SlotOf<F>,
-        call: impl FnMut(&mut F),
+        mut call: impl FnMut(&mut F),
     ) -> bool {
-        self.emit_where(id, slot, |_| true, call)
+        let sole = self.with(|state| match slot(state.entry(id)?, false)? {
+            slot if slot.is_empty() => None,
+            slot => Some(slot.sole()),
+        });
+        match sole {
+            None => false,
+            Some(Some(listener)) => {
+                call(&mut listener.borrow_mut());
+                true
+            }
+            Some(None) => self.emit_where(id, slot, |_| true, call),
+        }
     }
 
-    /// As [`emit`](Core::emit), to some of the listeners.
+    /// As [`emit`](Core::emit), to some of the listeners, who are always taken out.
+    #[inline(never)]
     pub(crate) fn emit_where<F: ?Sized + 'static>(
         &self,
         id: Id,
@@ -121,6 +135,10 @@ impl Core {
 
     /// Reports an 'error' that nobody listened to.
     pub(crate) fn uncaught(&self, error: Error) {
+        let handle = self.handle();
+        if let Some(listener) = self.with(|state| state.on_uncaught.sole()) {
+            return listener.borrow_mut()(handle, &error);
+        }
         let taken = self.with(|state| state.on_uncaught.take());
         let Some(taken) = taken else {
             log::debug!(target: "nodeloop::event_loop", "unhandled error: {error}");
@@ -128,7 +146,6 @@ impl Core {
             return;
         };
         let mut emission = UncaughtEmission { core: self, taken };
-        let handle = self.handle();
         emission.taken.each(|listener| listener(handle, &error));
     }
 

@@ -83,6 +83,17 @@ enum Next {
     Finish,
 }
 
+/// What the first look finds.
+enum Look {
+    /// The ordinary case: so many bytes were read for the one 'data' listener.
+    Plain(Id, Shared<DataListener>, usize),
+    /// Any other case. Either nothing was done, or the share has begun and what is next stands in
+    /// [`Service::next`].
+    Other,
+    /// The batch is served.
+    Done,
+}
+
 /// A listener of 'data'.
 type DataListener = dyn FnMut(Socket, &[u8]);
 
@@ -124,29 +135,29 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
     loop {
         // The path of every event, so one borrow sees to the end of the last loop callback and
         // makes the next read.
-        let plain = core.inside(|state| match !trace && state.settle() {
+        let look = core.inside(|state| match !trace && state.settle() {
             true => service.read_plainly(state, &mut buffer.bytes, room),
-            false => None,
+            false => Look::Other,
         });
-        if let Some((id, listener, size)) = plain {
-            listener.borrow_mut()(Socket(core.raw(id)), &buffer.bytes[..size]);
-        } else if !service.serve_in_full(core, &mut buffer.bytes, trace)? {
-            return Ok(());
+        match look {
+            Look::Plain(id, listener, size) => {
+                listener.borrow_mut()(Socket(core.raw(id)), &buffer.bytes[..size]);
+            }
+            Look::Other => {
+                if !service.serve_in_full(core, &mut buffer.bytes, trace)? {
+                    return Ok(());
+                }
+            }
+            Look::Done => return Ok(()),
         }
     }
 }
 
 impl Service {
     /// The ordinary case in one look: a flowing socket with one listener and nothing else to see
-    /// to, and a read that takes all there is, which is less than `room`. None if it is another case;
-    /// then either nothing was done, or the share has begun and what is next stands in `next`.
+    /// to, and a read that takes all there is, which is less than `room`.
     #[inline(always)]
-    fn read_plainly(
-        &mut self,
-        state: &mut State,
-        buffer: &mut [u8],
-        room: usize,
-    ) -> Option<(Id, Shared<DataListener>, usize)> {
+    fn read_plainly(&mut self, state: &mut State, buffer: &mut [u8], room: usize) -> Look {
         const LOOKED_AT: u64 = flag::ACTIVE
             | flag::FLOWING
             | flag::END_CERTAIN
@@ -162,16 +173,24 @@ impl Service {
             batch,
             ..
         } = state;
-        let id = batch.front()?;
-        let stream = stream_of(entries, id)?;
-        let io = stream.io.as_ref()?;
+        let Some(id) = batch.front() else {
+            return Look::Done;
+        };
+        let Some(stream) = stream_of(entries, id) else {
+            return Look::Other;
+        };
+        let Some(io) = &stream.io else {
+            return Look::Other;
+        };
         let plain = stream.common.flags.of_these(LOOKED_AT) == flag::ACTIVE | flag::FLOWING
             && stream.ready & (ready::READABLE | SIGNS) == ready::READABLE
             && stream.read_length() == 0;
         if !plain {
-            return None;
+            return Look::Other;
         }
-        let listener = stream.data.sole()?;
+        let Some(listener) = stream.data.sole() else {
+            return Look::Other;
+        };
         match backend.read(io, buffer) {
             Ok(size) if size > 0 && size < room => {
                 stream.bytes_read += size as u64;
@@ -179,13 +198,13 @@ impl Service {
                 // Its share is over, so there is nothing to lose if the listener panics.
                 stream.common.flags.clear(flag::QUEUED);
                 batch.next();
-                Some((id, listener, size))
+                Look::Plain(id, listener, size)
             }
             result => {
                 self.begin(state, id);
                 self.reads -= 1;
                 self.next = self.after_read(state, id, buffer, result);
-                None
+                Look::Other
             }
         }
     }

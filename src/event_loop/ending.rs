@@ -59,7 +59,7 @@ impl State {
             return;
         };
         let errored = match stream.common.flags.any(flag::ERRORED) {
-            true => stream.extra().errored.clone(),
+            true => stream.errored.clone(),
             false => None,
         };
         match failed.or(errored) {

@@ -58,11 +58,11 @@ pub(crate) struct Stream {
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
     /// Where the arena has its writes, if it has.
-    pub(crate) bundle: u32,
+    pub(crate) bundle: u16,
     /// The peer, once connected.
     pub(crate) remote: Option<Peer>,
     /// The server that accepted it; [`Id::NONE`] for another socket.
-    pub(crate) server: Id,
+    pub(crate) server: SmallId,
     /// Bytes taken from the kernel.
     pub(crate) bytes_read: u64,
     /// Bytes handed down: taken by the kernel, or in flight.
@@ -75,10 +75,32 @@ pub(crate) struct Stream {
     pub(crate) data: Slot<dyn FnMut(Socket, &[u8])>,
     /// Listeners of 'close'.
     pub(crate) close: Slot<dyn FnMut(Socket, bool)>,
+    /// The first error it met. One word here, so that a peer's reset makes no `extra`.
+    pub(crate) errored: Option<Error>,
     /// The other listeners; made with the first of them.
     pub(crate) listeners: Option<Box<SocketListeners>>,
     /// What is rarely there; made when needed.
     pub(crate) extra: Option<Box<StreamExtra>>,
+}
+
+/// An [`Id`] in 12 bytes instead of 16.
+#[derive(Clone, Copy)]
+#[repr(packed(4))]
+pub(crate) struct SmallId {
+    key: u32,
+    serial: u64,
+}
+
+impl SmallId {
+    pub(crate) fn of(id: Id) -> SmallId {
+        let Id { key, serial } = id;
+        SmallId { key, serial }
+    }
+
+    pub(crate) fn id(self) -> Id {
+        let SmallId { key, serial } = self;
+        Id { key, serial }
+    }
 }
 
 /// An address without flow label, in 24 bytes instead of 32.
@@ -123,8 +145,6 @@ pub(crate) struct StreamExtra {
     pub(crate) reads: ReadQueue,
     /// Completions of `end`.
     pub(crate) on_finished: Vec<Completion>,
-    /// The first error it met.
-    pub(crate) errored: Option<Error>,
     /// The local address, once it was asked for.
     pub(crate) local: Option<SocketAddr>,
     /// 'close' events that are still to come, but for the first.
@@ -398,13 +418,14 @@ impl Stream {
             ready: 0,
             bundle: 0,
             remote: None,
-            server: Id::NONE,
+            server: SmallId::of(Id::NONE),
             bytes_read: 0,
             bytes_dispatched: 0,
             read_mark: 0,
             write_mark: 0,
             data: Slot::Empty,
             close: Slot::Empty,
+            errored: None,
             listeners: None,
             extra: None,
         }

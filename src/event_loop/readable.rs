@@ -199,6 +199,23 @@ impl State {
         self.steps.push_back(Task::Flow(id));
     }
 
+    /// The same where it calls nobody and nothing was buffered, as for every connection that was just
+    /// accepted. Returns false, and does nothing, if it is another case.
+    pub(crate) fn resume_plainly(&mut self, id: Id) -> bool {
+        const LOOKED_AT: u64 = flag::ACTIVE | flag::READ_ENDED | flag::FLOW_SCHEDULED;
+        let Some(stream) = self.stream(id) else {
+            return false;
+        };
+        let flags = &mut stream.common.flags;
+        let plain = flags.of_these(LOOKED_AT) == flag::ACTIVE
+            && stream.listeners.is_none()
+            && stream.extra.is_none();
+        if plain {
+            flags.clear(flag::RESUME_SCHEDULED);
+        }
+        plain
+    }
+
     /// Holds the data back; the socket reads on until its buffer reaches the mark (N154).
     pub(crate) fn pause(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else {

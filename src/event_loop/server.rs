@@ -305,7 +305,7 @@ impl State {
             .iter()
             .filter_map(|(key, entry)| match entry {
                 Entry::Stream(stream)
-                    if stream.server == id && stream.common.flags.any(flag::COUNTED) =>
+                    if stream.server.id() == id && stream.common.flags.any(flag::COUNTED) =>
                 {
                     Some(Id {
                         key: key as u32,

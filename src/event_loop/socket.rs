@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::core::{Core, SlotOf};
 use super::entry::{Entry, LookupListener, SocketListeners, flag, stream_of};
 use super::handle::{Id, Socket};
-use super::state::{Dead, Reap, State};
+use super::state::{Reap, State};
 use super::task::{SocketEvent, Task};
 use super::trace;
 use crate::ground::error::{Error, Result};
@@ -53,7 +53,7 @@ impl State {
         }
         stream.common.flags.set(flag::UNCONNECTED);
         let io = stream.io.take();
-        let server = stream.server;
+        let server = stream.server.id();
         if flags.any(flag::CONNECT_PENDING) {
             self.live.requests -= 1;
         }
@@ -85,6 +85,12 @@ impl State {
         if flags.any(flag::COUNTED) {
             self.connection_ended(server);
         }
+    }
+
+    /// Whether anybody listens to anything but 'data' and 'close'.
+    fn has_listeners(&mut self, id: Id) -> bool {
+        self.stream(id)
+            .is_some_and(|stream| stream.listeners.is_some())
     }
 
     /// Whether somebody sees its 'error' before the listeners do, and has not yet.
@@ -126,21 +132,13 @@ impl State {
         Some(address)
     }
 
-    /// The tick behind `destroy` (emitErrorCloseNT).
-    pub(crate) fn destroyed_on_tick(&mut self, id: Id, error: Option<Error>) {
-        let Some(stream) = self.stream(id) else {
-            self.graveyard
-                .extend(error.map(|error| Dead::Other(Box::new(error))));
-            return;
-        };
-        stream.common.flags.set(flag::CLOSE_EMITTED);
-        if let Some(error) = error {
-            stream.common.flags.set(flag::ERROR_EMITTED);
-            if mutated!("'error' is told twice") {
-                self.steps.push_back(Task::EmitError(id, error.clone()));
-            }
-            self.steps.push_back(Task::EmitError(id, error));
-        }
+    /// Whether something of a closed object is to be told in front of its 'close'. Most sockets had
+    /// nothing under way.
+    fn has_to_cancel(&mut self, id: Id) -> bool {
+        self.stream(id).is_none_or(|stream| {
+            let flags = stream.common.flags;
+            stream.extra.is_some() || flags.any(flag::WRITING | flag::SHUTDOWN_PENDING)
+        })
     }
 
     /// A half-close that was asked for and has not happened is void: its 'finish' does not come. Returns
@@ -185,24 +183,25 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
     while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
-        void |= core.inside(|state| {
-            state.tell_cancelled_attempt(id);
-            state.cancel_in_flight(id);
-            let void = state.forget_shutdown(id);
-            state.cancel_datagrams(id);
-            void
-        });
-        core.finish_callback()?;
+        if core.inside(|state| state.has_to_cancel(id)) {
+            void |= core.inside(|state| {
+                state.tell_cancelled_attempt(id);
+                state.cancel_in_flight(id);
+                let void = state.forget_shutdown(id);
+                state.cancel_datagrams(id);
+                void
+            });
+            core.finish_callback()?;
+        }
         let is_socket = core.inside(|state| {
             state.closing_now.pop();
             state.stream(id).is_some()
         });
         if is_socket {
-            let task = Task::EmitClose(id);
             if trace::on() {
-                core.trace_task(false, &task);
+                core.trace_task(false, &Task::EmitClose(id));
             }
-            core.callback(|core| core.perform(task))?;
+            core.callback(|core| emit_close(core, id))?;
         }
     }
     if void {
@@ -211,17 +210,72 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// What 'close' says, and the object is to be freed when its ticks have run.
-pub(crate) fn close_emission(state: &mut State, id: Id) -> bool {
+/// The tick behind `destroy` (emitErrorCloseNT).
+pub(crate) fn destroyed_on_tick(core: &Core, id: Id, error: Option<Error>) {
+    let has_life = core.with(|state| {
+        let Some(stream) = state.stream(id) else {
+            return false;
+        };
+        stream.common.flags.set(flag::CLOSE_EMITTED);
+        if error.is_some() {
+            stream.common.flags.set(flag::ERROR_EMITTED);
+        }
+        true
+    });
+    // Without its object the error is dropped here, unborrowed.
+    let Some(error) = error.filter(|_| has_life) else {
+        return;
+    };
+    if trace::on() {
+        core.trace_task(true, &Task::EmitError(id, error.clone()));
+    }
+    if mutated!("'error' is told twice") {
+        emit_error(core, id, error.clone());
+    }
+    // It is all that this tick does, so it needs no step.
+    emit_error(core, id, error);
+}
+
+/// Emits 'error'.
+pub(crate) fn emit_error(core: &Core, id: Id, error: Error) {
+    let socket = Socket(core.raw(id));
+    if !core.with(|state| state.has_listeners(id)) {
+        return core.uncaught(error);
+    }
+    if core.with(|state| state.is_error_watched(id)) {
+        // Pipes first; what they cause comes before the listeners.
+        core.emit(id, error_watch_slot, |listener| listener(socket, &error));
+        core.with(|state| state.steps.push_back(Task::EmitError(id, error)));
+        return;
+    }
+    if !core.emit(id, error_slot, |listener| listener(socket, &error)) {
+        core.uncaught(error);
+    }
+}
+
+/// Emits 'close'.
+pub(crate) fn emit_close(core: &Core, id: Id) {
+    let (had_error, is_listened_to) = core.with(|state| close_emission(state, id));
+    let socket = Socket(core.raw(id));
+    log::debug!(target: "nodeloop::net", "{socket:?} closed");
+    if is_listened_to {
+        core.emit(id, close_slot, |listener| listener(socket, had_error));
+    }
+}
+
+/// What 'close' says, and whether to anybody. The object is to be freed when its ticks have run.
+fn close_emission(state: &mut State, id: Id) -> (bool, bool) {
     state.reap.push(Reap::Entry(id));
     let Some(stream) = state.stream(id) else {
-        return false;
+        return (false, false);
     };
     match &mut stream.extra {
         Some(extra) if extra.more_closes_due > 0 => extra.more_closes_due -= 1,
         _ => stream.common.flags.clear(flag::CLOSE_DUE),
     }
-    stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error")
+    let had_error =
+        stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error");
+    (had_error, !stream.close.is_empty())
 }
 
 /// The slot of 'data'.

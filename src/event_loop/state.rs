@@ -413,6 +413,10 @@ impl State {
     #[inline]
     pub(crate) fn what_follows(&mut self, trace: bool) -> Following {
         loop {
+            if self.is_quiet() {
+                self.ticks.ran_dry();
+                return Following::Nothing;
+            }
             if !self.steps.is_empty() {
                 if !self.outbox.is_empty() {
                     self.flush_outbox();
@@ -444,13 +448,11 @@ impl State {
                     return Following::UserTick(call, origin);
                 }
             }
-            if let Some(tick) = self.next_tick() {
-                return Following::Tick(tick);
+            match self.next_tick() {
+                Some(Task::Resume(id)) if !trace && self.resume_plainly(id) => {}
+                Some(tick) => return Following::Tick(tick),
+                None => self.free_what_is_over(),
             }
-            if self.reap.is_empty() {
-                return Following::Nothing;
-            }
-            self.free_what_is_over();
         }
     }
 

@@ -137,28 +137,8 @@ impl Core {
                 let socket = Socket(self.raw(id));
                 self.emit(id, socket::slot_of(event), |listener| listener(socket));
             }
-            Task::EmitError(id, error) => {
-                let socket = Socket(self.raw(id));
-                if self.with(|state| state.is_error_watched(id)) {
-                    // Pipes first; what they cause comes before the listeners.
-                    self.emit(id, socket::error_watch_slot, |listener| {
-                        listener(socket, &error);
-                    });
-                    self.with(|state| state.steps.push_back(Task::EmitError(id, error)));
-                    return;
-                }
-                if !self.emit(id, socket::error_slot, |listener| listener(socket, &error)) {
-                    self.uncaught(error);
-                }
-            }
-            Task::EmitClose(id) => {
-                let socket = Socket(self.raw(id));
-                let had_error = self.with(|state| socket::close_emission(state, id));
-                log::debug!(target: "nodeloop::net", "{socket:?} closed");
-                self.emit(id, socket::close_slot, |listener| {
-                    listener(socket, had_error)
-                });
-            }
+            Task::EmitError(id, error) => socket::emit_error(self, id, error),
+            Task::EmitClose(id) => socket::emit_close(self, id),
             Task::EmitListening(id) => {
                 let server = Server(self.raw(id));
                 if self.with(|state| server::is_listening(state, id)) {
@@ -259,7 +239,7 @@ impl Core {
             }
             Task::ErrorBuffer(id) => self.with(|state| state.error_buffer(id)),
             Task::Destroy(id, error) => self.with(|state| state.destroy(id, Some(error))),
-            Task::Destroyed(id, error) => self.with(|state| state.destroyed_on_tick(id, error)),
+            Task::Destroyed(id, error) => socket::destroyed_on_tick(self, id, error),
             Task::Finish(id) => self.with(|state| state.finish(id)),
             Task::AfterFinish(id) => self.with(|state| state.after_finish(id)),
         }

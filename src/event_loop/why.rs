@@ -405,13 +405,13 @@ fn receiving(datagram: &DatagramState, backend: &mut Backend) -> String {
 /// Whose a socket is.
 fn whose(stream: &Stream) -> String {
     if stream.common.flags.any(flag::UNIX) && stream.io.is_some() {
-        return match stream.server == Id::NONE {
+        return match stream.server.id() == Id::NONE {
             true => "connected to a Unix socket".to_string(),
             false => "accepted from a Unix socket".to_string(),
         };
     }
     match stream.remote.map(Peer::address) {
-        Some(peer) if stream.server == Id::NONE => format!("connected to {peer}"),
+        Some(peer) if stream.server.id() == Id::NONE => format!("connected to {peer}"),
         Some(peer) => format!("accepted from {peer}"),
         None => "not connected".to_string(),
     }

@@ -324,7 +324,7 @@ impl State {
         let Some(extra) = &mut stream.extra else {
             return;
         };
-        let errored = extra.errored.clone();
+        let errored = &stream.errored;
         let reason = |call| errored.clone().unwrap_or_else(|| destroyed_before(call));
         let mut tasks = Vec::new();
         for written in extra.writes.take_buffered() {
@@ -388,7 +388,7 @@ impl Stream {
     /// Notes the first error.
     pub(crate) fn fail(&mut self, error: &Error) {
         self.common.flags.set(flag::ERRORED);
-        self.extra().errored.get_or_insert_with(|| error.clone());
+        self.errored.get_or_insert_with(|| error.clone());
     }
 }
 

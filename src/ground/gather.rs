@@ -21,6 +21,9 @@ pub(crate) const MAX_GATHERED: usize = 64 * 1024;
 /// copy is cheaper than a slice more in the vectored write.
 pub(crate) const KEPT_FROM: usize = 1024;
 
+/// So many sockets' writes are laid aside; a bundle's number takes two bytes in each socket.
+const MAX_BUNDLES: usize = u16::MAX as usize;
+
 /// No piece, no tick.
 const NONE: u32 = u32::MAX;
 
@@ -104,10 +107,10 @@ impl<K: Copy + PartialEq> Gather<K> {
         matches!(self.holds, Holds::Nothing)
     }
 
-    /// Whether so many more bytes have room.
+    /// Whether so many more bytes have room, and their socket a bundle.
     #[inline]
     pub(crate) fn has_room(&self, more: usize) -> bool {
-        self.length.max(self.bytes.len()) + more <= MAX_GATHERED
+        self.length.max(self.bytes.len()) + more <= MAX_GATHERED && self.bundles.len() < MAX_BUNDLES
     }
 
     /// Lays a copy aside if it and all that is there are the same socket's. Should it become one
@@ -159,30 +162,30 @@ impl<K: Copy + PartialEq> Gather<K> {
     }
 
     /// How many sockets have, or had, a bundle.
-    pub(crate) fn bundles(&self) -> u32 {
-        self.bundles.len() as u32
+    pub(crate) fn bundles(&self) -> u16 {
+        self.bundles.len() as u16
     }
 
     /// Begins a bundle for a socket that has none. Returns its number.
-    pub(crate) fn begin(&mut self, key: K) -> u32 {
-        debug_assert!(self.holds == Holds::Bundles);
+    pub(crate) fn begin(&mut self, key: K) -> u16 {
+        debug_assert!(self.holds == Holds::Bundles && self.bundles.len() <= MAX_BUNDLES);
         self.bundles.push(Bundle {
             key,
             first: NONE,
             last: NONE,
         });
-        (self.bundles.len() - 1) as u32
+        (self.bundles.len() - 1) as u16
     }
 
     /// Lays a copy aside.
-    pub(crate) fn add_copy(&mut self, bundle: u32, bytes: &[u8], tick: Option<usize>) {
+    pub(crate) fn add_copy(&mut self, bundle: u16, bytes: &[u8], tick: Option<usize>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         self.add(bundle, start, bytes.len(), tick, false);
     }
 
     /// Lays a buffer aside.
-    pub(crate) fn add_owned(&mut self, bundle: u32, buffer: Owned, tick: Option<usize>) {
+    pub(crate) fn add_owned(&mut self, bundle: u16, buffer: Owned, tick: Option<usize>) {
         let (at, length) = (self.owned.len(), buffer.as_slice().len());
         self.owned.push(Some(buffer));
         self.add(bundle, at, length, tick, true);
@@ -191,7 +194,7 @@ impl<K: Copy + PartialEq> Gather<K> {
     // All numbers are below MAX_GATHERED, since no piece is empty.
     fn add(
         &mut self,
-        bundle: u32,
+        bundle: u16,
         start: usize,
         length: usize,
         tick: Option<usize>,
@@ -216,7 +219,7 @@ impl<K: Copy + PartialEq> Gather<K> {
     }
 
     /// The socket of a bundle that was not sent yet.
-    pub(crate) fn key(&self, bundle: u32) -> Option<K> {
+    pub(crate) fn key(&self, bundle: u16) -> Option<K> {
         let bundle = self.bundles.get(bundle as usize)?;
         (bundle.first != NONE).then_some(bundle.key)
     }
@@ -225,7 +228,7 @@ impl<K: Copy + PartialEq> Gather<K> {
     /// filled: neighbours in the arena are one slice.
     pub(crate) fn slices<'a>(
         &'a self,
-        bundle: u32,
+        bundle: u16,
         mut skip: usize,
         slices: &mut [IoSlice<'a>],
     ) -> usize {
@@ -269,7 +272,7 @@ impl<K: Copy + PartialEq> Gather<K> {
     }
 
     /// The pieces of a bundle, oldest first.
-    pub(crate) fn pieces(&self, bundle: u32) -> impl Iterator<Item = Sent<'_>> {
+    pub(crate) fn pieces(&self, bundle: u16) -> impl Iterator<Item = Sent<'_>> {
         self.chain(bundle).map(|piece| Sent {
             bytes: self.bytes_of(piece),
             tick: (piece.tick != NONE).then_some(piece.tick as usize),
@@ -277,7 +280,7 @@ impl<K: Copy + PartialEq> Gather<K> {
     }
 
     /// A bundle was sent. Its owned buffers go to `bury`.
-    pub(crate) fn end(&mut self, bundle: u32, mut bury: impl FnMut(Owned)) {
+    pub(crate) fn end(&mut self, bundle: u16, mut bury: impl FnMut(Owned)) {
         let mut at = self.bundles[bundle as usize].first;
         while let Some(piece) = self.pieces.get(at as usize) {
             if piece.is_owned {
@@ -307,7 +310,7 @@ impl<K: Copy + PartialEq> Gather<K> {
             + self.bundles.capacity() * size_of::<Bundle<K>>()
     }
 
-    fn chain(&self, bundle: u32) -> impl Iterator<Item = &Piece> {
+    fn chain(&self, bundle: u16) -> impl Iterator<Item = &Piece> {
         let first = self.bundles[bundle as usize].first;
         std::iter::successors(self.pieces.get(first as usize), |piece| {
             self.pieces.get(piece.next as usize)
@@ -330,7 +333,7 @@ mod tests {
     use super::*;
 
     /// What would be sent for a bundle, slice by slice.
-    fn sent(gather: &Gather<char>, bundle: u32, skip: usize) -> Vec<String> {
+    fn sent(gather: &Gather<char>, bundle: u16, skip: usize) -> Vec<String> {
         let mut slices = [IoSlice::new(&[]); 4];
         let filled = gather.slices(bundle, skip, &mut slices);
         let text = |slice: &IoSlice<'_>| String::from_utf8(slice.to_vec()).unwrap();
@@ -427,6 +430,17 @@ mod tests {
         let mut gather = Gather::new();
         assert!(gather.add_sole('a', &[0; MAX_GATHERED - 10]));
         assert!(!gather.add_sole('a', &[0; 11]) && gather.add_sole('a', &[0; 10]));
+        assert!(!gather.has_room(1));
+    }
+
+    #[test]
+    fn bundles_are_as_many_as_a_socket_can_number() {
+        let mut gather = Gather::new();
+        gather.spread();
+        for key in 0..MAX_BUNDLES {
+            assert!(gather.has_room(1));
+            assert_eq!(usize::from(gather.begin(key)), key);
+        }
         assert!(!gather.has_room(1));
     }
 }

@@ -63,9 +63,15 @@ impl<T> TickQueue<T> {
         };
         match tick {
             Some(_) => self.taken = self.taken.saturating_add(1),
-            None => self.taken = 0,
+            None => self.ran_dry(),
         }
         tick
+    }
+
+    /// The drain is over.
+    #[inline]
+    pub(crate) fn ran_dry(&mut self) {
+        self.taken = 0;
     }
 
     /// True once in the queue's life: when the present drain has become suspiciously long, and is to

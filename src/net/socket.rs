@@ -406,7 +406,7 @@ impl Socket {
 
     /// The first error it met: Node's `socket.errored`.
     pub fn errored(self) -> Option<Error> {
-        self.ask(None, |stream| stream.extra.as_ref()?.errored.clone())
+        self.ask(None, |stream| stream.errored.clone())
     }
 
     /// Which sides are open: Node's `socket.readyState`.
@@ -458,7 +458,7 @@ impl Socket {
 
     /// The server that accepted it: Node's `socket.server`.
     pub fn server(self) -> Option<Server> {
-        let id = self.ask(Id::NONE, |stream| stream.server);
+        let id = self.ask(Id::NONE, |stream| stream.server.id());
         (id != Id::NONE).then(|| Server(Raw::new(self.0.index, id)))
     }
 
