@@ -292,17 +292,22 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
     let Some(entry) = state.entry(id) else {
         return false;
     };
-    entry.common_mut().flags.clear(flag::QUEUED);
     let stream = match entry {
         Entry::Stream(stream) => stream,
-        Entry::Server(_) | Entry::Extension(_) => return false,
+        Entry::Server(server) => {
+            server.common.flags.clear(flag::QUEUED);
+            return false;
+        }
+        Entry::Extension(_) => return false,
         Entry::Datagram(datagram) => {
+            datagram.common.flags.clear(flag::QUEUED);
             if datagram.wants_service() {
                 state.make_ready(id);
             }
             return false;
         }
     };
+    stream.common.flags.clear(flag::QUEUED);
     let writes = stream.wants_to_write();
     if stream.wants_to_read() {
         state.make_ready(id);

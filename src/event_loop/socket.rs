@@ -16,7 +16,9 @@ impl State {
     /// `destroy`: the descriptor is closed now, 'close' comes in the closing phase (N127, N147).
     /// Only the first call counts (N129).
     pub(crate) fn destroy(&mut self, id: Id, error: Option<Error>) {
-        self.flush(id);
+        if !self.gather.is_empty() {
+            self.flush(id);
+        }
         let stream = match self.stream(id) {
             Some(stream) if !stream.common.flags.any(flag::DESTROYED) => stream,
             _ => {

@@ -512,25 +512,22 @@ impl State {
         match reap {
             Reap::Timer(id) => self.free_timer_if_over(id),
             Reap::Entry(id) => {
-                let over = match self.entry(id) {
-                    Some(Entry::Stream(stream)) => {
+                let Some(entry) = self.entry(id) else { return };
+                let over = match entry {
+                    Entry::Stream(stream) => {
                         let flags = stream.common.flags;
                         let closed = flags.any(flag::DESTROYED) && !flags.any(flag::CLOSE_DUE);
                         stream.io.is_none() && closed
                     }
-                    Some(Entry::Server(server)) => {
+                    Entry::Server(server) => {
                         server.listener.is_none()
                             && !server.is_looking_up
                             && server.connections == 0
                     }
-                    Some(Entry::Datagram(datagram)) => datagram.is_over(),
-                    Some(Entry::Extension(extension)) => extension.object.is_over(),
-                    None => return,
+                    Entry::Datagram(datagram) => datagram.is_over(),
+                    Entry::Extension(extension) => extension.object.is_over(),
                 };
-                let flags = match self.entry(id) {
-                    Some(entry) => &mut entry.common_mut().flags,
-                    None => return,
-                };
+                let flags = &mut entry.common_mut().flags;
                 if over && flags.any(flag::KEPT) {
                     flags.set(flag::OVER);
                 } else if over {

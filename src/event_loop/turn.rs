@@ -184,7 +184,9 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
         let State { batch, ready, .. } = state;
-        batch.append(ready);
+        if !ready.is_empty() {
+            batch.append(ready);
+        }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
         wait_and_harvest(state, limit)
