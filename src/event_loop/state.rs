@@ -449,7 +449,11 @@ impl State {
                 }
             }
             match self.next_tick() {
+                // The frequent ones in which no user code runs.
                 Some(Task::Resume(id)) if !trace && self.resume_plainly(id) => {}
+                Some(Task::Datagram(id, DatagramTask::SendStaged)) if !trace => {
+                    self.send_staged(id);
+                }
                 Some(tick) => return Following::Tick(tick),
                 None => self.free_what_is_over(),
             }
