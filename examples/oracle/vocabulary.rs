@@ -231,8 +231,8 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
     (
         Kind::File,
         &[
-            "open", "ready", "data", "readable", "end", "drain", "finish", "pause", "resume", "pipe",
-            "unpipe", "error", "close",
+            "open", "ready", "data", "readable", "end", "drain", "finish", "pause", "resume",
+            "pipe", "unpipe", "error", "close",
         ],
     ),
     (Kind::Timer, &["fire"]),
