@@ -32,8 +32,8 @@ fn the_peer() {
     let (task, address) = role.split_once(' ').unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     match task {
-        // Until it is killed.
-        "silent" => std::thread::sleep(PATIENCE),
+        // Until it is killed, or nobody is left who could.
+        "silent" => drop(std::io::stdin().read(&mut [0])),
         "sends" => while stream.write_all(&[b'x'; 10_000]).is_ok() {},
         "echoes" => {
             let mut buffer = [0; 10_000];
@@ -52,6 +52,7 @@ fn peer(task: &str, address: SocketAddr) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["the_peer", "--exact", "--nocapture", "--test-threads=1"])
         .env(PEER, format!("{task} {address}"))
+        .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn();
     Killed(child.unwrap())
