@@ -89,8 +89,8 @@ pub fn make(maker: &mut Maker) {
     maker.document.add("on s:listening", "wait p");
     maker.document.add("on s:connection", "s1.keep");
     maker.document.add("on s:connection", "s.close");
-    encoding(maker, "on s:connection");
-    talk(maker, &mut bytes);
+    let encoding = encoding(maker, "on s:connection");
+    talk(maker, &mut bytes, encoding);
     maker.document.add("on s1:close", "p.read_all");
     if !half_open.is_empty() && maker.random.percent(70) {
         maker.document.add("on s1:end", "s1.end");
@@ -98,7 +98,7 @@ pub fn make(maker: &mut Maker) {
 }
 
 /// Piece after piece, one in each turn, up to the end.
-fn talk(maker: &mut Maker, bytes: &mut Bytes) {
+fn talk(maker: &mut Maker, bytes: &mut Bytes, mut name: &'static str) {
     let mut on = next(maker, "on s:connection");
     let mut paused = false;
     loop {
@@ -110,9 +110,11 @@ fn talk(maker: &mut Maker, bytes: &mut Bytes) {
         } else {
             // What is buffered while it is paused Node decodes when it comes, and we when it is told.
             if maker.random.percent(12) {
-                encoding(maker, &on);
+                name = encoding(maker, &on);
             }
-            paused = maker.random.percent(12);
+            // An odd byte of UTF-16 is no text: with nothing else buffered Node's end overtakes the
+            // pause, and ours waits, since 'data' is to have the byte.
+            paused = maker.random.percent(12) && name != "utf16le";
             if paused {
                 maker.document.add(&on, "s1.pause");
             }
@@ -147,9 +149,10 @@ fn next(maker: &mut Maker, on: &str) -> String {
     format!("on {name}:fire")
 }
 
-fn encoding(maker: &mut Maker, on: &str) {
+fn encoding(maker: &mut Maker, on: &str) -> &'static str {
     let name = maker.random.pick(&ENCODINGS);
     maker.document.add(on, format!("s1.set_encoding {name}"));
+    name
 }
 
 fn listeners(maker: &mut Maker, on: &str) {
