@@ -72,8 +72,9 @@ impl Writable {
     /// Has pipes leave it open when their source has ended, as Node's leave standard output.
     pub(crate) fn stay_open_behind_pipes(self) {
         table::with(self.0, |state, id| {
-            let it = stream(state, id)?;
-            Some(it.flags.set(flag::OPEN_BEHIND_PIPES))
+            if let Some(it) = stream(state, id) {
+                it.flags.set(flag::OPEN_BEHIND_PIPES);
+            }
         });
     }
 
