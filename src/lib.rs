@@ -1,5 +1,5 @@
-//! Node's `net`, timers and process liveness for Rust: a single-threaded event loop on a
-//! hand-written reactor over [mio](https://docs.rs/mio), in safe Rust.
+//! Node's `net`, `dgram`, streams, timers and process liveness for Rust: a single-threaded event loop
+//! on a hand-written reactor over [mio](https://docs.rs/mio), in safe Rust.
 //!
 //! Callbacks are registered on TCP servers, sockets and timers that live in a [`Loop`]. A turn of
 //! the loop has libuv's phases in libuv's order, with Node's tick queue between any two callbacks.
@@ -33,6 +33,7 @@
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`dgram`]: UDP sockets.
 //! - [`dns`]: looking up names.
+//! - [`stream`]: streams of your own, pipes and pipelines between streams of every kind.
 //! - [`fs`]: files as streams; [`stdio`]: standard input and output as streams; [`readline`]: lines of any
 //!   stream.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].

@@ -251,11 +251,27 @@ fn file_server_serves_its_folder_and_nothing_else() {
         let (head, _) = get(request);
         assert!(head.starts_with(&format!("HTTP/1.0 {status}")), "{head}");
     }
-    if is_installed("curl") {
-        let url = format!("http://{}/with%20space.txt", server.address);
-        let curl = Command::new("curl")
-            .args(["-sf", "--max-time", "20", &url])
-            .output();
-        assert_eq!(curl.expect("it is there").stdout, b"text");
+    if !is_installed("curl") {
+        return;
     }
+    let curl = |arguments: &[&str], path: &str| {
+        let output = Command::new("curl")
+            .args(["-sf", "--noproxy", "*", "--path-as-is", "--max-time", "20"])
+            .args(arguments)
+            .arg(format!("http://{}{path}", server.address))
+            .output();
+        let output = output.expect("it is there");
+        (output.status.code(), output.stdout)
+    };
+    assert_eq!(curl(&[], "/with%20space.txt"), (Some(0), b"text".to_vec()));
+    assert!(curl(&[], "/large.bin") == (Some(0), large.clone()));
+    let (code, head) = curl(&["-I"], "/large.bin");
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(
+        code == Some(0) && head.contains("Content-Length: 1000000"),
+        "{head}"
+    );
+    // What it says of answers from 400 on.
+    assert_eq!(curl(&[], "/../secret"), (Some(22), Vec::new()));
+    assert_eq!(curl(&["-d", "x"], "/"), (Some(22), Vec::new()));
 }

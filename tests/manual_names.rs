@@ -16,7 +16,8 @@ use support_process::Process;
 const PROGRAM: &str = "
     const net = require('net'), stream = require('stream'), timers = require('timers');
     const { EventEmitter } = require('events');
-    const dgram = require('dgram');
+    const dgram = require('dgram'), fs = require('fs'), readline = require('readline');
+    const { StringDecoder } = require('string_decoder');
     const timeout = setTimeout(() => {}, 1), immediate = setImmediate(() => {});
     const show = (of, object) => {
         for (const name of Object.getOwnPropertyNames(object))
@@ -30,6 +31,15 @@ const PROGRAM: &str = "
     show('stream', stream.Duplex.prototype);
     show('stream', stream.Readable.prototype);
     show('stream', stream.Writable.prototype);
+    const functions = Object.getOwnPropertyNames(class { static x() {} });
+    for (const name of Object.getOwnPropertyNames(stream))
+        if (!functions.includes(name) && !name.startsWith('_')) console.log('stream ' + name);
+    show('decoder', StringDecoder.prototype);
+    show('file', fs.ReadStream.prototype);
+    show('file', fs.WriteStream.prototype);
+    show('readline', readline);
+    show('readline', readline.Interface.prototype);
+    show('readline', Object.getPrototypeOf(readline.Interface.prototype));
     show('dgram', dgram);
     show('dgram', dgram.Socket.prototype);
     show('dgram', dgram.createSocket('udp4'));

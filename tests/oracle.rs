@@ -101,12 +101,14 @@ fn generated_scenarios_agree_with_node() {
         return;
     }
     let length = Length::Count(GENERATED);
-    let tally = run(SEED, length, batch, false).expect("the pinned Node is there");
-    tally.print();
-    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
-    // Else it would say nothing.
-    let told = tally.agree + tally.known_scenarios;
-    assert!(told * 10 >= GENERATED * 8, "too few are decided: {tally:?}");
+    for subject in [None, Some("text")] {
+        let tally = run(SEED, subject, length, batch, false).expect("the pinned Node is there");
+        tally.print();
+        assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+        // Else it would say nothing.
+        let told = tally.agree + tally.known_scenarios;
+        assert!(told * 10 >= GENERATED * 8, "too few are decided: {tally:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ const USAGE: &str = "usage: oracle FILE…            our trace, every write at 
        oracle --tables         make the tables in tests/oracle anew
        oracle --generate --seed S --count N   scenarios at random, beside Node: the same each time
        oracle --generate --minutes N          fresh ones
+       oracle --generate --subject NAME …     of one subject, such as text
        oracle --generate --one SEED           one of them, as a file
        oracle --generate --shrink SEED        one of them, played, and shrunk if it differs
        oracle --mutations PART?               which scenarios catch wrong behaviours (see the README)
@@ -90,16 +91,18 @@ fn generate(options: &[&str]) -> Result<(), String> {
             .map_err(|_| format!("`{text}` is no number\n{USAGE}"))
     };
     let (mut seed, mut length) = (None, Length::Count(1000));
+    let mut subject = None;
     for option in options.chunks(2) {
         match option {
             ["--one", seed] => {
-                print!("{}", maker::make(number(seed)?).0.text());
+                print!("{}", maker::make(number(seed)?, subject).0.text());
                 return Ok(());
             }
             ["--shrink", seed] => {
-                let tally = run_one(number(seed)?, batch_of_this_program)?;
+                let tally = run_one(number(seed)?, subject, batch_of_this_program)?;
                 return counted(tally.failures.len());
             }
+            ["--subject", name] => subject = Some(maker::subject(name)?),
             ["--seed", text] => seed = Some(number(text)?),
             ["--count", text] => length = Length::Count(number(text)?),
             ["--minutes", text] => length = Length::Time(Duration::from_secs(60 * number(text)?)),
@@ -112,7 +115,7 @@ fn generate(options: &[&str]) -> Result<(), String> {
     };
     let seed = seed.unwrap_or_else(fresh);
     println!("seed {seed}");
-    let tally = run(seed, length, batch_of_this_program, true)?;
+    let tally = run(seed, subject, length, batch_of_this_program, true)?;
     tally.print();
     counted(tally.failures.len())
 }

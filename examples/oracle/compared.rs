@@ -8,7 +8,7 @@ use super::pinned::{VERSION, root};
 use super::scenario::Scenario;
 
 /// What each directory of scenarios is about. A new directory needs a line here.
-const AREAS: [(&str, &str); 24] = [
+const AREAS: [(&str, &str); 25] = [
     (
         "clients",
         "sockets that connect: to servers and peers, again after 'close', refused, reset",
@@ -49,6 +49,10 @@ const AREAS: [(&str, &str); 24] = [
     (
         "paths",
         "Unix sockets: paths, abstract names, what lies in the way",
+    ),
+    (
+        "piping",
+        "pipes between files and sockets, and what breaks either end midway",
     ),
     ("properties", "what can be asked of a socket in each state"),
     (

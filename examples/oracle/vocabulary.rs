@@ -61,8 +61,8 @@ pub const VERBS: &[(Kind, &[&str])] = &[
     (
         Kind::Loop,
         &[
-            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF errors=OFF",
-            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER own=NUMBER own_stops own_fresh block=RULES data=OFF errors=OFF",
+            "server NAME half_open pause_on_connect no_delay keep_alive=NUMBER mark=NUMBER block=RULES data=OFF drain=OFF errors=OFF",
+            "client NAME half_open no_delay mark=NUMBER read_mark=NUMBER write_mark=NUMBER own=NUMBER own_stops own_fresh block=RULES data=OFF drain=OFF errors=OFF",
             "source NAME DATA* mark=NUMBER later open own_destroy errors=OFF",
             "sink NAME mark=NUMBER later hold writev final own_destroy fail=WORD errors=OFF",
             "transform NAME mark=NUMBER later hold upper closes own_destroy flush=WORD fail=WORD errors=OFF",
@@ -148,6 +148,8 @@ pub const VERBS: &[(Kind, &[&str])] = &[
         &[
             "write DATA then=CALLBACK",
             "end DATA? then=CALLBACK",
+            "pipe OBJECT end=OFF",
+            "unpipe OBJECT?",
             "read NUMBER?",
             "destroy TEXT?",
             "close",
@@ -230,7 +232,7 @@ pub const EVENTS: &[(Kind, &[&str])] = &[
         Kind::File,
         &[
             "open", "ready", "data", "readable", "end", "drain", "finish", "pause", "resume",
-            "error", "close",
+            "pipe", "unpipe", "error", "close",
         ],
     ),
     (Kind::Timer, &["fire"]),

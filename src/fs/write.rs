@@ -205,10 +205,6 @@ delegate_writable!(WriteStream {
         self.0.write_chunk(chunk, done)
     }
 
-    fn end_piped(&self) {
-        self.0.end_piped();
-    }
-
     fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Completion>) {
         self.0.end_stream(chunk, done);
     }

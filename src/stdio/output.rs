@@ -24,7 +24,8 @@ use crate::stream::{Attached, Writable, WritableOptions, attach, attached};
 /// It is a [`Writable`], with its methods and events, but it writes **at once**: when `write` returns the
 /// system has everything, so nothing is lost by a process that exits, and the order with what `println!`
 /// prints is kept. A pipe that nobody empties blocks the program, as in Node. Its descriptor is never
-/// closed.
+/// closed. What is [piped](crate::stream::pipe()) to it leaves it open, a
+/// [`pipeline`](crate::stream::pipeline()) ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Output(Writable);
 
@@ -113,6 +114,7 @@ fn create(lp: &LoopHandle, which: Which) -> Output {
         is_reopened: false,
     };
     attach(stream.0, Box::new(OutputState { kind, target }));
+    stream.stay_open_behind_pipes();
     Output(stream)
 }
 
@@ -287,9 +289,6 @@ delegate_writable!(Output {
     fn write_chunk(&self, chunk: Chunk<'_>, done: Option<Completion>) -> bool {
         (*self).write_at_once(chunk, done)
     }
-
-    // A pipe does not end it, as in Node.
-    fn end_piped(&self) {}
 
     fn end_stream(&self, chunk: Option<Chunk<'_>>, done: Option<Completion>) {
         if let Some(chunk) = chunk {

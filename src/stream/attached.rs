@@ -69,6 +69,15 @@ impl Writable {
         fail(self.0, error);
     }
 
+    /// Has pipes leave it open when their source has ended, as Node's leave standard output.
+    pub(crate) fn stay_open_behind_pipes(self) {
+        table::with(self.0, |state, id| {
+            if let Some(it) = stream(state, id) {
+                it.flags.set(flag::OPEN_BEHIND_PIPES);
+            }
+        });
+    }
+
     /// Whether it is destroyed by itself.
     pub(crate) fn auto_destroy(self) -> bool {
         ask(self.0, false, |it| it.flags.any(flag::AUTO_DESTROY))

@@ -107,6 +107,7 @@ macro_rules! delegate_writable {
             $crate::stream::delegate::delegated! {
                 $crate::stream::WritableStream:
                 write_piped(chunk: $crate::stream::traits::DataChunk<'_>) -> bool;
+                end_piped();
                 cork();
                 uncork();
                 writable_length() -> usize;

@@ -66,8 +66,9 @@ pub use handles::{Duplex, Readable, Writable};
 pub use options::{
     DEFAULT_HIGH_WATER_MARK, DuplexOptions, ReadableOptions, TransformOptions, WritableOptions,
 };
-pub use pipe::{Destination, PipeOptions, pipe, unpipe, unpipe_all};
+pub use pipe::{Destination, PipeOptions, unpipe, unpipe_all};
 pub use pipeline::{DuplexStream, pipeline};
+pub use piping::pipe;
 pub use traits::{
     ReadableExt, ReadableStream, Stream, StreamEvent, StreamId, WritableExt, WritableStream,
 };

@@ -1,9 +1,32 @@
-//! Piping, as methods of the handles of this floor.
+//! Piping, as the program asks for it: a function, and methods of the handles of this floor.
 
+use super::access::ask;
 use super::handles::{Duplex, Readable, Writable};
 use super::pipe::{self, Destination, PipeOptions, on_pipe, on_unpipe};
-use super::traits::{ReadableStream, Stream};
+use super::state::flag;
+use super::traits::{ReadableStream, Stream, WritableStream};
 use crate::ground::listeners::ListenerId;
+
+/// Has what comes from a stream written to another: Node's `source.pipe(destination)`.
+///
+/// The slowest of several destinations decides how fast the source flows: where one's `write` returns
+/// false the source is paused until its 'drain'. When the source has ended the destination is ended,
+/// unless it was asked [not to be](PipeOptions::end) or is standard output or error output. A destination
+/// that fails or closes is unpiped, and the source stays open, paused if it was the last (N217); an error
+/// of the source does nothing to the destination. [`pipeline`](super::pipeline()) looks after both.
+///
+/// The destination's 'pipe' comes on the next tick.
+pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
+    let stays_open = ask(destination.stream_id().0, false, |it| {
+        it.flags.any(flag::OPEN_BEHIND_PIPES)
+    });
+    let options = if stays_open {
+        options.end(false)
+    } else {
+        options
+    };
+    pipe::pipe(source, destination, options);
+}
 
 macro_rules! source {
     ($name:ident) => {
@@ -34,7 +57,7 @@ macro_rules! source {
 
             /// As [`pipe`](Self::pipe), with options.
             pub fn pipe_with<D: Destination>(self, destination: D, options: PipeOptions) -> D {
-                pipe::pipe(&self, destination.stream(), options);
+                pipe(&self, destination.stream(), options);
                 destination
             }
 

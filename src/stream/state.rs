@@ -102,6 +102,8 @@ pub(super) mod flag {
     pub(crate) const CALLS_SCHEDULED: u64 = 1 << 50;
     /// The answer of a transform waits until somebody reads.
     pub(crate) const PARKED: u64 = 1 << 51;
+    /// A pipe does not end it.
+    pub(crate) const OPEN_BEHIND_PIPES: u64 = 1 << 52;
 }
 
 /// A stream.

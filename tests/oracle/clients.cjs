@@ -14,6 +14,9 @@ const eventNames = {
   text: 'data',
 };
 
+// What a socket is listened to unless an option says `off`: the option and the event.
+const unlessOff = [['drain', 'drain'], ['errors', 'error'], ['data', 'data']];
+
 // Adds the verbs, listeners and properties of clients to the interpreter's.
 function addClients(program) {
   const { listeners, verbs, properties, objects } = program;
@@ -71,10 +74,9 @@ function addClients(program) {
     objects.set(name, object);
     const always = ['lookup', 'connection_attempt', 'connection_attempt_failed', 'connection_attempt_timeout'];
     always.push('connect', 'ready');
-    always.push('end', 'drain', 'finish', 'resume', 'close');
+    always.push('end', 'finish', 'resume', 'close');
     for (const event of always) listen(object, event);
-    if (!('errors' in options)) listen(object, 'error');
-    if (!('data' in options)) listen(object, 'data');
+    for (const [key, event] of unlessOff) if (!(key in options)) listen(object, event);
   };
 
   Object.assign(verbs.socket, {
@@ -134,4 +136,4 @@ function addClients(program) {
   });
 }
 
-module.exports = { addClients, eventNames };
+module.exports = { addClients, eventNames, unlessOff };

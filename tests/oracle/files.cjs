@@ -16,6 +16,7 @@ function addFiles(program) {
     },
     error: (file, label) => (error) => plain(file, 'error', label, showError(error)),
   };
+  for (const event of ['pipe', 'unpipe']) listeners.file[event] = listeners.stream[event];
   for (const event of simple) listeners.file[event] = (file, label) => () => plain(file, event, label);
 
   function add(action, make, events) {
@@ -83,6 +84,8 @@ function addFiles(program) {
     resume: (action, file) => void file.value.resume(),
     cork: (action, file) => void file.value.cork(),
     uncork: (action, file) => void file.value.uncork(),
+    pipe: verbs.stream.pipe,
+    unpipe: verbs.stream.unpipe,
     keep() {},
     release() {},
     ...listening,

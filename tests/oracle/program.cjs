@@ -10,7 +10,7 @@
 const fs = require('node:fs');
 const net = require('node:net');
 
-const { addClients, eventNames } = require('./clients.cjs');
+const { addClients, eventNames, unlessOff } = require('./clients.cjs');
 const names = require('./names.cjs');
 const addStreams = require('./streams.cjs');
 const { addFiles } = require('./files.cjs');
@@ -188,9 +188,8 @@ function accepted(server, socket) {
   const object = { kind: 'socket', name, value: socket, server, labels: new Map() };
   server.sockets.push(object);
   objects.set(name, object);
-  for (const event of ['end', 'drain', 'finish', 'resume', 'timeout', 'close']) listen(object, event);
-  if (!('errors' in server.options)) listen(object, 'error');
-  if (!('data' in server.options)) listen(object, 'data');
+  for (const event of ['end', 'finish', 'resume', 'timeout', 'close']) listen(object, event);
+  for (const [key, event] of unlessOff) if (!(key in server.options)) listen(object, event);
   return object;
 }
 

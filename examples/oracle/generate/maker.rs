@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::random::Random;
-use super::{dgram, tcp, timers};
+use super::{dgram, tcp, text, timers};
 
 /// Makes one scenario.
 pub struct Maker {
@@ -11,21 +11,33 @@ pub struct Maker {
     names: usize,
 }
 
-/// The subjects, and how many of a hundred scenarios each has. A new one is a function here.
-const SUBJECTS: [(&str, usize, fn(&mut Maker)); 6] = [
+/// The subjects, and how many of a hundred scenarios each has. A new one is a function here, and one
+/// without a share is played when it is asked for: the seeds that were published stay what they are.
+const SUBJECTS: [(&str, usize, fn(&mut Maker)); 7] = [
     ("timers", 22, timers::make),
     ("peer and server", 26, tcp::peer_and_server),
     ("client and peer", 14, tcp::client_and_peer),
     ("client and server", 14, tcp::client_and_server),
     ("several connections", 6, tcp::several),
     ("datagrams", 18, dgram::make),
+    ("text", 0, text::make),
 ];
 
-/// The scenario of a seed, and its subject.
-pub fn make(seed: u64) -> (Document, &'static str) {
+/// A subject by its name.
+pub fn subject(name: &str) -> Result<&'static str, String> {
+    let found = SUBJECTS.iter().find(|(it, ..)| *it == name);
+    let names = SUBJECTS.map(|(it, ..)| it).join(", ");
+    found.map_or_else(|| Err(format!("the subjects are: {names}")), |it| Ok(it.0))
+}
+
+/// The scenario of a seed, and its subject: the one that is wanted, or by chance.
+pub fn make(seed: u64, wanted: Option<&str>) -> (Document, &'static str) {
     let mut random = Random::new(seed);
     let mut left = random.below(100);
-    let chosen = SUBJECTS.iter().find(|(_, share, _)| {
+    let chosen = SUBJECTS.iter().find(|(name, share, _)| {
+        if let Some(wanted) = wanted {
+            return *name == wanted;
+        }
         let found = left < *share;
         left = left.saturating_sub(*share);
         found

@@ -1,7 +1,7 @@
 //! Scenarios at random: each is made from a seed, played by Node three times and by us both ways, and
 //! what differs is shrunk.
 //!
-//! - `maker`: which subjects there are; `timers`, `tcp` with `socket`, `dgram`: the subjects;
+//! - `maker`: which subjects there are; `timers`, `tcp` with `socket`, `dgram`, `text`: the subjects;
 //! - `judge`: what came of a scenario; `known`: what may differ, and why;
 //! - `shrink`: the smallest scenario that still differs;
 //! - `run`: many of them.
@@ -17,4 +17,5 @@ mod dgram;
 mod shrink;
 mod socket;
 mod tcp;
+mod text;
 mod timers;

@@ -37,8 +37,15 @@ pub enum Length {
     Time(Duration),
 }
 
-/// Plays scenarios of a seed. Each has a seed of its own, which makes it again: `--generate --one SEED`.
-pub fn run(seed: u64, length: Length, batch: Batch, loud: bool) -> Result<Tally, String> {
+/// Plays scenarios of a seed, of one subject or of all. Each has a seed of its own, which makes it again:
+/// `--generate --one SEED`.
+pub fn run(
+    seed: u64,
+    subject: Option<&str>,
+    length: Length,
+    batch: Batch,
+    loud: bool,
+) -> Result<Tally, String> {
     let node = pinned::find()?;
     let begun = Instant::now();
     let next = AtomicU64::new(0);
@@ -56,7 +63,7 @@ pub fn run(seed: u64, length: Length, batch: Batch, loud: bool) -> Result<Tally,
                     if !goes_on {
                         return;
                     }
-                    one(&mut judge, mixed(seed, index), loud, &tally);
+                    one(&mut judge, mixed(seed, index), subject, loud, &tally);
                     if loud && (index + 1).is_multiple_of(100) {
                         let seconds = begun.elapsed().as_secs();
                         println!("{} scenarios in {seconds} s", index + 1);
@@ -69,14 +76,15 @@ pub fn run(seed: u64, length: Length, batch: Batch, loud: bool) -> Result<Tally,
 }
 
 /// Plays the scenario of one seed.
-pub fn run_one(seed: u64, batch: Batch) -> Result<Tally, String> {
+pub fn run_one(seed: u64, subject: Option<&str>, batch: Batch) -> Result<Tally, String> {
     let tally = Mutex::new(Tally::default());
-    one(&mut Judge::new(pinned::find()?, batch), seed, true, &tally);
+    let mut judge = Judge::new(pinned::find()?, batch);
+    one(&mut judge, seed, subject, true, &tally);
     Ok(tally.into_inner().expect("the tally"))
 }
 
-fn one(judge: &mut Judge, seed: u64, loud: bool, tally: &Mutex<Tally>) {
-    let (document, subject) = maker::make(seed);
+fn one(judge: &mut Judge, seed: u64, wanted: Option<&str>, loud: bool, tally: &Mutex<Tally>) {
+    let (document, subject) = maker::make(seed, wanted);
     let verdict = judge.judge(&document);
     let mut shown = None;
     match &verdict {

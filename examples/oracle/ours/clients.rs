@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use nodeloop::net::{ConnectOptions, Socket, SocketOptions};
 
+use super::net::UNLESS_OFF;
 use super::{Handle, Object, World, ask, bracketed, fail, paths, say, show};
 use crate::oracle::scenario::Action;
 
@@ -41,17 +42,14 @@ impl World {
             "connection_attempt_failed",
             "connection_attempt_timeout",
         ];
-        let rest = [
-            "connect", "ready", "end", "drain", "finish", "resume", "close",
-        ];
+        let rest = ["connect", "ready", "end", "finish", "resume", "close"];
         for event in attempt.into_iter().chain(rest) {
             self.listen_to_socket(&object, socket, event, None, false);
         }
-        if !has("errors") {
-            self.listen_to_socket(&object, socket, "error", None, false);
-        }
-        if !has("data") {
-            self.listen_to_socket(&object, socket, "data", None, false);
+        for (key, event) in UNLESS_OFF {
+            if !has(key) {
+                self.listen_to_socket(&object, socket, event, None, false);
+            }
         }
         if let Some(size) = action.options.get("own") {
             self.read_into(&object, socket, size.parse().unwrap_or(0));

@@ -113,6 +113,8 @@ impl World {
         let (world, own) = (self.clone(), object.clone());
         let named = label.map(str::to_string);
         let data = move |bytes: &[u8]| world.data(&own, "data", named.as_deref(), bytes);
+        let world = self.clone();
+        let name_of = move |from: &dyn ReadableStream| Some(world.name_of(from.stream_id()));
         let stream: Rc<dyn Stream> = match object.handle {
             Handle::ReadFile(file) => Rc::new(file),
             Handle::WriteFile(file) => Rc::new(file),
@@ -134,6 +136,10 @@ impl World {
             ("ready", Handle::ReadFile(file)) => file.on_ready(move |_| plain(None)),
             ("ready", Handle::WriteFile(file)) => file.on_ready(move |_| plain(None)),
             ("data", Handle::ReadFile(file)) => file.listen_data(Box::new(data)),
+            ("pipe", Handle::WriteFile(file)) => file.on_pipe(move |_, from| plain(name_of(from))),
+            ("unpipe", Handle::WriteFile(file)) => {
+                file.on_unpipe(move |_, from| plain(name_of(from)))
+            }
             ("error", _) => {
                 stream.listen_error(Box::new(move |error| plain(Some(show::error(error)))))
             }
@@ -175,7 +181,12 @@ impl World {
         action: &Action,
         object: &Rc<Object>,
         file: ReadStream,
+        it: &Rc<Object>,
     ) {
+        if matches!(action.verb.as_str(), "pipe" | "unpipe") {
+            self.piping_verb(action, object, it);
+            return;
+        }
         if self.file_stream_verb(action, object, &file) {
             return;
         }

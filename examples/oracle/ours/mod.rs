@@ -260,7 +260,7 @@ impl World {
                         Handle::Socket(socket) => self.socket_verb(action, &object, socket, it),
                         Handle::Udp(udp) => self.udp_verb(action, &object, udp, it),
                         Handle::Stream(stream) => self.stream_verb(action, &object, stream, it),
-                        Handle::ReadFile(file) => self.read_verb(action, &object, file),
+                        Handle::ReadFile(file) => self.read_verb(action, &object, file, it),
                         Handle::WriteFile(file) => self.write_verb(action, &object, file),
                         Handle::Timer(timer) => timers::timer_verb(action, timer),
                         Handle::Immediate(immediate) => timers::immediate_verb(action, immediate),

@@ -8,6 +8,10 @@ use super::{Handle, Object, World, fail, flow, names, paths, say, show};
 use crate::oracle::data::bytes_of;
 use crate::oracle::scenario::Action;
 
+/// What a socket is listened to unless an option says `off`: the option and the event.
+pub(super) const UNLESS_OFF: [(&str, &str); 3] =
+    [("drain", "drain"), ("errors", "error"), ("data", "data")];
+
 impl World {
     pub(super) fn make_server(self: &Rc<World>, name: &str, action: &Action) {
         let mut options = ServerOptions::new()
@@ -181,14 +185,13 @@ impl World {
         sockets.push(object.clone());
         drop(sockets);
         self.add(&object);
-        for event in ["end", "drain", "finish", "resume", "timeout", "close"] {
+        for event in ["end", "finish", "resume", "timeout", "close"] {
             self.listen_to_socket(&object, socket, event, None, false);
         }
-        if !server.options.contains_key("errors") {
-            self.listen_to_socket(&object, socket, "error", None, false);
-        }
-        if !server.options.contains_key("data") {
-            self.listen_to_socket(&object, socket, "data", None, false);
+        for (key, event) in UNLESS_OFF {
+            if !server.options.contains_key(key) {
+                self.listen_to_socket(&object, socket, event, None, false);
+            }
         }
         object
     }

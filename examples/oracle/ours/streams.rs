@@ -444,11 +444,13 @@ impl World {
         true
     }
 
-    fn name_of(&self, id: stream::StreamId) -> String {
+    pub(super) fn name_of(&self, id: stream::StreamId) -> String {
         let objects = self.objects.borrow();
         let is_it = |object: &&Rc<Object>| match object.handle {
             Handle::Socket(socket) => socket.stream_id() == id,
             Handle::Stream(stream) => any_of(stream).stream_id() == id,
+            Handle::ReadFile(file) => file.stream_id() == id,
+            Handle::WriteFile(file) => file.stream_id() == id,
             _ => false,
         };
         let found = objects.values().find(is_it);
@@ -519,6 +521,8 @@ fn any(action: &Action, handle: Handle) -> Box<dyn Stream> {
     match handle {
         Handle::Socket(socket) => Box::new(socket),
         Handle::Stream(stream) => any_of(stream),
+        Handle::ReadFile(file) => Box::new(file),
+        Handle::WriteFile(file) => Box::new(file),
         _ => fail(action, "not a stream"),
     }
 }
@@ -528,6 +532,7 @@ fn readable(action: &Action, handle: Handle) -> Box<dyn ReadableStream> {
         Handle::Socket(socket) => Box::new(socket),
         Handle::Stream(Any::Readable(stream)) => Box::new(stream),
         Handle::Stream(Any::Duplex(stream)) => Box::new(stream),
+        Handle::ReadFile(file) => Box::new(file),
         _ => fail(action, "nothing can be read from it"),
     }
 }
@@ -537,6 +542,7 @@ fn writable(action: &Action, handle: Handle) -> Box<dyn WritableStream> {
         Handle::Socket(socket) => Box::new(socket),
         Handle::Stream(Any::Writable(stream)) => Box::new(stream),
         Handle::Stream(Any::Duplex(stream)) => Box::new(stream),
+        Handle::WriteFile(file) => Box::new(file),
         _ => fail(action, "nothing can be written to it"),
     }
 }

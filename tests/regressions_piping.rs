@@ -1,0 +1,57 @@
+//! Bugs of pipes that were found and fixed, each with what it did.
+
+mod support;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use nodeloop::stream::{Readable, Stream, pipeline};
+use nodeloop::{Loop, stdio};
+use support::*;
+
+/// A source that ends without having anything.
+fn nothing(lp: &Loop) -> Readable {
+    Readable::new(lp, |stream, _| stream.push_end())
+}
+
+/// Its completion was never called, since standard output was not ended.
+#[test]
+fn a_pipeline_to_standard_output_is_told_that_it_is_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    pipeline(&nothing(&lp), &[], &stdio::stdout(&lp), log.done("stdout"));
+    // As the stream that it is.
+    pipeline(
+        &nothing(&lp),
+        &[],
+        &stdio::stderr(&lp).stream(),
+        log.done("stderr"),
+    );
+    lp.run().unwrap();
+    log.expect(&["stdout ok", "stderr ok"]);
+}
+
+/// It stayed piped, and as the `Writable` that it is it was ended.
+#[test]
+fn a_pipe_to_standard_output_is_unpiped_when_its_source_has_ended() {
+    for as_any_stream in [false, true] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let stdout = stdio::stdout(&lp);
+        let unpiped = Rc::new(Cell::new(0));
+        let count = unpiped.clone();
+        stdout.on_unpipe(move |_, _| count.set(count.get() + 1));
+        for _ in 0..2 {
+            match as_any_stream {
+                true => drop(nothing(&lp).pipe(stdout.stream())),
+                false => drop(nothing(&lp).pipe(stdout)),
+            }
+            lp.run().unwrap();
+        }
+        assert_eq!(unpiped.get(), 2);
+        assert!(stdout.writable() && !stdout.writable_ended());
+        assert!(stdout.write(""));
+        lp.run().unwrap();
+    }
+}
