@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use crate::load::Kind;
+use crate::build;
 use crate::load::process::Generator;
+use crate::load::{self, Kind};
 use crate::machine::Cores;
 use crate::micro;
 use crate::outcome::{LaneOutcome, Outcome};
@@ -23,6 +24,8 @@ pub struct Effort {
     pub round: Duration,
     /// What thousands of connections become.
     pub most_connections: usize,
+    /// How large files are at most.
+    pub most_mib: usize,
     /// Rounds of what is done without sockets, and how much of it.
     pub micro_rounds: usize,
     pub micro_operations: u32,
@@ -53,8 +56,15 @@ const SPARE_DESCRIPTORS: usize = 500;
 
 impl Bench {
     pub fn start(&self, lane: &Lane) -> io::Result<Server> {
+        self.start_with(lane, Vec::new())
+    }
+
+    /// Starts a server with options that are not known beforehand.
+    fn start_with(&self, lane: &Lane, more: Vec<String>) -> io::Result<Server> {
         let program = &self.programs[&lane.peer];
-        Server::start(lane.peer, program, lane.mode, lane.options, &self.cores)
+        let options = lane.options.iter().map(|option| option.to_string());
+        let options: Vec<String> = options.chain(more).collect();
+        Server::start(lane.peer, program, lane.mode, &options, &self.cores)
     }
 
     /// How many connections there can be where `wanted` are wanted.
@@ -69,7 +79,9 @@ impl Bench {
         let mut sessions = Vec::new();
         for lane in self.lanes(workload) {
             let wanted = lane.load.unwrap_or(kind);
-            let load = wanted.scaled(|count| self.affordable(count));
+            let load = wanted
+                .scaled(|count| self.affordable(count))
+                .with_files_of(self.effort.most_mib);
             if load.connections() < wanted.connections() {
                 let (fewer, many) = (load.connections(), wanted.connections());
                 remarks.push(format!(
@@ -115,8 +127,19 @@ impl Bench {
     }
 
     fn open(&self, lane: &Lane, kind: Kind) -> io::Result<Session> {
-        let server = self.start(lane)?;
-        let mut load = Generator::start(kind, server.address, &self.cores)?;
+        let (mut load, target) = Generator::start(kind, &self.cores)?;
+        let mut options = Vec::new();
+        if let Some(target) = target {
+            options.extend(["--target".to_string(), target.to_string()]);
+        }
+        if let Kind::Files { mib, .. } = kind {
+            let file = build::directory().map_err(io::Error::other)?;
+            let file = file.join(format!("{mib}-mib"));
+            load::files::write(&file, mib)?;
+            options.extend(["--file".to_string(), file.display().to_string()]);
+        }
+        let server = self.start_with(lane, options)?;
+        load.open(server.address)?;
         load.check()?;
         let operations = self.calibrate(&server, &mut load)?;
         load.forget()?;

@@ -22,6 +22,7 @@ const FULL: Effort = Effort {
     rounds: 15,
     round: Duration::from_millis(120),
     most_connections: usize::MAX,
+    most_mib: usize::MAX,
     micro_rounds: 5,
     micro_operations: 1_000_000,
 };
@@ -30,6 +31,7 @@ const SMOKE: Effort = Effort {
     rounds: 3,
     round: Duration::from_millis(10),
     most_connections: 200,
+    most_mib: 1,
     micro_rounds: 1,
     micro_operations: 10_000,
 };

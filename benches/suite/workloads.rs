@@ -48,6 +48,9 @@ pub fn all() -> Vec<Workload> {
             true,
         ));
     }
+    all.extend([1, 8].map(file_out));
+    all.extend([1, 8].map(proxy_bulk));
+    all.push(proxy_small());
     all.extend([1, 32, 256].map(datagrams));
     all.extend(Task::ALL.map(micro));
     all.extend([start_up(), size()]);
@@ -310,6 +313,55 @@ fn bulk(name: &str, mode: Mode, kind: Kind, large_chunk: bool) -> Workload {
     }
 }
 
+/// A file to each of some clients.
+fn file_out(connections: usize) -> Workload {
+    let kind = Kind::Files {
+        connections,
+        mib: 64,
+    };
+    Workload {
+        name: format!("file-out-{connections}"),
+        stands_for: "a file of 64 MiB to each client; by hand a loop of read and write",
+        operation: "MiB",
+        work: Work::Traffic(kind),
+        lanes: everyone(Mode::File),
+        limits: vec![
+            at_most(OURS, Figure::ServerTime, LIMIT, 1.0),
+            at_least(OURS, Figure::Rate, "node", 3.0),
+        ],
+    }
+}
+
+fn proxy_bulk(connections: usize) -> Workload {
+    let mut lanes = but_libuv(Mode::Proxy);
+    for lane in lanes.iter_mut().filter(|lane| lane.peer != Peer::Node) {
+        lane.options = &["--chunk", "65536"];
+    }
+    Workload {
+        name: format!("proxy-bulk-{connections}"),
+        stands_for: "much data through a proxy; by hand without splice",
+        operation: "MiB",
+        work: Work::Traffic(Kind::ProxyBulk { connections }),
+        lanes,
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.7)],
+    }
+}
+
+fn proxy_small() -> Workload {
+    let kind = Kind::ProxyPingPong {
+        connections: 50,
+        size: 64,
+    };
+    Workload {
+        name: "proxy-small".into(),
+        stands_for: "small messages through a proxy, and their answers",
+        operation: "round trip",
+        work: Work::Traffic(kind),
+        lanes: but_libuv(Mode::Proxy),
+        limits: vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.03)],
+    }
+}
+
 /// Datagrams; `benches/udp.rs` has more of them.
 fn datagrams(in_flight: usize) -> Workload {
     let limits = match in_flight {
@@ -444,6 +496,12 @@ fn ns_at_most(limit: f64) -> Limit {
 fn everyone(mode: Mode) -> Vec<Lane> {
     let peers = Peer::ALL.into_iter();
     peers.map(|peer| plain(peer, mode)).collect()
+}
+
+fn but_libuv(mode: Mode) -> Vec<Lane> {
+    let mut lanes = everyone(mode);
+    lanes.retain(|lane| lane.peer != Peer::Libuv);
+    lanes
 }
 
 fn plain(peer: Peer, mode: Mode) -> Lane {

@@ -15,7 +15,7 @@ use super::{Load, Poller, connect, read_some, unblocked, write_some, wrong};
 use crate::peers::BLOCK;
 use crate::statistics::Latencies;
 
-const MIB: u64 = 1024 * 1024;
+pub const MIB: u64 = 1024 * 1024;
 
 /// Reads or writes of one connection before others have their turn.
 const BUDGET: usize = 16;

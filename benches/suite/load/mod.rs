@@ -7,11 +7,14 @@ mod broadcast;
 mod bulk;
 mod churn;
 mod datagrams;
+pub mod files;
 mod ping_pong;
 pub mod process;
+mod proxied;
+mod target;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -20,7 +23,9 @@ use socket2::{Domain, Socket, Type};
 
 use self::bulk::{Bulk, Direction};
 use self::datagrams::Datagrams;
+use self::files::Files;
 use self::ping_pong::PingPong;
+use self::proxied::ProxyBulk;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
 
@@ -48,6 +53,12 @@ pub enum Kind {
     Source { connections: usize },
     /// Blocks there and back.
     BulkEcho { connections: usize },
+    /// A file of so many MiB for each connection, and the next when it is there. An operation is a MiB.
+    Files { connections: usize, mib: usize },
+    /// Blocks through a proxy to a target that this load is too. An operation is a MiB.
+    ProxyBulk { connections: usize },
+    /// Messages through a proxy to a target that this load is too, and back.
+    ProxyPingPong { connections: usize, size: usize },
     /// Datagrams there and back, so many under way.
     Datagrams { in_flight: usize, size: usize },
 }
@@ -67,7 +78,13 @@ pub trait Load {
 }
 
 impl Kind {
-    pub fn open(self, server: SocketAddr) -> io::Result<Box<dyn Load>> {
+    /// Connects to a server. `target` is where a proxy leads to.
+    pub fn open(
+        self,
+        server: SocketAddr,
+        target: Option<TcpListener>,
+    ) -> io::Result<Box<dyn Load>> {
+        let target = || target.ok_or_else(|| io::Error::other("no target for the proxy"));
         Ok(match self {
             Kind::PingPong {
                 connections,
@@ -86,6 +103,13 @@ impl Kind {
             }
             Kind::BulkEcho { connections } => {
                 Box::new(Bulk::new(server, connections, Direction::Both))
+            }
+            Kind::Files { connections, mib } => Box::new(Files::open(server, connections, mib)?),
+            Kind::ProxyBulk { connections } => {
+                Box::new(ProxyBulk::open(server, target()?, connections)?)
+            }
+            Kind::ProxyPingPong { connections, size } => {
+                Box::new(PingPong::through(server, target()?, connections, size)?)
             }
             Kind::Datagrams { in_flight, size } => {
                 Box::new(Datagrams::open(server, in_flight, size)?)
@@ -108,6 +132,11 @@ impl Kind {
             Kind::Sink { connections } => format!("sink {connections}"),
             Kind::Source { connections } => format!("source {connections}"),
             Kind::BulkEcho { connections } => format!("bulk-echo {connections}"),
+            Kind::Files { connections, mib } => format!("files {connections} {mib}"),
+            Kind::ProxyBulk { connections } => format!("proxy-bulk {connections}"),
+            Kind::ProxyPingPong { connections, size } => {
+                format!("proxy-ping-pong {connections} {size}")
+            }
             Kind::Datagrams { in_flight, size } => format!("datagrams {in_flight} {size}"),
         };
         words.split(' ').map(str::to_string).collect()
@@ -137,12 +166,28 @@ impl Kind {
             "bulk-echo" => Kind::BulkEcho {
                 connections: number(1)?,
             },
+            "files" => Kind::Files {
+                connections: number(1)?,
+                mib: number(2)?,
+            },
+            "proxy-bulk" => Kind::ProxyBulk {
+                connections: number(1)?,
+            },
+            "proxy-ping-pong" => Kind::ProxyPingPong {
+                connections: number(1)?,
+                size: number(2)?,
+            },
             "datagrams" => Kind::Datagrams {
                 in_flight: number(1)?,
                 size: number(2)?,
             },
             _ => return None,
         })
+    }
+
+    /// Whether there is something behind the server that this load is too.
+    pub fn has_target(self) -> bool {
+        matches!(self, Kind::ProxyBulk { .. } | Kind::ProxyPingPong { .. })
     }
 
     /// How many connections there are at a time.
@@ -156,7 +201,10 @@ impl Kind {
             Kind::Datagrams { .. } => 1,
             Kind::Sink { connections }
             | Kind::Source { connections }
-            | Kind::BulkEcho { connections } => connections,
+            | Kind::BulkEcho { connections }
+            | Kind::Files { connections, .. }
+            | Kind::ProxyBulk { connections }
+            | Kind::ProxyPingPong { connections, .. } => connections,
         }
     }
 
@@ -171,6 +219,14 @@ impl Kind {
             }
             Kind::Broadcast { receivers, .. } => *receivers = affordable(*receivers),
             _ => {}
+        }
+        self
+    }
+
+    /// The same with files of so many MiB at most.
+    pub fn with_files_of(mut self, most: usize) -> Kind {
+        if let Kind::Files { mib, .. } = &mut self {
+            *mib = most.min(*mib);
         }
         self
     }

@@ -4,7 +4,7 @@
 //! It is told what to do line by line, and answers each with a line.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,11 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Starts it, and has it open its connections.
-    pub fn start(kind: Kind, server: SocketAddr, cores: &Cores) -> io::Result<Generator> {
+    /// Starts it; and where a proxy is to lead to, if the server is to be one.
+    pub fn start(kind: Kind, cores: &Cores) -> io::Result<(Generator, Option<SocketAddr>)> {
         cores.be_the_load()?;
         let mut process = Command::new(std::env::current_exe()?)
             .arg(LOAD)
-            .arg(server.to_string())
             .args(kind.words())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -50,8 +49,13 @@ impl Generator {
             input,
             output: BufReader::new(output),
         };
-        generator.answer()?;
-        Ok(generator)
+        let target = generator.answer()?.parse().ok();
+        Ok((generator, target))
+    }
+
+    /// Opens its connections.
+    pub fn open(&mut self, server: SocketAddr) -> io::Result<()> {
+        self.ask(&format!("open {server}")).map(drop)
     }
 
     /// Does what [`Load::check`](super::Load::check) does.
@@ -121,23 +125,36 @@ fn number(answer: &str, at: usize) -> io::Result<u64> {
     word.parse().map_err(io::Error::other)
 }
 
-/// The load generator's side: `--load ADDRESS KIND...`.
+/// The load generator's side: `--load KIND...`.
 pub fn serve(arguments: &[String]) -> io::Result<()> {
     let refused = || io::Error::other(format!("not a load: {arguments:?}"));
-    let (server, words) = arguments.split_first().ok_or_else(refused)?;
-    let server: SocketAddr = server.parse().map_err(io::Error::other)?;
-    let kind = Kind::from_words(words).ok_or_else(refused)?;
-    if let Err(error) = obey(kind, server) {
+    let kind = Kind::from_words(arguments).ok_or_else(refused)?;
+    if let Err(error) = obey(kind) {
         say(&format!("error {error}"))?;
     }
     Ok(())
 }
 
-fn obey(kind: Kind, server: SocketAddr) -> io::Result<()> {
+fn obey(kind: Kind) -> io::Result<()> {
+    let not_understood = || io::Error::other("not understood");
+    let mut lines = io::stdin().lines();
+    let target = match kind.has_target() {
+        true => Some(TcpListener::bind("127.0.0.1:0")?),
+        false => None,
+    };
+    match &target {
+        Some(target) => say(&format!("ok {}", target.local_addr()?))?,
+        None => say("ok none")?,
+    }
+    let Some(line) = lines.next() else {
+        return Ok(());
+    };
+    let line = line?;
+    let server = line.strip_prefix("open ").and_then(|at| at.parse().ok());
     let mut latencies = Latencies::new();
-    let mut load = kind.open(server)?;
+    let mut load = kind.open(server.ok_or_else(not_understood)?, target)?;
     say("ok opened")?;
-    for line in io::stdin().lines() {
+    for line in lines {
         let line = line?;
         let answer = match line.as_str() {
             "check" => {
@@ -159,7 +176,7 @@ fn obey(kind: Kind, server: SocketAddr) -> io::Result<()> {
                 let operations = round
                     .strip_prefix("round ")
                     .and_then(|word| word.parse().ok());
-                let operations = operations.ok_or_else(|| io::Error::other("not understood"))?;
+                let operations = operations.ok_or_else(not_understood)?;
                 let begun = Instant::now();
                 let done = load.round(operations, &mut latencies)?;
                 format!("{done} {}", begun.elapsed().as_nanos())
