@@ -46,6 +46,9 @@ struct Session {
     load: Generator,
     /// Operations of a round.
     operations: u64,
+    /// It takes part in one of so many rounds.
+    every: usize,
+    may_lose: bool,
     counts_before: Option<HashMap<String, u64>>,
     done: u64,
     outcome: LaneOutcome,
@@ -90,16 +93,22 @@ impl Bench {
                 ));
             }
             match self.open(lane, load) {
-                Ok(session) => sessions.push(session),
+                Ok(mut session) => {
+                    session.every = workload.takes_part_every(lane);
+                    sessions.push(session);
+                }
                 Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
             }
         }
+        share_operations(&mut sessions);
         for round in 0..self.effort.rounds {
-            let order: Vec<usize> = (0..sessions.len()).collect();
+            let taking_part =
+                (0..sessions.len()).filter(|&index| round % sessions[index].every == 0);
+            let order: Vec<usize> = taking_part.collect();
             let mut failed = Vec::new();
             for index in in_turn(&order, round) {
                 let session = &mut sessions[index];
-                if let Err(error) = session.measure() {
+                if let Err(error) = session.measure(round) {
                     remarks.push(format!("{} failed: {error}", session.outcome.name));
                     failed.push(index);
                 }
@@ -148,6 +157,8 @@ impl Bench {
             server,
             load,
             operations,
+            every: 1,
+            may_lose: kind.may_lose(),
             counts_before,
             done: 0,
             outcome: LaneOutcome::new(&lane.name),
@@ -165,7 +176,8 @@ impl Bench {
             // Where other work has the cores most of the time, a round has less in it than it seems.
             let took = round.took.min(used);
             if took * 4 > self.effort.round {
-                let rate = round.done as f64 / took.as_secs_f64();
+                // What was lost took its time too.
+                let rate = operations.max(round.done) as f64 / took.as_secs_f64();
                 let wanted = (rate * self.effort.round.as_secs_f64()) as u64;
                 return Ok((wanted / unit).max(1) * unit);
             }
@@ -190,7 +202,7 @@ impl Bench {
                     outcomes.len() - 1
                 });
                 match measured {
-                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, nanos),
+                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, round, nanos),
                     Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
                 }
             }
@@ -210,6 +222,24 @@ impl Bench {
     }
 }
 
+/// How many times the operations of the first lanes others may do in a round, or they them.
+const ALIKE: u64 = 4;
+
+/// Has all lanes do as much in a round: what a round has beside its operations, connecting for
+/// instance, is then the same share of each. But those that are much slower or faster do what they
+/// do in the time of a round.
+fn share_operations(sessions: &mut [Session]) {
+    let own = sessions.iter().take(2).map(|session| session.operations);
+    let Some(shared) = own.max() else {
+        return;
+    };
+    for session in sessions {
+        if session.operations * ALIKE >= shared && shared * ALIKE >= session.operations {
+            session.operations = shared;
+        }
+    }
+}
+
 /// The order of a round: each goes first as often as last.
 pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
     let mut order = items.to_vec();
@@ -220,18 +250,26 @@ pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
 }
 
 impl Session {
-    fn measure(&mut self) -> io::Result<()> {
+    fn measure(&mut self, number: usize) -> io::Result<()> {
         let server_before = self.server.processor_time()?;
         let load_before = self.load.processor_time()?;
         let round = self.load.round(self.operations)?;
         let server_time = self.server.processor_time()? - server_before;
         let load_time = self.load.processor_time()? - load_before;
         self.done += round.done;
-        let per = |time: Duration| time.as_nanos() as f64 / round.done as f64;
+        let per = |time: Duration| time.as_nanos() as f64 / round.done.max(1) as f64;
         let busier = server_time.max(load_time);
-        self.outcome.add(Figure::ServerTime, per(server_time));
-        self.outcome.add(Figure::Rate, 1e9 / per(round.took));
-        self.outcome.add(Figure::RateByTime, 1e9 / per(busier));
+        for (figure, value) in [
+            (Figure::ServerTime, per(server_time)),
+            (Figure::Rate, 1e9 / per(round.took)),
+            (Figure::RateByTime, 1e9 / per(busier)),
+        ] {
+            self.outcome.add(figure, number, value);
+        }
+        if self.may_lose {
+            let share = round.lost as f64 / (round.done + round.lost).max(1) as f64;
+            self.outcome.add(Figure::Loss, number, share * 100.0);
+        }
         Ok(())
     }
 

@@ -57,10 +57,15 @@ struct Receiving {
 }
 
 impl Files {
-    pub fn open(server: SocketAddr, connections: usize, mib: usize) -> io::Result<Files> {
+    pub fn open(
+        server: SocketAddr,
+        connections: usize,
+        mib: usize,
+        spin: bool,
+    ) -> io::Result<Files> {
         Ok(Files {
             server,
-            poller: Poller::new(false)?,
+            poller: Poller::new(spin)?,
             slots: (0..connections).map(|_| None).collect(),
             mib,
             buffer: vec![0; BLOCK],

@@ -2,66 +2,34 @@
 //!
 //! Every byte that comes back is compared with what was expected where that costs next to nothing,
 //! and in a check before the timing where it would cost as much as the work.
+//!
+//! With a core of its own it never sleeps: clients elsewhere need not be woken by the server, and what
+//! waking takes depends on how deep the core sleeps.
 
 mod broadcast;
 mod bulk;
+mod bursts;
 mod churn;
 mod datagrams;
 pub mod files;
+mod flood;
+mod kind;
 mod ping_pong;
 pub mod process;
 mod proxied;
 mod target;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use self::bulk::{Bulk, Direction};
-use self::datagrams::Datagrams;
-use self::files::Files;
-use self::ping_pong::PingPong;
-use self::proxied::ProxyBulk;
+pub use self::kind::Kind;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
-
-/// What clients do, and how many.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// Each connection sends a message, waits until it is back, and sends the next.
-    PingPong {
-        connections: usize,
-        size: usize,
-        /// Connections beside these that do nothing.
-        idle: usize,
-        /// Whether the clients look for answers without ever blocking.
-        spin: bool,
-    },
-    /// Connect, one byte there and back, reset.
-    Churn,
-    /// Connect, and see the server close.
-    AcceptClose,
-    /// One says something, everyone hears it; then the next. An operation is one who hears it.
-    Broadcast { receivers: usize, size: usize },
-    /// Blocks to the server. An operation is a MiB.
-    Sink { connections: usize },
-    /// Blocks from the server.
-    Source { connections: usize },
-    /// Blocks there and back.
-    BulkEcho { connections: usize },
-    /// A file of so many MiB for each connection, and the next when it is there. An operation is a MiB.
-    Files { connections: usize, mib: usize },
-    /// Blocks through a proxy to a target that this load is too. An operation is a MiB.
-    ProxyBulk { connections: usize },
-    /// Messages through a proxy to a target that this load is too, and back.
-    ProxyPingPong { connections: usize, size: usize },
-    /// Datagrams there and back, so many under way.
-    Datagrams { in_flight: usize, size: usize },
-}
 
 /// An open load on one server.
 pub trait Load {
@@ -73,163 +41,13 @@ pub trait Load {
         self.round(self.unit() * 4, latencies).map(drop)
     }
 
+    /// How many operations were lost since it was opened.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// How many operations it does at once: a round is a multiple of it.
     fn unit(&self) -> u64;
-}
-
-impl Kind {
-    /// Connects to a server. `target` is where a proxy leads to.
-    pub fn open(
-        self,
-        server: SocketAddr,
-        target: Option<TcpListener>,
-    ) -> io::Result<Box<dyn Load>> {
-        let target = || target.ok_or_else(|| io::Error::other("no target for the proxy"));
-        Ok(match self {
-            Kind::PingPong {
-                connections,
-                size,
-                idle,
-                spin,
-            } => Box::new(PingPong::open(server, connections, size, idle, spin)?),
-            Kind::Churn => Box::new(churn::Churn::open(server, churn::Ending::Reset)?),
-            Kind::AcceptClose => Box::new(churn::Churn::open(server, churn::Ending::Server)?),
-            Kind::Broadcast { receivers, size } => {
-                Box::new(broadcast::Broadcast::open(server, receivers, size)?)
-            }
-            Kind::Sink { connections } => Box::new(Bulk::new(server, connections, Direction::In)),
-            Kind::Source { connections } => {
-                Box::new(Bulk::new(server, connections, Direction::Out))
-            }
-            Kind::BulkEcho { connections } => {
-                Box::new(Bulk::new(server, connections, Direction::Both))
-            }
-            Kind::Files { connections, mib } => Box::new(Files::open(server, connections, mib)?),
-            Kind::ProxyBulk { connections } => {
-                Box::new(ProxyBulk::open(server, target()?, connections)?)
-            }
-            Kind::ProxyPingPong { connections, size } => {
-                Box::new(PingPong::through(server, target()?, connections, size)?)
-            }
-            Kind::Datagrams { in_flight, size } => {
-                Box::new(Datagrams::open(server, in_flight, size)?)
-            }
-        })
-    }
-
-    /// As the arguments of a load generator.
-    pub fn words(self) -> Vec<String> {
-        let words = match self {
-            Kind::PingPong {
-                connections,
-                size,
-                idle,
-                spin,
-            } => format!("ping-pong {connections} {size} {idle} {}", u8::from(spin)),
-            Kind::Churn => "churn".to_string(),
-            Kind::AcceptClose => "accept-close".to_string(),
-            Kind::Broadcast { receivers, size } => format!("broadcast {receivers} {size}"),
-            Kind::Sink { connections } => format!("sink {connections}"),
-            Kind::Source { connections } => format!("source {connections}"),
-            Kind::BulkEcho { connections } => format!("bulk-echo {connections}"),
-            Kind::Files { connections, mib } => format!("files {connections} {mib}"),
-            Kind::ProxyBulk { connections } => format!("proxy-bulk {connections}"),
-            Kind::ProxyPingPong { connections, size } => {
-                format!("proxy-ping-pong {connections} {size}")
-            }
-            Kind::Datagrams { in_flight, size } => format!("datagrams {in_flight} {size}"),
-        };
-        words.split(' ').map(str::to_string).collect()
-    }
-
-    pub fn from_words(words: &[String]) -> Option<Kind> {
-        let number = |at: usize| words.get(at)?.parse::<usize>().ok();
-        Some(match words.first()?.as_str() {
-            "ping-pong" => Kind::PingPong {
-                connections: number(1)?,
-                size: number(2)?,
-                idle: number(3)?,
-                spin: number(4)? == 1,
-            },
-            "churn" => Kind::Churn,
-            "accept-close" => Kind::AcceptClose,
-            "broadcast" => Kind::Broadcast {
-                receivers: number(1)?,
-                size: number(2)?,
-            },
-            "sink" => Kind::Sink {
-                connections: number(1)?,
-            },
-            "source" => Kind::Source {
-                connections: number(1)?,
-            },
-            "bulk-echo" => Kind::BulkEcho {
-                connections: number(1)?,
-            },
-            "files" => Kind::Files {
-                connections: number(1)?,
-                mib: number(2)?,
-            },
-            "proxy-bulk" => Kind::ProxyBulk {
-                connections: number(1)?,
-            },
-            "proxy-ping-pong" => Kind::ProxyPingPong {
-                connections: number(1)?,
-                size: number(2)?,
-            },
-            "datagrams" => Kind::Datagrams {
-                in_flight: number(1)?,
-                size: number(2)?,
-            },
-            _ => return None,
-        })
-    }
-
-    /// Whether there is something behind the server that this load is too.
-    pub fn has_target(self) -> bool {
-        matches!(self, Kind::ProxyBulk { .. } | Kind::ProxyPingPong { .. })
-    }
-
-    /// How many connections there are at a time.
-    pub fn connections(self) -> usize {
-        match self {
-            Kind::PingPong {
-                connections, idle, ..
-            } => connections + idle,
-            Kind::Broadcast { receivers, .. } => receivers,
-            Kind::Churn | Kind::AcceptClose => churn::AT_ONCE,
-            Kind::Datagrams { .. } => 1,
-            Kind::Sink { connections }
-            | Kind::Source { connections }
-            | Kind::BulkEcho { connections }
-            | Kind::Files { connections, .. }
-            | Kind::ProxyBulk { connections }
-            | Kind::ProxyPingPong { connections, .. } => connections,
-        }
-    }
-
-    /// The same with as many connections as `affordable` says for as many.
-    pub fn scaled(mut self, affordable: impl Fn(usize) -> usize) -> Kind {
-        match &mut self {
-            Kind::PingPong {
-                connections, idle, ..
-            } => {
-                *connections = affordable(*connections);
-                *idle = affordable(*idle + *connections) - *connections;
-            }
-            Kind::Broadcast { receivers, .. } => *receivers = affordable(*receivers),
-            _ => {}
-        }
-        self
-    }
-
-    /// The same with files of so many MiB at most.
-    pub fn with_files_of(mut self, most: usize) -> Kind {
-        if let Kind::Files { mib, .. } = &mut self {
-            *mib = most.min(*mib);
-        }
-        self
-    }
 }
 
 /// Connections in a row before one of them proves that all were accepted: less than any backlog.
@@ -319,27 +137,36 @@ impl Poller {
 
     /// The events that are there, if any.
     fn look(&mut self) -> io::Result<&Events> {
-        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(&self.events),
+        self.poll(Duration::ZERO)?;
+        Ok(&self.events)
+    }
+
+    /// Waits for events for so long: none if none come.
+    fn wait_for(&mut self, time: Duration) -> io::Result<&Events> {
+        if self.spin {
+            let begin = Instant::now();
+            self.poll(Duration::ZERO)?;
+            while self.events.is_empty() && begin.elapsed() < time {
+                self.poll(Duration::ZERO)?;
+            }
+        } else {
+            self.poll(time)?;
         }
+        Ok(&self.events)
     }
 
     /// Waits for events, and fails if none come for long.
     fn wait(&mut self) -> io::Result<&Events> {
-        let begin = self.spin.then(Instant::now);
-        loop {
-            let timeout = if self.spin { Duration::ZERO } else { PATIENCE };
-            match self.poll.poll(&mut self.events, Some(timeout)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            if !self.events.is_empty() {
-                return Ok(&self.events);
-            }
-            if begin.is_none_or(|begin| begin.elapsed() > PATIENCE) {
-                return Err(io::Error::other("the server answers no more"));
-            }
+        match self.wait_for(PATIENCE)?.is_empty() {
+            true => Err(io::Error::other("the server answers no more")),
+            false => Ok(&self.events),
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.poll(timeout),
+            other => other,
         }
     }
 }

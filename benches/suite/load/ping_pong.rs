@@ -50,8 +50,9 @@ impl PingPong {
         target: TcpListener,
         connections: usize,
         size: usize,
+        spin: bool,
     ) -> io::Result<PingPong> {
-        let poller = Poller::new(false)?;
+        let poller = Poller::new(spin)?;
         let target = Target::new(target, &poller)?;
         let streams = (0..connections).map(|number| connect(proxy, number));
         let streams = streams.collect::<io::Result<Vec<_>>>()?;

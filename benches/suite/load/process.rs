@@ -15,6 +15,10 @@ use crate::statistics::Latencies;
 /// The first argument of this program when it is to be a load generator.
 pub const LOAD: &str = "--load";
 
+/// Whether it may have its core to itself.
+const SPIN: &str = "spin";
+const BLOCK: &str = "block";
+
 /// What a round came to.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
@@ -22,6 +26,8 @@ pub struct Round {
     pub done: u64,
     /// How long it took.
     pub took: Duration,
+    /// What was lost beside these.
+    pub lost: u64,
 }
 
 /// A running load generator. It is ended when this is dropped.
@@ -37,6 +43,7 @@ impl Generator {
         cores.be_the_load()?;
         let mut process = Command::new(std::env::current_exe()?)
             .arg(LOAD)
+            .arg(if cores.are_two { SPIN } else { BLOCK })
             .args(kind.words())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -74,6 +81,7 @@ impl Generator {
         Ok(Round {
             done: number(&answer, 0)?,
             took: Duration::from_nanos(number(&answer, 1)?),
+            lost: number(&answer, 2)?,
         })
     }
 
@@ -125,17 +133,18 @@ fn number(answer: &str, at: usize) -> io::Result<u64> {
     word.parse().map_err(io::Error::other)
 }
 
-/// The load generator's side: `--load KIND...`.
+/// The load generator's side: `--load spin|block KIND...`.
 pub fn serve(arguments: &[String]) -> io::Result<()> {
     let refused = || io::Error::other(format!("not a load: {arguments:?}"));
-    let kind = Kind::from_words(arguments).ok_or_else(refused)?;
-    if let Err(error) = obey(kind) {
+    let (waits, words) = arguments.split_first().ok_or_else(refused)?;
+    let kind = Kind::from_words(words).ok_or_else(refused)?;
+    if let Err(error) = obey(kind, waits == SPIN) {
         say(&format!("error {error}"))?;
     }
     Ok(())
 }
 
-fn obey(kind: Kind) -> io::Result<()> {
+fn obey(kind: Kind, spin: bool) -> io::Result<()> {
     let not_understood = || io::Error::other("not understood");
     let mut lines = io::stdin().lines();
     let target = match kind.has_target() {
@@ -152,7 +161,7 @@ fn obey(kind: Kind) -> io::Result<()> {
     let line = line?;
     let server = line.strip_prefix("open ").and_then(|at| at.parse().ok());
     let mut latencies = Latencies::new();
-    let mut load = kind.open(server.ok_or_else(not_understood)?, target)?;
+    let mut load = kind.open(server.ok_or_else(not_understood)?, spin, target)?;
     say("ok opened")?;
     for line in lines {
         let line = line?;
@@ -177,9 +186,11 @@ fn obey(kind: Kind) -> io::Result<()> {
                     .strip_prefix("round ")
                     .and_then(|word| word.parse().ok());
                 let operations = operations.ok_or_else(not_understood)?;
+                let lost_before = load.lost();
                 let begun = Instant::now();
                 let done = load.round(operations, &mut latencies)?;
-                format!("{done} {}", begun.elapsed().as_nanos())
+                let took = begun.elapsed().as_nanos();
+                format!("{done} {took} {}", load.lost() - lost_before)
             }
         };
         say(&format!("ok {answer}"))?;

@@ -43,8 +43,9 @@ impl ProxyBulk {
         proxy: SocketAddr,
         target: TcpListener,
         connections: usize,
+        spin: bool,
     ) -> io::Result<ProxyBulk> {
-        let poller = Poller::new(false)?;
+        let poller = Poller::new(spin)?;
         Ok(ProxyBulk {
             proxy,
             connections,

@@ -115,10 +115,14 @@ pub enum Mode {
     /// On to another address, and back: `--target ADDRESS`.
     Proxy,
     UdpEcho,
+    /// Counts datagrams, and answers one of four bytes with the count.
+    UdpSink,
+    /// Answers a number of two bytes with many datagrams of so many bytes.
+    UdpBurst,
 }
 
 impl Mode {
-    const ALL: [Mode; 10] = [
+    const ALL: [Mode; 12] = [
         Mode::Echo,
         Mode::Messages,
         Mode::Sink,
@@ -129,6 +133,8 @@ impl Mode {
         Mode::File,
         Mode::Proxy,
         Mode::UdpEcho,
+        Mode::UdpSink,
+        Mode::UdpBurst,
     ];
 
     /// As in the arguments of every server.
@@ -144,6 +150,8 @@ impl Mode {
             Mode::File => "tcp-file",
             Mode::Proxy => "tcp-proxy",
             Mode::UdpEcho => "udp-echo",
+            Mode::UdpSink => "udp-sink",
+            Mode::UdpBurst => "udp-burst",
         }
     }
 
@@ -202,7 +210,9 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
     }
     match Peer::named(peer) {
         Some(Peer::HandWritten) => match (mode, &options.file, options.target) {
-            (Mode::UdpEcho, ..) => datagrams::by_hand(address),
+            (Mode::UdpEcho | Mode::UdpSink | Mode::UdpBurst, ..) => {
+                datagrams::by_hand(mode, address)
+            }
             (Mode::File, Some(file), _) => files::by_hand(address, file),
             (Mode::Proxy, _, Some(target)) => proxies::by_hand(address, target),
             (Mode::File | Mode::Proxy, ..) => Err(refused()),

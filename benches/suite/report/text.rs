@@ -8,6 +8,22 @@ use crate::workload::Figure;
 pub fn print(outcome: &Outcome) {
     let workload = &outcome.workload;
     println!("\n{}: {}", workload.name, workload.stands_for);
+    if std::env::var_os("EXP_DUMP").is_some() {
+        for lane in &outcome.lanes {
+            println!(
+                "DUMP {} | {} | {:?}",
+                workload.name,
+                lane.name,
+                lane.raw(Figure::ServerTime)
+            );
+            println!(
+                "DUMPRATE {} | {} | {:?}",
+                workload.name,
+                lane.name,
+                lane.raw(Figure::Rate)
+            );
+        }
+    }
     for lane in &outcome.lanes {
         println!("  {:<28} {}", lane.name, line(outcome, lane));
     }
@@ -55,6 +71,11 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
         parts.push(format!(
             "latency {half:.0}/{most:.0}/{nearly_all:.0} µs (50/99/99.9 %)"
         ));
+    }
+    if let Some(loss) = lane.spread(Figure::Loss)
+        && loss.high > 0.0
+    {
+        parts.push(format!("{loss} % lost"));
     }
     if let Some(bytes) = lane.spread(Figure::BytesPerConnection) {
         parts.push(format!("{:.0} bytes per connection", bytes.median));
