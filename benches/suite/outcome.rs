@@ -48,13 +48,6 @@ impl LaneOutcome {
         values.push((round, value));
     }
 
-    pub fn raw(&self, figure: Figure) -> Vec<f64> {
-        self.figures
-            .get(&figure)
-            .map(|v| v.iter().map(|x| x.1).collect())
-            .unwrap_or_default()
-    }
-
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
         let values = self.figures.get(&figure)?.iter();
         Spread::of(&values.map(|(_, value)| *value).collect::<Vec<_>>())

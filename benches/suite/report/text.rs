@@ -8,22 +8,6 @@ use crate::workload::Figure;
 pub fn print(outcome: &Outcome) {
     let workload = &outcome.workload;
     println!("\n{}: {}", workload.name, workload.stands_for);
-    if std::env::var_os("EXP_DUMP").is_some() {
-        for lane in &outcome.lanes {
-            println!(
-                "DUMP {} | {} | {:?}",
-                workload.name,
-                lane.name,
-                lane.raw(Figure::ServerTime)
-            );
-            println!(
-                "DUMPRATE {} | {} | {:?}",
-                workload.name,
-                lane.name,
-                lane.raw(Figure::Rate)
-            );
-        }
-    }
     for lane in &outcome.lanes {
         println!("  {:<28} {}", lane.name, line(outcome, lane));
     }
