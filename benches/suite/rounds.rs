@@ -87,10 +87,10 @@ impl Bench {
                 .with_files_of(self.effort.most_mib);
             if load.connections() < wanted.connections() {
                 let (fewer, many) = (load.connections(), wanted.connections());
-                remarks.push(format!(
-                    "{}: {fewer} connections instead of {many}",
-                    lane.name
-                ));
+                let remark = format!("{fewer} connections instead of {many}");
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
             }
             match self.open(lane, load) {
                 Ok(mut session) => {
@@ -101,7 +101,7 @@ impl Bench {
             }
         }
         share_operations(&mut sessions);
-        for round in 0..self.effort.rounds {
+        for round in 0..self.effort.rounds * kind.times_rounds() {
             let taking_part =
                 (0..sessions.len()).filter(|&index| round % sessions[index].every == 0);
             let order: Vec<usize> = taking_part.collect();

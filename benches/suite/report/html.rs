@@ -167,8 +167,17 @@ fn table(page: &mut String, outcome: &Outcome) {
     }
     page.push_str(
         "<div class=\"wide\"><table><tr><th></th><th>CPU × hand-written</th><th>per second</th>\
-         <th>by CPU time</th><th>p50 µs</th><th>p99 µs</th><th>p99.9 µs</th></tr>\n",
+         <th>by CPU time</th><th>p50 µs</th><th>p99 µs</th><th>p99.9 µs</th>",
     );
+    let loses = outcome
+        .lanes
+        .iter()
+        .any(|lane| lane.spread(Figure::Loss).is_some());
+    page.push_str(if loses {
+        "<th>lost %</th></tr>\n"
+    } else {
+        "</tr>\n"
+    });
     for lane in &outcome.lanes {
         let ratio = outcome.ratio(Figure::ServerTime, &lane.name, "hand-written");
         let rate = |figure| {
@@ -190,6 +199,9 @@ fn table(page: &mut String, outcome: &Outcome) {
                 }
             }
             None => page.push_str("<td></td><td></td><td></td>"),
+        }
+        if let Some(loss) = lane.spread(Figure::Loss) {
+            let _ = write!(page, "<td>{:.2}</td>", loss.median);
         }
         page.push_str("</tr>\n");
     }
