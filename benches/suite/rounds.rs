@@ -78,6 +78,7 @@ impl Bench {
 
     /// Measures a workload by rounds of its load.
     pub fn traffic(&self, workload: &Workload, kind: Kind) -> Outcome {
+        let rounds = kind.rounds(self.effort.rounds);
         let mut remarks = Vec::new();
         let mut sessions = Vec::new();
         for lane in self.lanes(workload) {
@@ -94,14 +95,14 @@ impl Bench {
             }
             match self.open(lane, load) {
                 Ok(mut session) => {
-                    session.every = workload.takes_part_every(lane);
+                    session.every = workload.takes_part_every(lane, rounds);
                     sessions.push(session);
                 }
                 Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
             }
         }
         share_operations(&mut sessions);
-        for round in 0..self.effort.rounds * kind.times_rounds() {
+        for round in 0..rounds {
             let taking_part =
                 (0..sessions.len()).filter(|&index| round % sessions[index].every == 0);
             let order: Vec<usize> = taking_part.collect();

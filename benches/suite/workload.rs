@@ -16,21 +16,25 @@ pub struct Workload {
     pub limits: Vec<Limit>,
 }
 
-/// Rounds between two of a lane that needs fewer.
+/// Rounds from one of a lane that needs fewer to its next.
 const SELDOM: usize = 3;
+
+/// Rounds that every lane has.
+const LEAST_ROUNDS: usize = 5;
 
 impl Workload {
     /// A lane takes part in one of so many rounds: in all of them where a limit is about it, but for
     /// Node, which is far from any limit.
-    pub fn takes_part_every(&self, lane: &Lane) -> usize {
+    pub fn takes_part_every(&self, lane: &Lane, rounds: usize) -> usize {
         let own = [Peer::Nodeloop, Peer::HandWritten].contains(&lane.peer);
         let is_judged = self
             .limits
             .iter()
             .any(|limit| limit.lane == lane.name || limit.against.as_ref() == Some(&lane.name));
-        match own || (is_judged && lane.peer != Peer::Node) {
-            true => 1,
-            false => SELDOM,
+        let seldom = !own && (lane.peer == Peer::Node || !is_judged);
+        match seldom && rounds >= SELDOM * LEAST_ROUNDS {
+            true => SELDOM,
+            false => 1,
         }
     }
 

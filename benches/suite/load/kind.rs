@@ -198,12 +198,14 @@ impl Kind {
         matches!(self, Kind::ProxyBulk { .. } | Kind::ProxyPingPong { .. })
     }
 
-    /// How many times as many rounds as usual it takes: more where a round costs now this, now that.
-    pub fn times_rounds(self) -> usize {
+    /// How many rounds it takes where others take `usual`: more where a round costs now this, now
+    /// that, and fewer where it is long.
+    pub fn rounds(self, usual: usize) -> usize {
         match self {
-            Kind::BulkEcho { .. } | Kind::ProxyBulk { .. } => 2,
-            Kind::Broadcast { receivers, .. } if receivers >= 1000 => 2,
-            _ => 1,
+            Kind::BulkEcho { .. } | Kind::ProxyBulk { .. } => usual * 2,
+            Kind::Broadcast { receivers, .. } if receivers >= 1000 => usual * 2,
+            Kind::Files { connections, .. } if connections > 1 => usual.div_ceil(3),
+            _ => usual,
         }
     }
 
