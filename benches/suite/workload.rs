@@ -94,8 +94,8 @@ pub enum Figure {
     /// Operations per second.
     Rate,
     /// Operations per second of the processor time that the busier of server and load generator
-    /// used: what the rate comes to where both have a core to themselves and always work to do.
-    /// Other work on the machine does not disturb it.
+    /// used: what the rate comes to where both have a core to themselves. Other work on the machine
+    /// does not disturb it.
     RateByTime,
     /// Resident bytes per idle connection.
     BytesPerConnection,
