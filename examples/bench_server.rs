@@ -10,25 +10,29 @@
 //! Modes: `tcp-echo`; `msg-echo`, which answers each 64-byte frame with a `write` of its own;
 //! `tcp-sink`; `tcp-source`, which sends blocks of 64 KiB as fast as the peer takes them;
 //! `broadcast`, which sends what comes to every connection, the sender's included; `accept-close`;
-//! `pause-echo`, which pauses after each message until the turn's immediates; `udp-echo`; `udp-sink`,
-//! which counts datagrams, and answers one of four bytes, which does not count, with the count as
-//! eight bytes, the lowest first.
+//! `pause-echo`, which pauses after each message until the turn's immediates; `tcp-file`, which sends
+//! each client a file and ends; `tcp-proxy`, which passes each connection on to another address, and
+//! back; `udp-echo`; `udp-sink`, which counts datagrams, and answers one of four bytes, which does not
+//! count, with the count as eight bytes, the lowest first; `udp-burst`, which answers a number of two
+//! bytes, the lower first, with 256 datagrams of so many bytes.
 //!
 //! It prints `ready`, and on the next line where it listens. Options: `--chunk BYTES` is the read
 //! chunk, `--spin-us MICROSECONDS` how long it looks for events before it blocks, `--no-gather`
 //! has each write be a system call of its own, `--counts` prints one more address: whoever connects
-//! there is told how often the loop has called the system so far.
+//! there is told how often the loop has called the system so far. `--file PATH` and `--target ADDRESS`
+//! say what `tcp-file` sends and where `tcp-proxy` leads to.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nodeloop::dgram::{self, SocketType};
-use nodeloop::net::{self, ServerOptions, Socket};
-use nodeloop::{Loop, LoopHandle};
+use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
+use nodeloop::{Loop, LoopHandle, fs};
 
 /// What `msg-echo` takes for one message.
 const FRAME: usize = 64;
@@ -45,12 +49,16 @@ const QUESTION: usize = 4;
 /// Bytes that the kernel keeps for a UDP socket, so that a flood finds room.
 const UDP_BUFFER: u32 = 4 * 1024 * 1024;
 
+/// Datagrams that `udp-burst` sends for each request.
+const BURST: usize = 256;
+
 /// From here on a broadcast shares one copy among all receivers.
 const WORTH_SHARING: usize = 1024;
 
-const USAGE: &str = "usage: bench_server MODE ADDRESS \
-    [--chunk BYTES] [--spin-us MICROSECONDS] [--no-gather] [--counts]\n\
-    modes: tcp-echo msg-echo tcp-sink tcp-source broadcast accept-close pause-echo udp-echo udp-sink";
+const USAGE: &str = "usage: bench_server MODE ADDRESS [--chunk BYTES] [--spin-us MICROSECONDS] \
+    [--no-gather] [--counts] [--file PATH] [--target ADDRESS]\n\
+    modes: tcp-echo msg-echo tcp-sink tcp-source broadcast accept-close pause-echo tcp-file tcp-proxy \
+    udp-echo udp-sink udp-burst";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -77,24 +85,31 @@ struct Settings {
 
 /// What a server does.
 enum Service {
-    /// With each connection; and whether small answers must not wait for one another in the kernel.
-    Tcp(Box<dyn FnMut(Socket)>, bool),
+    /// With each connection; and how connections are to be.
+    Tcp(Box<dyn FnMut(Socket)>, ServerOptions),
     /// With its socket.
     Udp(fn(dgram::Socket)),
 }
 
 impl Service {
-    fn named(mode: &str) -> Option<Service> {
+    /// `file` and `target` are what the modes need that send a file or lead to another address.
+    fn named(mode: &str, file: Option<PathBuf>, target: Option<SocketAddr>) -> Option<Service> {
+        let usual = ServerOptions::new();
+        // Small answers must not wait for one another in the kernel.
+        let no_delay = ServerOptions::new().no_delay(true);
         Some(match mode {
-            "tcp-echo" => Service::Tcp(Box::new(echo), false),
-            "msg-echo" => Service::Tcp(Box::new(echo_messages), true),
-            "tcp-sink" => Service::Tcp(Box::new(swallow), false),
-            "tcp-source" => Service::Tcp(source(), false),
-            "broadcast" => Service::Tcp(broadcast(), true),
-            "accept-close" => Service::Tcp(Box::new(Socket::destroy), false),
-            "pause-echo" => Service::Tcp(Box::new(pause_and_echo), false),
+            "tcp-echo" => Service::Tcp(Box::new(echo), usual),
+            "msg-echo" => Service::Tcp(Box::new(echo_messages), no_delay),
+            "tcp-sink" => Service::Tcp(Box::new(swallow), usual),
+            "tcp-source" => Service::Tcp(source(), usual),
+            "broadcast" => Service::Tcp(broadcast(), no_delay),
+            "accept-close" => Service::Tcp(Box::new(Socket::destroy), usual),
+            "pause-echo" => Service::Tcp(Box::new(pause_and_echo), usual),
+            "tcp-file" => Service::Tcp(send_file(file?), usual),
+            "tcp-proxy" => Service::Tcp(pass_on(target?), usual.allow_half_open(true)),
             "udp-echo" => Service::Udp(echo_datagrams),
             "udp-sink" => Service::Udp(count_datagrams),
+            "udp-burst" => Service::Udp(answer_with_bursts),
             _ => return None,
         })
     }
@@ -102,8 +117,7 @@ impl Service {
     /// Starts it: where it listens.
     fn start(self, lp: LoopHandle, address: SocketAddr) -> nodeloop::Result<Option<SocketAddr>> {
         match self {
-            Service::Tcp(on_connection, no_delay) => {
-                let options = ServerOptions::new().no_delay(no_delay);
+            Service::Tcp(on_connection, options) => {
                 let server = net::create_server_with(&lp, options, on_connection);
                 server.listen(address)?;
                 Ok(server.address())
@@ -127,29 +141,30 @@ impl Settings {
         let [mode, address, options @ ..] = arguments else {
             return None;
         };
-        let mut settings = Settings {
-            service: Service::named(mode)?,
-            address: address.parse().ok()?,
-            builder: Loop::builder(),
-            counts: false,
-        };
+        let mut builder = Loop::builder();
+        let mut counts = false;
+        let (mut file, mut target) = (None, None);
         let mut options = options.iter();
         while let Some(option) = options.next() {
-            let builder = settings.builder.clone();
-            settings.builder = match option.as_str() {
-                "--chunk" => builder.read_chunk(options.next()?.parse().ok()?),
+            match option.as_str() {
+                "--chunk" => builder = builder.read_chunk(options.next()?.parse().ok()?),
                 "--spin-us" => {
-                    builder.spin_for(Duration::from_micros(options.next()?.parse().ok()?))
+                    let spin = Duration::from_micros(options.next()?.parse().ok()?);
+                    builder = builder.spin_for(spin);
                 }
-                "--no-gather" => builder.gather(false),
-                "--counts" => {
-                    settings.counts = true;
-                    builder
-                }
+                "--no-gather" => builder = builder.gather(false),
+                "--counts" => counts = true,
+                "--file" => file = Some(PathBuf::from(options.next()?)),
+                "--target" => target = Some(options.next()?.parse().ok()?),
                 _ => return None,
-            };
+            }
         }
-        Some(settings)
+        Some(Settings {
+            service: Service::named(mode, file, target)?,
+            address: address.parse().ok()?,
+            builder,
+            counts,
+        })
     }
 }
 
@@ -268,6 +283,40 @@ fn pause_and_echo(socket: Socket) {
     });
 }
 
+/// The pipe ends the socket at the end of the file.
+fn send_file(path: PathBuf) -> Box<dyn FnMut(Socket)> {
+    Box::new(move |socket| {
+        let file = fs::create_read_stream(&socket, &path);
+        file.pipe(socket);
+        // The client may go before the end.
+        socket.on_close(move |_, _| file.destroy());
+        socket.resume();
+    })
+}
+
+/// Two pipes; each direction ends for itself.
+fn pass_on(target: SocketAddr) -> Box<dyn FnMut(Socket)> {
+    Box::new(move |client| {
+        let options = SocketOptions::new().allow_half_open(true);
+        let upstream = Socket::new(&client, options);
+        if let Err(error) = upstream.connect(target) {
+            client.destroy_with(error);
+            return;
+        }
+        client.pipe(upstream).pipe(client);
+        bound(client, upstream);
+        bound(upstream, client);
+    })
+}
+
+/// When one is gone, and not by a proper end, so is the other.
+fn bound(one: Socket, other: Socket) {
+    one.on_close(move |_, had_error| match had_error {
+        true => other.destroy(),
+        false => other.destroy_soon(),
+    });
+}
+
 fn echo_datagrams(socket: dgram::Socket) {
     socket.on_message(|socket, message, from| {
         // It fails when the socket is closed, and then there is nobody to answer.
@@ -282,6 +331,18 @@ fn count_datagrams(socket: dgram::Socket) {
             let _ = socket.send_to(&count.to_le_bytes(), from);
         } else {
             count += 1;
+        }
+    });
+}
+
+fn answer_with_bursts(socket: dgram::Socket) {
+    let mut bytes = Vec::new();
+    socket.on_message(move |socket, message, from| {
+        if let &[low, high] = message {
+            bytes.resize(usize::from(u16::from_le_bytes([low, high])), b'b');
+            for _ in 0..BURST {
+                let _ = socket.send_to(&bytes[..], from);
+            }
         }
     });
 }

@@ -2,9 +2,9 @@
 
 mod support_process;
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 
-use support_process::examples::{Client, example};
+use support_process::examples::{Client, accept, example};
 use support_process::{DEADLINE, Process};
 
 const BLOCK: usize = 64 * 1024;
@@ -135,6 +135,44 @@ fn pause_echo_answers_one_message_after_the_other() {
     }
 }
 
+#[test]
+fn tcp_file_sends_each_client_the_whole_file_and_ends() {
+    let file = std::env::temp_dir().join(format!("bench-server-{}", std::process::id()));
+    let bytes = pattern(3 * 1024 * 1024 + 7);
+    std::fs::write(&file, &bytes).expect("there is room");
+    let path = file.to_str().expect("it is text");
+    let (_server, mut first) = served("tcp-file", &["--file", path]);
+    let address = first.stream.peer_addr().expect("it is connected");
+    // Who leaves in the middle does not disturb the others.
+    let mut leaves = Client::connect(address);
+    leaves.reads(&bytes[..1000]);
+    leaves.resets();
+    let mut second = Client::connect(address);
+    for client in [&mut first, &mut second] {
+        client.reads(&bytes);
+        client.hears_end();
+    }
+    std::fs::remove_file(&file).expect("it is there");
+}
+
+#[test]
+fn tcp_proxy_passes_on_in_both_directions_and_each_end_by_itself() {
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = target.local_addr().expect("it is bound").to_string();
+    let (_server, mut client) = served("tcp-proxy", &["--target", &address]);
+    let mut behind = accept(&target);
+    let bytes = pattern(4 * 1024 * 1024);
+    let saying = says_meanwhile(&client, bytes.clone());
+    behind.reads(&bytes);
+    behind.hears_end();
+    saying.join().expect("everything was sent");
+    // The other direction lives on.
+    behind.says("heard");
+    client.reads("heard");
+    behind.ends();
+    client.hears_end();
+}
+
 /// A client by UDP of a server in a mode.
 fn asks(mode: &str) -> (Process, UdpSocket) {
     let mut server = example("bench_server", &[mode, "127.0.0.1:0"]);
@@ -172,6 +210,25 @@ fn udp_sink_counts_and_tells_its_count_when_it_is_asked() {
 }
 
 #[test]
+fn udp_burst_answers_a_size_with_so_many_datagrams_of_it() {
+    let (_server, client) = asks("udp-burst");
+    let room = socket2::SockRef::from(&client).set_recv_buffer_size(4 * 1024 * 1024);
+    room.expect("the system cuts it down");
+    for size in [64_u16, 1200] {
+        client.send(&size.to_le_bytes()).expect("sent");
+        let mut answer = [0; 2000];
+        for _ in 0..256 {
+            let received = client.recv(&mut answer).expect("an answer");
+            assert_eq!(answer[..received], vec![b'b'; usize::from(size)]);
+        }
+    }
+    // What is no size is no request.
+    client.send(b"abc").expect("sent");
+    client.send(&1_u16.to_le_bytes()).expect("sent");
+    assert_eq!(client.recv(&mut [0; 10]).expect("an answer"), 1);
+}
+
+#[test]
 fn counts_are_told_to_whoever_asks() {
     let (mut server, mut client) = served("tcp-echo", &["--counts"]);
     let line = server.line().expect("it runs");
@@ -201,8 +258,11 @@ fn what_it_does_not_know_is_a_message_and_a_failure() {
         &["tcp-echo", "nowhere"],
         &["tcp-echo", "127.0.0.1:0", "--chunk", "many"],
         &["tcp-echo"],
+        // It has nothing to send, and nobody to lead to.
+        &["tcp-file", "127.0.0.1:0"],
+        &["tcp-proxy", "127.0.0.1:0"],
     ] {
-        let message = "usage: bench_server MODE ADDRESS [--chunk BYTES] [--spin-us MICROSECONDS] [--no-gather] [--counts]";
+        let message = "usage: bench_server MODE ADDRESS [--chunk BYTES] [--spin-us MICROSECONDS] [--no-gather] [--counts] [--file PATH] [--target ADDRESS]";
         example("bench_server", arguments).fails(2, message);
     }
 }

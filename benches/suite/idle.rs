@@ -45,12 +45,15 @@ impl Bench {
         let grown = server.resident()?.saturating_sub(before);
         outcome.add(
             Figure::BytesPerConnection,
+            0,
             grown as f64 / (open.len() - WARM_UP) as f64,
         );
-        outcome.figures.insert(Figure::ServerTime, times.clone());
+        for (part, time) in times.iter().enumerate() {
+            outcome.add(Figure::ServerTime, part, *time);
+        }
         // The first part warms up.
         if let (Some(early), Some(late)) = (times.get(1), times.last()) {
-            outcome.add(Figure::AcceptGrowth, late / early);
+            outcome.add(Figure::AcceptGrowth, 0, late / early);
         }
         Ok(outcome)
     }

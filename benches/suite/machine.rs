@@ -15,6 +15,8 @@ pub struct Cores {
     server: CpuSet,
     load: CpuSet,
     both: CpuSet,
+    /// Whether they have one each.
+    pub are_two: bool,
     /// What to tell people.
     pub description: String,
 }
@@ -39,6 +41,7 @@ impl Cores {
             server: one(server)?,
             load: one(load)?,
             both,
+            are_two: server != load,
             description,
         })
     }

@@ -6,6 +6,7 @@
 //! cargo bench --bench suite -- --smoke         # a short run that proves that it works
 //! cargo bench --bench suite -- --list          # what there is
 //! cargo bench --bench suite -- --only churn --peer nodeloop --peer hand-written
+//! cargo bench --bench suite -- --against-itself --only echo   # how much is noise
 //! ```
 
 #[cfg(target_os = "linux")]

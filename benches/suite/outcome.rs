@@ -14,10 +14,10 @@ pub struct Outcome {
     pub remarks: Vec<String>,
 }
 
-/// The figures of a lane, one value for each round.
+/// The figures of a lane, one value for each round that it took part in, behind the round's number.
 pub struct LaneOutcome {
     pub name: String,
-    pub figures: BTreeMap<Figure, Vec<f64>>,
+    figures: BTreeMap<Figure, Vec<(usize, f64)>>,
     /// Latencies in µs within which 50, 99 and 99.9 % of the operations were done.
     pub percentiles_us: Option<[f64; 3]>,
     /// System calls per operation by kind, where the server counts them.
@@ -43,12 +43,14 @@ impl LaneOutcome {
         }
     }
 
-    pub fn add(&mut self, figure: Figure, value: f64) {
-        self.figures.entry(figure).or_default().push(value);
+    pub fn add(&mut self, figure: Figure, round: usize, value: f64) {
+        let values = self.figures.entry(figure).or_default();
+        values.push((round, value));
     }
 
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
-        Spread::of(self.figures.get(&figure)?)
+        let values = self.figures.get(&figure)?.iter();
+        Spread::of(&values.map(|(_, value)| *value).collect::<Vec<_>>())
     }
 }
 
@@ -64,21 +66,24 @@ impl Outcome {
         outcome
     }
 
-    /// A lane's figure by another's, round by round.
+    /// A lane's figure by another's, in each round in which both took part.
     pub fn ratio(&self, figure: Figure, lane: &str, against: &str) -> Option<Spread> {
         let values = |name: &str| {
             let lane = self.lanes.iter().find(|lane| lane.name == name)?;
             lane.figures.get(&figure)
         };
         let (ours, theirs) = (values(lane)?, values(against)?);
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
-        Spread::of(&ratios)
+        let ratios = ours.iter().filter_map(|(round, ours)| {
+            let at = theirs.binary_search_by_key(round, |(round, _)| *round);
+            Some(ours / theirs[at.ok()?].1)
+        });
+        Spread::of(&ratios.collect::<Vec<_>>())
     }
 
     fn judge(&mut self) {
         for limit in self.workload.limits.clone() {
             let value = match limit.against {
-                Some(against) => self.ratio(limit.figure, limit.lane, against),
+                Some(ref against) => self.ratio(limit.figure, &limit.lane, against),
                 None => self
                     .lanes
                     .iter()
@@ -88,9 +93,9 @@ impl Outcome {
             // A peer that is missing was named.
             if let Some(value) = value {
                 let holds = limit.bound.holds(value.median);
-                let by_time = match (limit.figure, limit.against) {
+                let by_time = match (limit.figure, &limit.against) {
                     (Figure::Rate, Some(against)) => {
-                        self.ratio(Figure::RateByTime, limit.lane, against)
+                        self.ratio(Figure::RateByTime, &limit.lane, against)
                     }
                     _ => None,
                 };
@@ -102,6 +107,32 @@ impl Outcome {
                 });
             }
         }
+    }
+}
+
+impl Limit {
+    /// What must be, for a table.
+    pub fn must_be(&self) -> String {
+        let (sign, value) = match self.bound {
+            Bound::AtMost(value) => ('≤', value),
+            Bound::AtLeast(value) => ('≥', value),
+        };
+        let whose = match self.lane.strip_prefix("nodeloop") {
+            Some("") => "",
+            _ => &self.lane,
+        };
+        let what = format!("{} {whose}", self.figure.name());
+        let unit = match (self.figure, &self.against) {
+            (_, Some(against)) => {
+                return format!("{} {sign} {} × {against}", what.trim(), plain(value));
+            }
+            (Figure::ServerTime, None) if value >= 1e6 => {
+                return format!("{} {sign} {} ms", what.trim(), plain(value / 1e6));
+            }
+            (Figure::ServerTime, None) => " ns",
+            _ => "",
+        };
+        format!("{} {sign} {}{unit}", what.trim(), plain(value))
     }
 }
 

@@ -19,7 +19,9 @@ impl Bench {
                     .start(lanes[number])
                     .and_then(|server| server.processor_time());
                 match time {
-                    Ok(time) => outcomes[number].add(Figure::ServerTime, time.as_nanos() as f64),
+                    Ok(time) => {
+                        outcomes[number].add(Figure::ServerTime, round, time.as_nanos() as f64)
+                    }
                     Err(error) => remarks.push(format!("{} failed: {error}", lanes[number].name)),
                 }
             }
@@ -33,7 +35,7 @@ pub fn size(workload: &Workload) -> Outcome {
     let mut outcome = LaneOutcome::new("nodeloop");
     let mut remarks = Vec::new();
     match build::stripped("echo") {
-        Ok(bytes) => outcome.add(Figure::Bytes, bytes as f64),
+        Ok(bytes) => outcome.add(Figure::Bytes, 0, bytes as f64),
         Err(error) => remarks.push(format!("not measured: {error}")),
     }
     Outcome::of(workload, vec![outcome], remarks)

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use crate::load::Kind;
+use crate::build;
 use crate::load::process::Generator;
+use crate::load::{self, Kind};
 use crate::machine::Cores;
 use crate::micro;
 use crate::outcome::{LaneOutcome, Outcome};
@@ -23,6 +24,8 @@ pub struct Effort {
     pub round: Duration,
     /// What thousands of connections become.
     pub most_connections: usize,
+    /// How large files are at most.
+    pub most_mib: usize,
     /// Rounds of what is done without sockets, and how much of it.
     pub micro_rounds: usize,
     pub micro_operations: u32,
@@ -43,6 +46,9 @@ struct Session {
     load: Generator,
     /// Operations of a round.
     operations: u64,
+    /// It takes part in one of so many rounds.
+    every: usize,
+    may_lose: bool,
     counts_before: Option<HashMap<String, u64>>,
     done: u64,
     outcome: LaneOutcome,
@@ -53,8 +59,15 @@ const SPARE_DESCRIPTORS: usize = 500;
 
 impl Bench {
     pub fn start(&self, lane: &Lane) -> io::Result<Server> {
+        self.start_with(lane, Vec::new())
+    }
+
+    /// Starts a server with options that are not known beforehand.
+    fn start_with(&self, lane: &Lane, more: Vec<String>) -> io::Result<Server> {
         let program = &self.programs[&lane.peer];
-        Server::start(lane.peer, program, lane.mode, lane.options, &self.cores)
+        let options = lane.options.iter().map(|option| option.to_string());
+        let options: Vec<String> = options.chain(more).collect();
+        Server::start(lane.peer, program, lane.mode, &options, &self.cores)
     }
 
     /// How many connections there can be where `wanted` are wanted.
@@ -65,29 +78,38 @@ impl Bench {
 
     /// Measures a workload by rounds of its load.
     pub fn traffic(&self, workload: &Workload, kind: Kind) -> Outcome {
+        let rounds = kind.rounds(self.effort.rounds);
         let mut remarks = Vec::new();
         let mut sessions = Vec::new();
         for lane in self.lanes(workload) {
             let wanted = lane.load.unwrap_or(kind);
-            let load = wanted.scaled(|count| self.affordable(count));
+            let load = wanted
+                .scaled(|count| self.affordable(count))
+                .with_files_of(self.effort.most_mib);
             if load.connections() < wanted.connections() {
                 let (fewer, many) = (load.connections(), wanted.connections());
-                remarks.push(format!(
-                    "{}: {fewer} connections instead of {many}",
-                    lane.name
-                ));
+                let remark = format!("{fewer} connections instead of {many}");
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
             }
             match self.open(lane, load) {
-                Ok(session) => sessions.push(session),
+                Ok(mut session) => {
+                    session.every = workload.takes_part_every(lane, rounds);
+                    sessions.push(session);
+                }
                 Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
             }
         }
-        for round in 0..self.effort.rounds {
-            let order: Vec<usize> = (0..sessions.len()).collect();
+        share_operations(&mut sessions);
+        for round in 0..rounds {
+            let taking_part =
+                (0..sessions.len()).filter(|&index| round % sessions[index].every == 0);
+            let order: Vec<usize> = taking_part.collect();
             let mut failed = Vec::new();
             for index in in_turn(&order, round) {
                 let session = &mut sessions[index];
-                if let Err(error) = session.measure() {
+                if let Err(error) = session.measure(round) {
                     remarks.push(format!("{} failed: {error}", session.outcome.name));
                     failed.push(index);
                 }
@@ -115,8 +137,19 @@ impl Bench {
     }
 
     fn open(&self, lane: &Lane, kind: Kind) -> io::Result<Session> {
-        let server = self.start(lane)?;
-        let mut load = Generator::start(kind, server.address, &self.cores)?;
+        let (mut load, target) = Generator::start(kind, &self.cores)?;
+        let mut options = Vec::new();
+        if let Some(target) = target {
+            options.extend(["--target".to_string(), target.to_string()]);
+        }
+        if let Kind::Files { mib, .. } = kind {
+            let file = build::directory().map_err(io::Error::other)?;
+            let file = file.join(format!("{mib}-mib"));
+            load::files::write(&file, mib)?;
+            options.extend(["--file".to_string(), file.display().to_string()]);
+        }
+        let server = self.start_with(lane, options)?;
+        load.open(server.address)?;
         load.check()?;
         let operations = self.calibrate(&server, &mut load)?;
         load.forget()?;
@@ -125,6 +158,8 @@ impl Bench {
             server,
             load,
             operations,
+            every: 1,
+            may_lose: kind.may_lose(),
             counts_before,
             done: 0,
             outcome: LaneOutcome::new(&lane.name),
@@ -142,7 +177,8 @@ impl Bench {
             // Where other work has the cores most of the time, a round has less in it than it seems.
             let took = round.took.min(used);
             if took * 4 > self.effort.round {
-                let rate = round.done as f64 / took.as_secs_f64();
+                // What was lost took its time too.
+                let rate = operations.max(round.done) as f64 / took.as_secs_f64();
                 let wanted = (rate * self.effort.round.as_secs_f64()) as u64;
                 return Ok((wanted / unit).max(1) * unit);
             }
@@ -167,7 +203,7 @@ impl Bench {
                     outcomes.len() - 1
                 });
                 match measured {
-                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, nanos),
+                    Ok(nanos) => outcomes[index].add(Figure::ServerTime, round, nanos),
                     Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
                 }
             }
@@ -187,6 +223,24 @@ impl Bench {
     }
 }
 
+/// How many times the operations of the first lanes others may do in a round, or they them.
+const ALIKE: u64 = 4;
+
+/// Has all lanes do as much in a round: what a round has beside its operations, connecting for
+/// instance, is then the same share of each. But those that are much slower or faster do what they
+/// do in the time of a round.
+fn share_operations(sessions: &mut [Session]) {
+    let own = sessions.iter().take(2).map(|session| session.operations);
+    let Some(shared) = own.max() else {
+        return;
+    };
+    for session in sessions {
+        if session.operations * ALIKE >= shared && shared * ALIKE >= session.operations {
+            session.operations = shared;
+        }
+    }
+}
+
 /// The order of a round: each goes first as often as last.
 pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
     let mut order = items.to_vec();
@@ -197,18 +251,26 @@ pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
 }
 
 impl Session {
-    fn measure(&mut self) -> io::Result<()> {
+    fn measure(&mut self, number: usize) -> io::Result<()> {
         let server_before = self.server.processor_time()?;
         let load_before = self.load.processor_time()?;
         let round = self.load.round(self.operations)?;
         let server_time = self.server.processor_time()? - server_before;
         let load_time = self.load.processor_time()? - load_before;
         self.done += round.done;
-        let per = |time: Duration| time.as_nanos() as f64 / round.done as f64;
+        let per = |time: Duration| time.as_nanos() as f64 / round.done.max(1) as f64;
         let busier = server_time.max(load_time);
-        self.outcome.add(Figure::ServerTime, per(server_time));
-        self.outcome.add(Figure::Rate, 1e9 / per(round.took));
-        self.outcome.add(Figure::RateByTime, 1e9 / per(busier));
+        for (figure, value) in [
+            (Figure::ServerTime, per(server_time)),
+            (Figure::Rate, 1e9 / per(round.took)),
+            (Figure::RateByTime, 1e9 / per(busier)),
+        ] {
+            self.outcome.add(figure, number, value);
+        }
+        if self.may_lose {
+            let share = round.lost as f64 / (round.done + round.lost).max(1) as f64;
+            self.outcome.add(Figure::Loss, number, share * 100.0);
+        }
         Ok(())
     }
 

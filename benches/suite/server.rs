@@ -30,7 +30,7 @@ impl Server {
         peer: Peer,
         program: &Program,
         mode: Mode,
-        options: &[&str],
+        options: &[String],
         cores: &Cores,
     ) -> io::Result<Server> {
         let mut command = program.command();

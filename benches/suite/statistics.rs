@@ -30,10 +30,19 @@ impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, low, high] =
             [self.median, self.low, self.high].map(|value| match self.median < 100.0 {
-                true => format!("{value:.2}"),
+                true => number(value),
                 false => grouped(value),
             });
         write!(f, "{median} ({low}–{high})")
+    }
+}
+
+/// A number with as many digits as say something.
+pub fn number(value: f64) -> String {
+    match value {
+        ..0.1 => format!("{value:.3}"),
+        ..100.0 => format!("{value:.2}"),
+        _ => grouped(value),
     }
 }
 

@@ -15,13 +15,14 @@ use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
 use crate::report::{self, About};
 use crate::rounds::{Bench, Effort};
-use crate::workload::Workload;
+use crate::workload::{Work, Workload};
 use crate::workloads;
 
 const FULL: Effort = Effort {
-    rounds: 15,
-    round: Duration::from_millis(120),
+    rounds: 27,
+    round: Duration::from_millis(40),
     most_connections: usize::MAX,
+    most_mib: usize::MAX,
     micro_rounds: 5,
     micro_operations: 1_000_000,
 };
@@ -30,6 +31,7 @@ const SMOKE: Effort = Effort {
     rounds: 3,
     round: Duration::from_millis(10),
     most_connections: 200,
+    most_mib: 1,
     micro_rounds: 1,
     micro_operations: 10_000,
 };
@@ -76,6 +78,10 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     let workloads: Vec<Workload> = workloads::all()
         .into_iter()
         .filter(|workload| arguments.wants(&workload.name))
+        .filter_map(|workload| match arguments.against_itself {
+            true => matches!(workload.work, Work::Traffic(_)).then(|| workload.against_itself()),
+            false => Some(workload),
+        })
         .collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (number, workload) in workloads.iter().enumerate() {
@@ -95,8 +101,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         outcomes.push(outcome);
     }
     let directory = build::directory().map_err(io::Error::other)?;
-    let (data, page) = report::write(directory, &about, &outcomes)?;
-    println!("\nfigures: {}\npage:    {}", data.display(), page.display());
+    let [data, page, tables] =
+        report::write(directory, &about, &outcomes)?.map(|path| path.display().to_string());
+    println!("\nfigures: {data}\npage:    {page}\ntables:  {tables}");
     let verdicts = || outcomes.iter().flat_map(|outcome| &outcome.verdicts);
     let missed = verdicts().filter(|verdict| !verdict.holds).count();
     let seconds = begun.elapsed().as_secs();
@@ -132,7 +139,7 @@ fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
     let machine = machine::description();
     let cores = Cores::choose()?;
     cores.be_the_load()?;
-    let effort = if arguments.smoke { SMOKE } else { FULL };
+    let effort = arguments.effort(if arguments.smoke { SMOKE } else { FULL });
     let about = About {
         machine,
         cores: cores.description.clone(),

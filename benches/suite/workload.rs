@@ -16,6 +16,49 @@ pub struct Workload {
     pub limits: Vec<Limit>,
 }
 
+/// Rounds from one of a lane that needs fewer to its next.
+const SELDOM: usize = 3;
+
+/// Rounds that every lane has.
+const LEAST_ROUNDS: usize = 5;
+
+impl Workload {
+    /// A lane takes part in one of so many rounds: in all of them where a limit is about it, but for
+    /// Node, which is far from any limit.
+    pub fn takes_part_every(&self, lane: &Lane, rounds: usize) -> usize {
+        let own = [Peer::Nodeloop, Peer::HandWritten].contains(&lane.peer);
+        let is_judged = self
+            .limits
+            .iter()
+            .any(|limit| limit.lane == lane.name || limit.against.as_ref() == Some(&lane.name));
+        let seldom = !own && (lane.peer == Peer::Node || !is_judged);
+        match seldom && rounds >= SELDOM * LEAST_ROUNDS {
+            true => SELDOM,
+            false => 1,
+        }
+    }
+
+    /// The same with each lane twice, which tells how far apart two are that are the same.
+    pub fn against_itself(mut self) -> Workload {
+        let lanes = std::mem::take(&mut self.lanes);
+        self.limits.clear();
+        for lane in lanes {
+            let mut again = lane.clone();
+            again.name += ", again";
+            self.limits.extend(
+                [Bound::AtLeast(0.98), Bound::AtMost(1.02)].map(|bound| Limit {
+                    lane: again.name.clone(),
+                    figure: Figure::ServerTime,
+                    against: Some(lane.name.clone()),
+                    bound,
+                }),
+            );
+            self.lanes.extend([lane, again]);
+        }
+        self
+    }
+}
+
 /// How it is measured.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
@@ -51,13 +94,15 @@ pub enum Figure {
     /// Operations per second.
     Rate,
     /// Operations per second of the processor time that the busier of server and load generator
-    /// used: what the rate comes to where both have a core to themselves and always work to do.
-    /// Other work on the machine does not disturb it.
+    /// used: what the rate comes to where both have a core to themselves. Other work on the machine
+    /// does not disturb it.
     RateByTime,
     /// Resident bytes per idle connection.
     BytesPerConnection,
     /// Bytes of a program.
     Bytes,
+    /// Operations that were lost on the way, %.
+    Loss,
     /// CPU time of accepting one of the last connections, by that of one of the first.
     AcceptGrowth,
 }
@@ -70,6 +115,7 @@ impl Figure {
             Figure::RateByTime => "rate by CPU time",
             Figure::BytesPerConnection => "bytes per idle connection",
             Figure::Bytes => "size in bytes",
+            Figure::Loss => "loss in %",
             Figure::AcceptGrowth => "accepting the last thousand against the first",
         }
     }
@@ -78,10 +124,10 @@ impl Figure {
 /// Where a figure of a lane must be.
 #[derive(Debug, Clone)]
 pub struct Limit {
-    pub lane: &'static str,
+    pub lane: String,
     pub figure: Figure,
     /// The lane that it is divided by, round by round; none if the figure itself is meant.
-    pub against: Option<&'static str>,
+    pub against: Option<String>,
     pub bound: Bound,
 }
 

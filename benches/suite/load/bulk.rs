@@ -1,7 +1,7 @@
 //! Blocks of 64 KiB in one direction, or both. An operation is a MiB.
 //!
 //! Every round has connections of its own and ends when all that was sent is known to have arrived:
-//! by the bytes, or by the end that the server answers ours with.
+//! by the bytes, and by the end that the server answers ours with.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -15,7 +15,7 @@ use super::{Load, Poller, connect, read_some, unblocked, write_some, wrong};
 use crate::peers::BLOCK;
 use crate::statistics::Latencies;
 
-const MIB: u64 = 1024 * 1024;
+pub const MIB: u64 = 1024 * 1024;
 
 /// Reads or writes of one connection before others have their turn.
 const BUDGET: usize = 16;
@@ -34,6 +34,7 @@ pub struct Bulk {
     server: SocketAddr,
     connections: usize,
     direction: Direction,
+    spin: bool,
     block: Vec<u8>,
     buffer: Vec<u8>,
     /// Whether every byte is compared: in the check, since it costs as much as receiving it.
@@ -51,7 +52,7 @@ struct Flow {
 }
 
 impl Bulk {
-    pub fn new(server: SocketAddr, connections: usize, direction: Direction) -> Bulk {
+    pub fn new(server: SocketAddr, connections: usize, direction: Direction, spin: bool) -> Bulk {
         let block = match direction {
             // What a source is made of.
             Direction::Out => vec![b'x'; BLOCK],
@@ -62,6 +63,7 @@ impl Bulk {
             server,
             connections,
             direction,
+            spin,
             block,
             buffer: vec![0; BLOCK],
             compares: false,
@@ -111,7 +113,9 @@ impl Bulk {
         let sent = write_some(&mut flow.stream, &self.block[at..at + wanted])?;
         flow.writable = sent == wanted;
         flow.to_send -= sent as u64;
-        if flow.to_send == 0 && self.direction == Direction::In {
+        if flow.to_send == 0 {
+            // It pushes out what else would wait for an acknowledgement.
+
             flow.stream.shutdown(Shutdown::Write)?;
         }
         Ok(sent > 0)
@@ -139,13 +143,14 @@ impl Bulk {
                 return Err(wrong("sent other bytes than it should"));
             }
         }
+        if self.direction == Direction::Both && size as u64 > flow.to_receive {
+            return Err(wrong("sent more than it got"));
+        }
         flow.to_receive = flow.to_receive.saturating_sub(size as u64);
-        if flow.to_receive == 0 {
+        if flow.to_receive == 0 && self.direction == Direction::Out {
+            // It would send for ever.
             flow.over = true;
-            if self.direction == Direction::Out {
-                // It would send for ever.
-                SockRef::from(&flow.stream).set_linger(Some(Duration::ZERO))?;
-            }
+            SockRef::from(&flow.stream).set_linger(Some(Duration::ZERO))?;
         }
         Ok(true)
     }
@@ -154,7 +159,7 @@ impl Bulk {
 impl Load for Bulk {
     fn round(&mut self, operations: u64, _: &mut Latencies) -> io::Result<u64> {
         let bytes = operations.div_ceil(self.connections as u64) * MIB;
-        let mut poller = Poller::new(false)?;
+        let mut poller = Poller::new(self.spin)?;
         let mut flows = Vec::with_capacity(self.connections);
         for number in 0..self.connections {
             flows.push(self.begin(&poller, number, bytes)?);

@@ -38,11 +38,11 @@ struct Short {
 }
 
 impl Churn {
-    pub fn open(server: SocketAddr, ending: Ending) -> io::Result<Churn> {
+    pub fn open(server: SocketAddr, ending: Ending, spin: bool) -> io::Result<Churn> {
         Ok(Churn {
             server,
             ending,
-            poller: Poller::new(false)?,
+            poller: Poller::new(spin)?,
             slots: (0..AT_ONCE).map(|_| None).collect(),
             made: 0,
         })

@@ -2,76 +2,104 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Token};
-use socket2::SockRef;
 
-use super::{Load, Poller, wrong};
-use crate::peers::datagrams::UDP_BUFFER;
+use super::{Load, Poller, flood, wrong};
+use crate::server::PATIENCE;
 use crate::statistics::Latencies;
+
+/// So long without a datagram means that those under way are lost.
+pub const LOST_AFTER: Duration = Duration::from_millis(50);
 
 pub struct Datagrams {
     poller: Poller,
     socket: UdpSocket,
     in_flight: usize,
-    message: Vec<u8>,
+    /// Whether all in flight are sent with one call, when the last are back.
+    in_runs: bool,
+    size: usize,
+    /// What is sent: so many messages as leave with one call.
+    messages: Vec<u8>,
     buffer: Vec<u8>,
     /// When each of those in flight was sent, by its number's remainder.
     sent_at: Vec<Instant>,
     sent: u64,
-    back: u64,
+    /// The number of the one that is to come back next.
+    due: u64,
+    lost: u64,
 }
 
 impl Datagrams {
-    pub fn open(server: SocketAddr, in_flight: usize, size: usize) -> io::Result<Datagrams> {
-        let poller = Poller::new(false)?;
-        let mut socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        SockRef::from(&socket).set_recv_buffer_size(UDP_BUFFER)?;
-        socket.connect(server)?;
-        poller
-            .poll
-            .registry()
-            .register(&mut socket, Token(0), Interest::READABLE)?;
+    pub fn open(
+        server: SocketAddr,
+        in_flight: usize,
+        size: usize,
+        in_runs: bool,
+        spin: bool,
+    ) -> io::Result<Datagrams> {
+        let poller = Poller::new(spin)?;
+        let socket = flood::socket(server)?;
+        socket.set_nonblocking(true)?;
+        let mut socket = UdpSocket::from_std(socket);
+        let registry = poller.poll.registry();
+        registry.register(&mut socket, Token(0), Interest::READABLE)?;
+        let at_once = if in_runs { in_flight } else { 1 };
         Ok(Datagrams {
             poller,
             socket,
             in_flight,
-            message: (0..size).map(|at| at as u8).collect(),
+            in_runs,
+            size,
+            messages: (0..size * at_once).map(|at| (at % size) as u8).collect(),
             buffer: vec![0; size + 1],
             sent_at: vec![Instant::now(); in_flight],
             sent: 0,
-            back: 0,
+            due: 0,
+            lost: 0,
         })
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        let number = self.sent.to_le_bytes();
-        self.message[..8].copy_from_slice(&number);
-        let slot = (self.sent % self.in_flight as u64) as usize;
-        self.sent_at[slot] = Instant::now();
-        self.sent += 1;
-        self.socket.send(&self.message).map(drop)
+    /// Sends what may be under way beside what is, up to that number.
+    fn send(&mut self, last: u64) -> io::Result<()> {
+        let room = self.in_flight as u64 - (self.sent - self.due);
+        let at_once = (self.messages.len() / self.size) as u64;
+        for _ in 0..room.min(last - self.sent) / at_once {
+            for message in self.messages.chunks_exact_mut(self.size) {
+                message[..8].copy_from_slice(&self.sent.to_le_bytes());
+                self.sent_at[(self.sent % self.in_flight as u64) as usize] = Instant::now();
+                self.sent += 1;
+            }
+            match self.in_runs {
+                true => flood::send_run(&self.socket, &self.messages, self.size)?,
+                false => drop(self.socket.send(&self.messages)?),
+            }
+        }
+        Ok(())
     }
 
-    /// Takes one that is back, the one that was sent first of those under way: whether there was one.
+    /// Takes one that is back: whether there was one.
     fn receive(&mut self, latencies: &mut Latencies) -> io::Result<bool> {
         let size = match self.socket.recv(&mut self.buffer) {
             Ok(size) => size,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
-        let number = self.back.to_le_bytes();
-        if size != self.message.len()
-            || self.buffer[..8] != number
-            || self.buffer[8..size] != self.message[8..]
-        {
+        let (number, rest) = self.buffer[..size].split_at(8.min(size));
+        let number = number.try_into().map(u64::from_le_bytes);
+        let number = number.ok().filter(|&number| number < self.sent);
+        let (Some(number), true) = (number, rest == &self.messages[8..self.size]) else {
             return Err(wrong("sent another datagram than was due"));
+        };
+        // One that was given up is not missed any more.
+        if number >= self.due {
+            self.lost += number - self.due;
+            self.due = number + 1;
+            let slot = (number % self.in_flight as u64) as usize;
+            latencies.add(self.sent_at[slot].elapsed());
         }
-        let slot = (self.back % self.in_flight as u64) as usize;
-        latencies.add(self.sent_at[slot].elapsed());
-        self.back += 1;
         Ok(true)
     }
 }
@@ -79,18 +107,31 @@ impl Datagrams {
 impl Load for Datagrams {
     fn round(&mut self, operations: u64, latencies: &mut Latencies) -> io::Result<u64> {
         let last = self.sent + operations;
-        for _ in 0..operations.min(self.in_flight as u64) {
-            self.send()?;
-        }
-        while self.back < last {
-            self.poller.wait()?;
+        let lost_before = self.lost;
+        let mut heard_at = Instant::now();
+        self.send(last)?;
+        while self.due < last {
+            if self.poller.wait_for(LOST_AFTER)?.is_empty() {
+                if heard_at.elapsed() > PATIENCE {
+                    return Err(wrong("answers no more"));
+                }
+                self.lost += self.sent - self.due;
+                self.due = self.sent;
+                self.send(last)?;
+                continue;
+            }
+            heard_at = Instant::now();
             while self.receive(latencies)? {
-                if self.sent < last {
-                    self.send()?;
+                if !self.in_runs || self.due == self.sent {
+                    self.send(last)?;
                 }
             }
         }
-        Ok(operations)
+        Ok(operations - (self.lost - lost_before))
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn unit(&self) -> u64 {

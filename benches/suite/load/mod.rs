@@ -2,13 +2,22 @@
 //!
 //! Every byte that comes back is compared with what was expected where that costs next to nothing,
 //! and in a check before the timing where it would cost as much as the work.
+//!
+//! With a core of its own it never sleeps: clients elsewhere need not be woken by the server, and what
+//! waking takes depends on how deep the core sleeps.
 
 mod broadcast;
 mod bulk;
+mod bursts;
 mod churn;
 mod datagrams;
+pub mod files;
+mod flood;
+mod kind;
 mod ping_pong;
 pub mod process;
+mod proxied;
+mod target;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,39 +27,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use self::bulk::{Bulk, Direction};
-use self::datagrams::Datagrams;
-use self::ping_pong::PingPong;
+pub use self::kind::Kind;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
-
-/// What clients do, and how many.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// Each connection sends a message, waits until it is back, and sends the next.
-    PingPong {
-        connections: usize,
-        size: usize,
-        /// Connections beside these that do nothing.
-        idle: usize,
-        /// Whether the clients look for answers without ever blocking.
-        spin: bool,
-    },
-    /// Connect, one byte there and back, reset.
-    Churn,
-    /// Connect, and see the server close.
-    AcceptClose,
-    /// One says something, everyone hears it; then the next. An operation is one who hears it.
-    Broadcast { receivers: usize, size: usize },
-    /// Blocks to the server. An operation is a MiB.
-    Sink { connections: usize },
-    /// Blocks from the server.
-    Source { connections: usize },
-    /// Blocks there and back.
-    BulkEcho { connections: usize },
-    /// Datagrams there and back, so many under way.
-    Datagrams { in_flight: usize, size: usize },
-}
 
 /// An open load on one server.
 pub trait Load {
@@ -62,118 +41,13 @@ pub trait Load {
         self.round(self.unit() * 4, latencies).map(drop)
     }
 
+    /// How many operations were lost since it was opened.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// How many operations it does at once: a round is a multiple of it.
     fn unit(&self) -> u64;
-}
-
-impl Kind {
-    pub fn open(self, server: SocketAddr) -> io::Result<Box<dyn Load>> {
-        Ok(match self {
-            Kind::PingPong {
-                connections,
-                size,
-                idle,
-                spin,
-            } => Box::new(PingPong::open(server, connections, size, idle, spin)?),
-            Kind::Churn => Box::new(churn::Churn::open(server, churn::Ending::Reset)?),
-            Kind::AcceptClose => Box::new(churn::Churn::open(server, churn::Ending::Server)?),
-            Kind::Broadcast { receivers, size } => {
-                Box::new(broadcast::Broadcast::open(server, receivers, size)?)
-            }
-            Kind::Sink { connections } => Box::new(Bulk::new(server, connections, Direction::In)),
-            Kind::Source { connections } => {
-                Box::new(Bulk::new(server, connections, Direction::Out))
-            }
-            Kind::BulkEcho { connections } => {
-                Box::new(Bulk::new(server, connections, Direction::Both))
-            }
-            Kind::Datagrams { in_flight, size } => {
-                Box::new(Datagrams::open(server, in_flight, size)?)
-            }
-        })
-    }
-
-    /// As the arguments of a load generator.
-    pub fn words(self) -> Vec<String> {
-        let words = match self {
-            Kind::PingPong {
-                connections,
-                size,
-                idle,
-                spin,
-            } => format!("ping-pong {connections} {size} {idle} {}", u8::from(spin)),
-            Kind::Churn => "churn".to_string(),
-            Kind::AcceptClose => "accept-close".to_string(),
-            Kind::Broadcast { receivers, size } => format!("broadcast {receivers} {size}"),
-            Kind::Sink { connections } => format!("sink {connections}"),
-            Kind::Source { connections } => format!("source {connections}"),
-            Kind::BulkEcho { connections } => format!("bulk-echo {connections}"),
-            Kind::Datagrams { in_flight, size } => format!("datagrams {in_flight} {size}"),
-        };
-        words.split(' ').map(str::to_string).collect()
-    }
-
-    pub fn from_words(words: &[String]) -> Option<Kind> {
-        let number = |at: usize| words.get(at)?.parse::<usize>().ok();
-        Some(match words.first()?.as_str() {
-            "ping-pong" => Kind::PingPong {
-                connections: number(1)?,
-                size: number(2)?,
-                idle: number(3)?,
-                spin: number(4)? == 1,
-            },
-            "churn" => Kind::Churn,
-            "accept-close" => Kind::AcceptClose,
-            "broadcast" => Kind::Broadcast {
-                receivers: number(1)?,
-                size: number(2)?,
-            },
-            "sink" => Kind::Sink {
-                connections: number(1)?,
-            },
-            "source" => Kind::Source {
-                connections: number(1)?,
-            },
-            "bulk-echo" => Kind::BulkEcho {
-                connections: number(1)?,
-            },
-            "datagrams" => Kind::Datagrams {
-                in_flight: number(1)?,
-                size: number(2)?,
-            },
-            _ => return None,
-        })
-    }
-
-    /// How many connections there are at a time.
-    pub fn connections(self) -> usize {
-        match self {
-            Kind::PingPong {
-                connections, idle, ..
-            } => connections + idle,
-            Kind::Broadcast { receivers, .. } => receivers,
-            Kind::Churn | Kind::AcceptClose => churn::AT_ONCE,
-            Kind::Datagrams { .. } => 1,
-            Kind::Sink { connections }
-            | Kind::Source { connections }
-            | Kind::BulkEcho { connections } => connections,
-        }
-    }
-
-    /// The same with as many connections as `affordable` says for as many.
-    pub fn scaled(mut self, affordable: impl Fn(usize) -> usize) -> Kind {
-        match &mut self {
-            Kind::PingPong {
-                connections, idle, ..
-            } => {
-                *connections = affordable(*connections);
-                *idle = affordable(*idle + *connections) - *connections;
-            }
-            Kind::Broadcast { receivers, .. } => *receivers = affordable(*receivers),
-            _ => {}
-        }
-        self
-    }
 }
 
 /// Connections in a row before one of them proves that all were accepted: less than any backlog.
@@ -263,27 +137,36 @@ impl Poller {
 
     /// The events that are there, if any.
     fn look(&mut self) -> io::Result<&Events> {
-        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(&self.events),
+        self.poll(Duration::ZERO)?;
+        Ok(&self.events)
+    }
+
+    /// Waits for events for so long: none if none come.
+    fn wait_for(&mut self, time: Duration) -> io::Result<&Events> {
+        if self.spin {
+            let begin = Instant::now();
+            self.poll(Duration::ZERO)?;
+            while self.events.is_empty() && begin.elapsed() < time {
+                self.poll(Duration::ZERO)?;
+            }
+        } else {
+            self.poll(time)?;
         }
+        Ok(&self.events)
     }
 
     /// Waits for events, and fails if none come for long.
     fn wait(&mut self) -> io::Result<&Events> {
-        let begin = self.spin.then(Instant::now);
-        loop {
-            let timeout = if self.spin { Duration::ZERO } else { PATIENCE };
-            match self.poll.poll(&mut self.events, Some(timeout)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            if !self.events.is_empty() {
-                return Ok(&self.events);
-            }
-            if begin.is_none_or(|begin| begin.elapsed() > PATIENCE) {
-                return Err(io::Error::other("the server answers no more"));
-            }
+        match self.wait_for(PATIENCE)?.is_empty() {
+            true => Err(io::Error::other("the server answers no more")),
+            false => Ok(&self.events),
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.poll(timeout),
+            other => other,
         }
     }
 }

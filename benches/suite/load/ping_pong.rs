@@ -1,13 +1,14 @@
 //! Messages there and back, one under way on each connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
 use mio::Interest;
 use mio::net::TcpStream;
 
-use super::{Load, Poller, connect_many, read_some, unblocked, write_some, wrong};
+use super::target::Target;
+use super::{Load, Poller, connect, connect_many, read_some, unblocked, write_some, wrong};
 use crate::statistics::Latencies;
 
 pub struct PingPong {
@@ -15,6 +16,8 @@ pub struct PingPong {
     connections: Vec<Connection>,
     /// Held open, and never used.
     _idle: Vec<std::net::TcpStream>,
+    /// What echoes, if the server is but a proxy.
+    target: Option<Target>,
     buffer: Vec<u8>,
 }
 
@@ -36,9 +39,34 @@ impl PingPong {
         idle: usize,
         spin: bool,
     ) -> io::Result<PingPong> {
-        let poller = Poller::new(spin)?;
         let mut streams = connect_many(server, connections + idle)?;
         let idle = streams.split_off(connections);
+        PingPong::over(streams, size, idle, Poller::new(spin)?, None)
+    }
+
+    /// Through a proxy.
+    pub fn through(
+        proxy: SocketAddr,
+        target: TcpListener,
+        connections: usize,
+        size: usize,
+        spin: bool,
+    ) -> io::Result<PingPong> {
+        let poller = Poller::new(spin)?;
+        let target = Target::new(target, &poller)?;
+        let streams = (0..connections).map(|number| connect(proxy, number));
+        let streams = streams.collect::<io::Result<Vec<_>>>()?;
+        PingPong::over(streams, size, Vec::new(), poller, Some(target))
+    }
+
+    fn over(
+        streams: Vec<std::net::TcpStream>,
+        size: usize,
+        idle: Vec<std::net::TcpStream>,
+        poller: Poller,
+        target: Option<Target>,
+    ) -> io::Result<PingPong> {
+        let connections = streams.len();
         let mut opened = Vec::with_capacity(connections);
         for (number, stream) in streams.into_iter().enumerate() {
             let mut stream = unblocked(stream)?;
@@ -55,6 +83,7 @@ impl PingPong {
             poller,
             connections: opened,
             _idle: idle,
+            target,
             // One byte more than a message, so that a whole message is a short read.
             buffer: vec![0; size + 1],
         })
@@ -74,6 +103,12 @@ impl Load for PingPong {
         }
         while under_way > 0 {
             for event in self.poller.wait()? {
+                if let Some(target) = self.target.as_mut()
+                    && Target::owns(event)
+                {
+                    target.echo(event, &mut self.buffer)?;
+                    continue;
+                }
                 let connection = &mut self.connections[event.token().0];
                 if !connection.receive(&mut self.buffer)? {
                     continue;

@@ -4,7 +4,7 @@
 //! It is told what to do line by line, and answers each with a line.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,10 @@ use crate::statistics::Latencies;
 /// The first argument of this program when it is to be a load generator.
 pub const LOAD: &str = "--load";
 
+/// Whether it may have its core to itself.
+const SPIN: &str = "spin";
+const BLOCK: &str = "block";
+
 /// What a round came to.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
@@ -22,6 +26,8 @@ pub struct Round {
     pub done: u64,
     /// How long it took.
     pub took: Duration,
+    /// What was lost beside these.
+    pub lost: u64,
 }
 
 /// A running load generator. It is ended when this is dropped.
@@ -32,12 +38,12 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Starts it, and has it open its connections.
-    pub fn start(kind: Kind, server: SocketAddr, cores: &Cores) -> io::Result<Generator> {
+    /// Starts it; and where a proxy is to lead to, if the server is to be one.
+    pub fn start(kind: Kind, cores: &Cores) -> io::Result<(Generator, Option<SocketAddr>)> {
         cores.be_the_load()?;
         let mut process = Command::new(std::env::current_exe()?)
             .arg(LOAD)
-            .arg(server.to_string())
+            .arg(if cores.are_two { SPIN } else { BLOCK })
             .args(kind.words())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -50,8 +56,13 @@ impl Generator {
             input,
             output: BufReader::new(output),
         };
-        generator.answer()?;
-        Ok(generator)
+        let target = generator.answer()?.parse().ok();
+        Ok((generator, target))
+    }
+
+    /// Opens its connections.
+    pub fn open(&mut self, server: SocketAddr) -> io::Result<()> {
+        self.ask(&format!("open {server}")).map(drop)
     }
 
     /// Does what [`Load::check`](super::Load::check) does.
@@ -70,6 +81,7 @@ impl Generator {
         Ok(Round {
             done: number(&answer, 0)?,
             took: Duration::from_nanos(number(&answer, 1)?),
+            lost: number(&answer, 2)?,
         })
     }
 
@@ -121,23 +133,37 @@ fn number(answer: &str, at: usize) -> io::Result<u64> {
     word.parse().map_err(io::Error::other)
 }
 
-/// The load generator's side: `--load ADDRESS KIND...`.
+/// The load generator's side: `--load spin|block KIND...`.
 pub fn serve(arguments: &[String]) -> io::Result<()> {
     let refused = || io::Error::other(format!("not a load: {arguments:?}"));
-    let (server, words) = arguments.split_first().ok_or_else(refused)?;
-    let server: SocketAddr = server.parse().map_err(io::Error::other)?;
+    let (waits, words) = arguments.split_first().ok_or_else(refused)?;
     let kind = Kind::from_words(words).ok_or_else(refused)?;
-    if let Err(error) = obey(kind, server) {
+    if let Err(error) = obey(kind, waits == SPIN) {
         say(&format!("error {error}"))?;
     }
     Ok(())
 }
 
-fn obey(kind: Kind, server: SocketAddr) -> io::Result<()> {
+fn obey(kind: Kind, spin: bool) -> io::Result<()> {
+    let not_understood = || io::Error::other("not understood");
+    let mut lines = io::stdin().lines();
+    let target = match kind.has_target() {
+        true => Some(TcpListener::bind("127.0.0.1:0")?),
+        false => None,
+    };
+    match &target {
+        Some(target) => say(&format!("ok {}", target.local_addr()?))?,
+        None => say("ok none")?,
+    }
+    let Some(line) = lines.next() else {
+        return Ok(());
+    };
+    let line = line?;
+    let server = line.strip_prefix("open ").and_then(|at| at.parse().ok());
     let mut latencies = Latencies::new();
-    let mut load = kind.open(server)?;
+    let mut load = kind.open(server.ok_or_else(not_understood)?, spin, target)?;
     say("ok opened")?;
-    for line in io::stdin().lines() {
+    for line in lines {
         let line = line?;
         let answer = match line.as_str() {
             "check" => {
@@ -159,10 +185,12 @@ fn obey(kind: Kind, server: SocketAddr) -> io::Result<()> {
                 let operations = round
                     .strip_prefix("round ")
                     .and_then(|word| word.parse().ok());
-                let operations = operations.ok_or_else(|| io::Error::other("not understood"))?;
+                let operations = operations.ok_or_else(not_understood)?;
+                let lost_before = load.lost();
                 let begun = Instant::now();
                 let done = load.round(operations, &mut latencies)?;
-                format!("{done} {}", begun.elapsed().as_nanos())
+                let took = begun.elapsed().as_nanos();
+                format!("{done} {took} {}", load.lost() - lost_before)
             }
         };
         say(&format!("ok {answer}"))?;

@@ -76,8 +76,8 @@ impl Server {
             listener,
             connections: Slab::new(),
             mode,
-            options,
             buffer: vec![0; options.chunk.unwrap_or(BLOCK)],
+            options,
             again: Vec::new(),
             block: Bytes::from(vec![b'x'; BLOCK]),
         })
@@ -232,9 +232,10 @@ impl Server {
                 self.broadcast(size);
                 Ok(())
             }
-            Mode::Sink | Mode::Source | Mode::AcceptClose | Mode::UdpEcho => Ok(()),
             Mode::Echo | Mode::PauseEcho => self.connections[key].send(chunk),
             Mode::Messages => self.connections[key].answer_frames(chunk, self.options.gather),
+            // What comes is not wanted.
+            _ => Ok(()),
         }
     }
 
@@ -351,7 +352,7 @@ impl Connection {
 }
 
 /// How much the kernel took; nothing if it would block.
-fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match stream.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -361,7 +362,11 @@ fn write_once(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+pub fn poll_once(
+    poll: &mut Poll,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
     match poll.poll(events, timeout) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         other => other,

@@ -1,5 +1,7 @@
 /* The same servers on libuv, tuned: one read buffer for all, uv_try_write first, a queue only while
- * the kernel takes no more.   libuv_server MODE ADDRESS:PORT [--chunk BYTES] [--gather] */
+ * the kernel takes no more.
+ *     libuv_server MODE ADDRESS:PORT [--chunk BYTES] [--gather] [--file PATH] */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +10,9 @@
 #define FRAME 64
 #define BLOCK (64 * 1024)
 
-enum mode { M_ECHO, M_MESSAGES, M_SINK, M_SOURCE, M_BROADCAST, M_ACCEPT_CLOSE, M_PAUSE_ECHO, M_UDP_ECHO, M_MODES };
+enum mode { M_ECHO, M_MESSAGES, M_SINK, M_SOURCE, M_BROADCAST, M_ACCEPT_CLOSE, M_PAUSE_ECHO, M_FILE, M_UDP_ECHO, M_MODES };
 static const char *const names[M_MODES] = {
-    "tcp-echo", "msg-echo", "tcp-sink", "tcp-source", "broadcast", "accept-close", "pause-echo", "udp-echo"};
+    "tcp-echo", "msg-echo", "tcp-sink", "tcp-source", "broadcast", "accept-close", "pause-echo", "tcp-file", "udp-echo"};
 
 /* What is left of a write that the kernel did not take whole. */
 struct rest {
@@ -24,6 +26,16 @@ struct connection {
   struct connection *next_paused;
   unsigned partial; /* bytes of a frame whose rest has not come */
   char *frame;
+  struct sending *sending; /* a file */
+};
+
+/* A file on its way: read in another thread, then written, then the next block. */
+struct sending {
+  uv_fs_t read;
+  uv_write_t write;
+  uv_file file;
+  int64_t at;
+  char block[BLOCK];
 };
 
 static uv_loop_t *loop;
@@ -31,6 +43,7 @@ static enum mode mode;
 static int gather;
 static size_t chunk = 64 * 1024;
 static char *buffer, *block;
+static const char *path;
 static struct connection *everyone, *paused;
 static uv_check_t resume;
 static uv_idle_t no_wait;
@@ -45,6 +58,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 
 static void on_close(uv_handle_t *handle) {
   struct connection *connection = handle->data;
+  if (connection->sending) {
+    uv_fs_t closing;
+    uv_fs_close(loop, &closing, connection->sending->file, NULL);
+    free(connection->sending);
+  }
   free(connection->frame);
   free(connection);
 }
@@ -103,6 +121,47 @@ static void fill(struct connection *connection) {
   struct rest *rest = calloc(1, sizeof *rest);
   uv_buf_t more = uv_buf_init(block, 1);
   uv_write(&rest->request, (uv_stream_t *)&connection->tcp, &more, 1, on_written);
+}
+
+static void read_block(struct connection *connection);
+
+static void on_block_written(uv_write_t *request, int status) {
+  struct connection *connection = request->handle->data;
+  if (status) return end(connection);
+  read_block(connection);
+}
+
+static void on_block_read(uv_fs_t *request) {
+  struct connection *connection = request->data;
+  struct sending *sending = connection->sending;
+  ssize_t size = request->result;
+  uv_fs_req_cleanup(request);
+  if (size <= 0) return end(connection);
+  sending->at += size;
+  uv_buf_t whole = uv_buf_init(sending->block, size);
+  int sent = uv_try_write((uv_stream_t *)&connection->tcp, &whole, 1);
+  if (sent == UV_EAGAIN) sent = 0;
+  if (sent < 0) return end(connection);
+  if (sent == size) return read_block(connection);
+  uv_buf_t left = uv_buf_init(sending->block + sent, size - sent);
+  uv_write(&sending->write, (uv_stream_t *)&connection->tcp, &left, 1, on_block_written);
+}
+
+/* Nothing reads from the client, so only what is done here ends the connection. */
+static void read_block(struct connection *connection) {
+  struct sending *sending = connection->sending;
+  uv_buf_t whole = uv_buf_init(sending->block, BLOCK);
+  sending->read.data = connection;
+  uv_fs_read(loop, &sending->read, sending->file, &whole, 1, sending->at, on_block_read);
+}
+
+static void send_file(struct connection *connection) {
+  uv_fs_t opening;
+  int file = uv_fs_open(loop, &opening, path, O_RDONLY, 0, NULL);
+  if (file < 0) return end(connection);
+  connection->sending = calloc(1, sizeof *connection->sending);
+  connection->sending->file = file;
+  read_block(connection);
 }
 
 static void answer_frames(struct connection *connection, const char *bytes, size_t size) {
@@ -181,6 +240,7 @@ static void on_connection(uv_stream_t *server, int status) {
     if (everyone) everyone->previous = connection;
     everyone = connection;
   }
+  if (mode == M_FILE) return send_file(connection);
   uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read);
   if (mode == M_SOURCE) fill(connection);
 }
@@ -218,6 +278,7 @@ int main(int argc, char **argv) {
   for (int i = 3; i < argc; i++) {
     if (!strcmp(argv[i], "--gather")) gather = 1;
     else if (!strcmp(argv[i], "--chunk") && i + 1 < argc) chunk = strtoul(argv[++i], 0, 10);
+    else if (!strcmp(argv[i], "--file") && i + 1 < argc) path = argv[++i];
     else return 2;
   }
   buffer = malloc(chunk);

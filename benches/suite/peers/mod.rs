@@ -1,7 +1,9 @@
 //! Who is measured: this crate, and what one would use instead.
 
 pub mod datagrams;
+pub mod files;
 pub mod hand_written;
+pub mod proxies;
 pub mod tokio_server;
 
 use std::io::{self, Write};
@@ -108,11 +110,19 @@ pub enum Mode {
     Broadcast,
     AcceptClose,
     PauseEcho,
+    /// A file to each client: `--file PATH`.
+    File,
+    /// On to another address, and back: `--target ADDRESS`.
+    Proxy,
     UdpEcho,
+    /// Counts datagrams, and answers one of four bytes with the count.
+    UdpSink,
+    /// Answers a number of two bytes with many datagrams of so many bytes.
+    UdpBurst,
 }
 
 impl Mode {
-    const ALL: [Mode; 8] = [
+    const ALL: [Mode; 12] = [
         Mode::Echo,
         Mode::Messages,
         Mode::Sink,
@@ -120,7 +130,11 @@ impl Mode {
         Mode::Broadcast,
         Mode::AcceptClose,
         Mode::PauseEcho,
+        Mode::File,
+        Mode::Proxy,
         Mode::UdpEcho,
+        Mode::UdpSink,
+        Mode::UdpBurst,
     ];
 
     /// As in the arguments of every server.
@@ -133,7 +147,11 @@ impl Mode {
             Mode::Broadcast => "broadcast",
             Mode::AcceptClose => "accept-close",
             Mode::PauseEcho => "pause-echo",
+            Mode::File => "tcp-file",
+            Mode::Proxy => "tcp-proxy",
             Mode::UdpEcho => "udp-echo",
+            Mode::UdpSink => "udp-sink",
+            Mode::UdpBurst => "udp-burst",
         }
     }
 
@@ -144,7 +162,7 @@ impl Mode {
 }
 
 /// How a server of this program does it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// The size of the read buffer; as is usual for the server if it is not said.
     pub chunk: Option<usize>,
@@ -152,10 +170,14 @@ pub struct ServerOptions {
     pub spin: Duration,
     /// Whether answers to one read leave together.
     pub gather: bool,
+    /// What is sent.
+    pub file: Option<PathBuf>,
+    /// Where a proxy leads to.
+    pub target: Option<SocketAddr>,
 }
 
 /// The server half of this program: `--serve PEER MODE ADDRESS [--chunk BYTES] [--spin-us N]
-/// [--gather]`.
+/// [--gather] [--file PATH] [--target ADDRESS]`.
 pub fn serve(arguments: &[String]) -> io::Result<()> {
     let refused = || io::Error::other(format!("not a server: {arguments:?}"));
     let [peer, mode, address, rest @ ..] = arguments else {
@@ -170,23 +192,32 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
         chunk: None,
         spin: Duration::ZERO,
         gather: false,
+        file: None,
+        target: None,
     };
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
-        let mut number = || -> io::Result<usize> {
-            let number = rest.next().ok_or_else(refused)?;
-            number.parse().map_err(io::Error::other)
-        };
+        let mut value = || rest.next().ok_or_else(refused);
+        let mut number = || value()?.parse::<usize>().map_err(io::Error::other);
         match option.as_str() {
             "--chunk" => options.chunk = Some(number()?),
             "--spin-us" => options.spin = Duration::from_micros(number()? as u64),
             "--gather" => options.gather = true,
+            "--file" => options.file = Some(PathBuf::from(value()?)),
+            "--target" => options.target = Some(value()?.parse().map_err(io::Error::other)?),
             _ => return Err(refused()),
         }
     }
     match Peer::named(peer) {
-        Some(Peer::HandWritten) if mode == Mode::UdpEcho => datagrams::by_hand(address),
-        Some(Peer::HandWritten) => hand_written::serve(mode, address, options),
+        Some(Peer::HandWritten) => match (mode, &options.file, options.target) {
+            (Mode::UdpEcho | Mode::UdpSink | Mode::UdpBurst, ..) => {
+                datagrams::by_hand(mode, address)
+            }
+            (Mode::File, Some(file), _) => files::by_hand(address, file),
+            (Mode::Proxy, _, Some(target)) => proxies::by_hand(address, target),
+            (Mode::File | Mode::Proxy, ..) => Err(refused()),
+            _ => hand_written::serve(mode, address, options),
+        },
         Some(Peer::Tokio) => tokio_server::serve(mode, address, options),
         _ => Err(refused()),
     }

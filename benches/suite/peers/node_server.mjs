@@ -1,5 +1,6 @@
 // The same servers in Node, as one writes them: node node_server.mjs MODE ADDRESS:PORT
 import dgram from 'node:dgram';
+import fs from 'node:fs';
 import net from 'node:net';
 
 const FRAME = 64;
@@ -49,11 +50,27 @@ const modes = {
       setImmediate(() => socket.resume());
     });
   },
+  'tcp-file': (socket) => {
+    fs.createReadStream(file).pipe(socket);
+    socket.resume();
+  },
+  'tcp-proxy': (client) => {
+    const upstream = net.connect({ host: target[1], port: Number(target[2]), allowHalfOpen: true });
+    client.pipe(upstream).pipe(client);
+    for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      one.on('error', () => {});
+      one.on('close', (hadError) => (hadError ? other.destroy() : other.destroySoon()));
+    }
+  },
 };
 
 const [mode, address, ...options] = process.argv.slice(2);
 const gather = options.includes('--gather');
-const [, host, port] = /^(.*):(\d+)$/.exec(address);
+const after = (name) => options[options.indexOf(name) + 1];
+const apart = (address) => /^(.*):(\d+)$/.exec(address);
+const [, host, port] = apart(address);
+const file = after('--file');
+const target = apart(after('--target'));
 const ready = ({ address, port }) => {
   process.stdout.write(`ready\nlistening on ${address}:${port}\n`);
 };
@@ -63,7 +80,7 @@ if (mode === 'udp-echo') {
   socket.bind(Number(port), host, () => ready(socket.address()));
 } else {
   const noDelay = mode === 'msg-echo' || mode === 'broadcast';
-  const server = net.createServer({ noDelay }, (socket) => {
+  const server = net.createServer({ noDelay, allowHalfOpen: mode === 'tcp-proxy' }, (socket) => {
     socket.on('error', () => {});
     modes[mode](socket);
   });

@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
-use super::datagrams;
-use super::{BLOCK, FRAME, Mode, ServerOptions, announce};
+use super::{BLOCK, FRAME, Mode, ServerOptions, announce, datagrams, files, proxies};
 
 /// The buffer of a task whose messages are small.
 const SMALL: usize = 8 * 1024;
@@ -24,10 +23,16 @@ pub fn serve(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::Res
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    match mode {
-        Mode::UdpEcho => runtime.block_on(datagrams::with_tokio(address)),
-        _ => runtime.block_on(listen(mode, address, options)),
-    }
+    runtime.block_on(async {
+        match (mode, options.file.clone(), options.target) {
+            (Mode::UdpEcho, ..) => datagrams::with_tokio(address).await,
+            (Mode::File, Some(file), _) => files::with_tokio(address, file).await,
+            (Mode::Proxy, _, Some(target)) => {
+                proxies::with_tokio(address, target, options.chunk.unwrap_or(SMALL)).await
+            }
+            _ => listen(mode, address, options).await,
+        }
+    })
 }
 
 async fn listen(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::Result<()> {
@@ -40,6 +45,7 @@ async fn listen(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::
             stream.set_nodelay(true)?;
         }
         let everyone = everyone.clone();
+        let options = options.clone();
         tokio::spawn(async move {
             // How a connection ends is its own affair.
             let _ = match mode {
@@ -48,8 +54,8 @@ async fn listen(mode: Mode, address: SocketAddr, options: ServerOptions) -> io::
                 Mode::Sink => sink(stream, options).await,
                 Mode::Source => source(stream).await,
                 Mode::Broadcast => chat(stream, options, everyone).await,
-                Mode::AcceptClose | Mode::UdpEcho => Ok(()),
                 Mode::PauseEcho => pause_and_echo(stream, options).await,
+                _ => Ok(()),
             };
         });
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::About;
 use super::svg::{self, Row};
 use crate::outcome::{LaneOutcome, Outcome};
-use crate::statistics::grouped;
+use crate::statistics::{Spread, grouped, number};
 use crate::workload::Figure;
 
 const STYLE: &str = "
@@ -18,7 +18,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .2rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .2rem; font-weight: 600; }
 p { margin: .3rem 0; } .dim { color: var(--dim); }
-svg { width: 100%; height: auto; display: block; margin: .4rem 0; }
+svg { width: 100%; min-width: 600px; height: auto; display: block; margin: .4rem 0; }
 svg text { font-size: 13px; fill: var(--ink); } svg .note { fill: var(--dim); }
 svg .ours { fill: var(--ours); } svg .theirs { fill: var(--theirs); }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; opacity: .65; }
@@ -27,8 +27,9 @@ svg .one { stroke: var(--dim); stroke-dasharray: 4 3; }
 th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
-.limits td { white-space: normal; text-align: left; } .limits td:first-child { white-space: nowrap; }
-.holds { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+.limits td, .limits th { white-space: normal; text-align: left; vertical-align: top; }
+.limits td:first-child, .limits td:last-child { white-space: nowrap; }
+a { color: inherit; } .holds { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 ";
 
 /// The whole page.
@@ -75,7 +76,7 @@ fn overview(page: &mut String, outcomes: &[Outcome]) {
         page,
         "<h2>CPU time by that of the hand-written loop</h2>\n<p class=\"dim\">The median of the \
          rounds, and a line from the tenth percentile to the ninetieth; 1 is the hand-written \
-         loop, less is better.</p>\n{}",
+         loop, less is better.</p>\n<div class=\"wide\">{}</div>",
         svg::ratios(&rows)
     );
 }
@@ -89,18 +90,25 @@ fn limits(page: &mut String, outcomes: &[Outcome]) {
     let _ = writeln!(
         page,
         "<h2>Limits</h2>\n<p class=\"dim\">{held} of {} hold.</p>\n<div class=\"wide\"><table \
-         class=\"limits\">",
+         class=\"limits\"><tr><th>workload</th><th>must be</th><th>was (10 %–90 %)</th><th>holds</th></tr>",
         verdicts().count()
     );
     for outcome in outcomes {
         for verdict in &outcome.verdicts {
-            let class = if verdict.holds { "holds" } else { "missed" };
-            let said = verdict.to_string();
+            let (class, holds) = match verdict.holds {
+                true => ("holds", "yes"),
+                false => ("missed", "no"),
+            };
+            let by_time = verdict
+                .by_time
+                .map_or(String::new(), |by_time| format!("; by CPU time {by_time}"));
             let _ = writeln!(
                 page,
-                "<tr><td>{}</td><td class=\"{class}\">{}</td></tr>",
+                "<tr><td><a href=\"#{0}\">{0}</a></td><td>{1}</td><td>{2}{by_time}</td>\
+                 <td class=\"{class}\">{holds}</td></tr>",
                 escaped(&outcome.workload.name),
-                escaped(&said)
+                escaped(&verdict.limit.must_be()),
+                verdict.value
             );
         }
     }
@@ -115,8 +123,8 @@ fn workload(page: &mut String, outcome: &Outcome) {
         escaped(&workload.name),
         escaped(workload.stands_for)
     );
-    let unit = format!("ns of CPU per {}", workload.operation);
-    plot(page, outcome, Figure::ServerTime, &unit);
+    let title = format!("CPU time per {}", workload.operation);
+    plot(page, outcome, Figure::ServerTime, &title);
     plot(
         page,
         outcome,
@@ -140,20 +148,35 @@ fn workload(page: &mut String, outcome: &Outcome) {
     }
 }
 
-fn plot(page: &mut String, outcome: &Outcome, figure: Figure, unit: &str) {
+fn plot(page: &mut String, outcome: &Outcome, figure: Figure, title: &str) {
     let row = |lane: &LaneOutcome| {
         let value = lane.spread(figure)?;
         Some(Row {
             label: lane.name.clone(),
             value,
-            note: value.to_string(),
+            note: match figure {
+                Figure::ServerTime => nanos(value),
+                _ => value.to_string(),
+            },
             ours: lane.name.starts_with("nodeloop"),
         })
     };
     let rows: Vec<Row> = outcome.lanes.iter().filter_map(row).collect();
     if !rows.is_empty() {
-        let _ = writeln!(page, "<h3>{}</h3>\n{}", escaped(unit), svg::bars(&rows));
+        let (title, plot) = (escaped(title), svg::bars(&rows));
+        let _ = writeln!(page, "<h3>{title}</h3>\n<div class=\"wide\">{plot}</div>");
     }
+}
+
+/// A time in the unit that its median asks for.
+fn nanos(Spread { median, low, high }: Spread) -> String {
+    let (unit, by) = match median {
+        ..1e4 => ("ns", 1.0),
+        ..1e7 => ("µs", 1e3),
+        _ => ("ms", 1e6),
+    };
+    let [median, low, high] = [median, low, high].map(|value| number(value / by));
+    format!("{median} {unit} ({low}–{high})")
 }
 
 /// What is not plotted.
@@ -167,8 +190,24 @@ fn table(page: &mut String, outcome: &Outcome) {
     }
     page.push_str(
         "<div class=\"wide\"><table><tr><th></th><th>CPU × hand-written</th><th>per second</th>\
-         <th>by CPU time</th><th>p50 µs</th><th>p99 µs</th><th>p99.9 µs</th></tr>\n",
+         <th>by CPU time</th>",
     );
+    let has_latencies = outcome
+        .lanes
+        .iter()
+        .any(|lane| lane.percentiles_us.is_some());
+    if has_latencies {
+        page.push_str("<th>p50 µs</th><th>p99 µs</th><th>p99.9 µs</th>");
+    }
+    let loses = outcome
+        .lanes
+        .iter()
+        .any(|lane| lane.spread(Figure::Loss).is_some());
+    page.push_str(if loses {
+        "<th>lost %</th></tr>\n"
+    } else {
+        "</tr>\n"
+    });
     for lane in &outcome.lanes {
         let ratio = outcome.ratio(Figure::ServerTime, &lane.name, "hand-written");
         let rate = |figure| {
@@ -189,7 +228,11 @@ fn table(page: &mut String, outcome: &Outcome) {
                     let _ = write!(page, "<td>{us:.0}</td>");
                 }
             }
-            None => page.push_str("<td></td><td></td><td></td>"),
+            None if has_latencies => page.push_str("<td></td><td></td><td></td>"),
+            None => {}
+        }
+        if let Some(loss) = lane.spread(Figure::Loss) {
+            let _ = write!(page, "<td>{:.2}</td>", loss.median);
         }
         page.push_str("</tr>\n");
     }

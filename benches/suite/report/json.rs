@@ -69,6 +69,7 @@ fn lane(outcome: &Outcome, lane: &LaneOutcome) -> Json {
             "bytes_per_idle_connection",
             figure(Figure::BytesPerConnection),
         ),
+        ("loss_percent", figure(Figure::Loss)),
         ("accept_growth", figure(Figure::AcceptGrowth)),
         ("system_calls_per_operation", Json::Map(calls.collect())),
     ])
@@ -81,9 +82,9 @@ fn verdict(verdict: &Verdict) -> Json {
         Bound::AtLeast(value) => ("at_least", value),
     };
     Json::Object(vec![
-        ("lane", text(limit.lane)),
+        ("lane", text(&limit.lane)),
         ("figure", text(limit.figure.name())),
-        ("against", limit.against.map_or(Json::Null, text)),
+        ("against", limit.against.as_deref().map_or(Json::Null, text)),
         ("value", spread(verdict.value)),
         ("by_cpu_time", verdict.by_time.map_or(Json::Null, spread)),
         (kind, Json::Number(value)),

@@ -2,6 +2,7 @@
 
 pub mod html;
 pub mod json;
+mod markdown;
 mod svg;
 pub mod text;
 
@@ -22,14 +23,12 @@ pub struct About {
     pub left_out: Vec<String>,
 }
 
-/// Writes both files: where they are.
-pub fn write(
-    directory: PathBuf,
-    about: &About,
-    outcomes: &[Outcome],
-) -> io::Result<(PathBuf, PathBuf)> {
-    let (data, page) = (directory.join("suite.json"), directory.join("suite.html"));
-    std::fs::write(&data, json::of(about, outcomes).to_string())?;
-    std::fs::write(&page, html::of(about, outcomes))?;
-    Ok((data, page))
+/// Writes the files: where they are.
+pub fn write(directory: PathBuf, about: &About, outcomes: &[Outcome]) -> io::Result<[PathBuf; 3]> {
+    let paths = ["suite.json", "suite.html", "suite.md"].map(|name| directory.join(name));
+    let [data, page, tables] = &paths;
+    std::fs::write(data, json::of(about, outcomes).to_string())?;
+    std::fs::write(page, html::of(about, outcomes))?;
+    std::fs::write(tables, markdown::of(about, outcomes))?;
+    Ok(paths)
 }
