@@ -90,7 +90,7 @@ impl Mailbox {
 
     /// The loop goes to sleep: who brings mail from now on wakes it. Returns whether some waits
     /// already, of which nobody may have told.
-    pub(crate) fn sleep(&self) -> bool {
+    pub(crate) fn doze(&self) -> bool {
         self.awake.store(false, Ordering::SeqCst);
         self.waits.load(Ordering::SeqCst)
     }
@@ -104,7 +104,7 @@ impl Mailbox {
 
     /// `run` is over. Whoever waits for the loop's descriptor is told of the mail that came meanwhile.
     pub(crate) fn end_run(&self) {
-        if self.sleep() {
+        if self.doze() {
             self.waker.wake();
         }
     }

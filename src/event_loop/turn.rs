@@ -275,7 +275,7 @@ fn wait_asleep(state: &mut State, timeout: Option<Duration>) -> io::Result<()> {
     if timeout == Some(Duration::ZERO) {
         return state.backend.wait(timeout, spin);
     }
-    let timeout = match state.mailbox.sleep() {
+    let timeout = match state.mailbox.doze() {
         true => Some(Duration::ZERO),
         false => timeout,
     };
