@@ -66,6 +66,39 @@ fn y2_one_wake_for_many_messages() {
 }
 
 #[test]
+fn a_loop_that_is_awake_is_not_woken() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let count = Rc::new(Cell::new(0));
+    let counted = count.clone();
+    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let before = lp.counts().wakes;
+    lp.set_immediate(move |_| join(thread::spawn(move || sender.send(()).unwrap())));
+    lp.run().unwrap();
+    assert_eq!(count.get(), 1);
+    assert_eq!(lp.counts().wakes - before, 0);
+}
+
+#[test]
+fn mail_that_comes_while_a_turn_ends_makes_the_descriptor_ready() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let count = Rc::new(Cell::new(0));
+    let counted = count.clone();
+    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let before = lp.counts().wakes;
+    let other = sender.clone();
+    lp.set_immediate(move |_| join(thread::spawn(move || other.send(()).unwrap())));
+    lp.run_nowait().unwrap();
+    // Who waits for it in another loop learns of the mail.
+    assert_eq!((count.get(), lp.counts().wakes - before), (0, 1));
+    assert_eq!(lp.poll_timeout(), Some(std::time::Duration::ZERO));
+    drop(sender);
+    lp.run().unwrap();
+    assert_eq!(count.get(), 1);
+}
+
+#[test]
 fn each_message_is_a_loop_callback_with_ticks_of_its_own() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

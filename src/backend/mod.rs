@@ -173,6 +173,7 @@ impl Backend {
     }
 
     /// Milliseconds since the backend was made, rounded down (L63).
+    #[inline]
     pub(crate) fn now_ms(&mut self) -> u64 {
         match self {
             Backend::Os(os) => os.now_ms(),

@@ -87,8 +87,8 @@ pub(crate) trait Receive {
     /// Takes the messages that have come. Returns false when there are none, and never will be.
     fn collect(&mut self) -> bool;
 
-    /// Delivers the next of them. Returns false if there is none.
-    fn deliver_next(&mut self, lp: LoopHandle) -> bool;
+    /// Delivers the next of them, and those behind it as long as `may_go_on` says so after each.
+    fn deliver(&mut self, lp: LoopHandle, may_go_on: &dyn Fn() -> bool);
 
     /// Whether there is a next of them.
     fn has_next(&self) -> bool;
@@ -113,12 +113,13 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         !over || !self.taken.is_empty()
     }
 
-    fn deliver_next(&mut self, lp: LoopHandle) -> bool {
-        let Some(message) = self.taken.pop_front() else {
-            return false;
-        };
-        (self.call)(lp, message);
-        true
+    fn deliver(&mut self, lp: LoopHandle, may_go_on: &dyn Fn() -> bool) {
+        while let Some(message) = self.taken.pop_front() {
+            (self.call)(lp, message);
+            if !may_go_on() {
+                return;
+            }
+        }
     }
 
     fn has_next(&self) -> bool {
@@ -428,12 +429,14 @@ impl Delivery<'_> {
             return Ok(());
         };
         self.over = !receiver.collect();
-        let (id, lp) = (self.id, self.core.handle());
+        let (id, lp, core) = (self.id, self.core.handle(), self.core);
         // Closed by one of its own messages it gets no further ones.
-        while self.core.inside(|state| state.channels.get(id).is_some()) && receiver.has_next() {
-            self.core.callback(|_| {
-                receiver.deliver_next(lp);
-            })?;
+        while core.inside(|state| state.channels.get(id).is_some()) && receiver.has_next() {
+            // Each is a loop callback. Where one has left nothing behind, the next may follow.
+            receiver.deliver(lp, &|| {
+                core.inside(|state| state.is_quiet() && state.channels.get(id).is_some())
+            });
+            core.finish_callback()?;
         }
         Ok(())
     }

@@ -1,9 +1,13 @@
 //! What other threads have for the loop: results of work, posted closures, messages.
 //!
-//! There is one mailbox per loop. Who puts something into it while it is empty wakes the loop, who
-//! comes later need not; the loop takes all of it in one go, in the poll phase, in front of what the
-//! poller has said (H3). What it has taken and not come to, since `run` has ended in the middle, it
-//! keeps and delivers first.
+//! There is one mailbox per loop. Who puts something into it while it is empty wakes the loop if it
+//! sleeps, who comes later need not; the loop takes all of it in one go, in the poll phase, in front
+//! of what the poller has said (H3). What it has taken and not come to, since `run` has ended in the
+//! middle, it keeps and delivers first.
+//!
+//! A loop that is awake looks for mail before it sleeps, so waking it would be a system call for
+//! nothing. It says that it is going to sleep, and then looks; who brings mail puts it in, and then
+//! asks whether it sleeps. Both in one order for all threads, so one of the two notices.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,6 +39,8 @@ pub(crate) enum Mail {
 pub(crate) struct Mailbox {
     /// Whether there is any: what the loop looks at in every turn.
     waits: AtomicBool,
+    /// Whether the loop is in `run` and will look for mail before it waits for the poller.
+    awake: AtomicBool,
     queue: Mutex<Queue>,
     /// Wakes the loop.
     waker: Waker,
@@ -52,6 +58,7 @@ impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Mailbox {
         Mailbox {
             waits: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
             queue: Mutex::default(),
             waker,
         }
@@ -66,10 +73,10 @@ impl Mailbox {
         let is_first = queue.mail.is_empty();
         queue.mail.push(mail);
         if is_first {
-            self.waits.store(true, Ordering::Release);
+            self.waits.store(true, Ordering::SeqCst);
         }
         drop(queue);
-        if is_first {
+        if is_first && !self.awake.load(Ordering::SeqCst) {
             self.waker.wake();
         }
         Ok(())
@@ -79,6 +86,27 @@ impl Mailbox {
     #[inline]
     pub(crate) fn waits(&self) -> bool {
         self.waits.load(Ordering::Acquire)
+    }
+
+    /// The loop goes to sleep: who brings mail from now on wakes it. Returns whether some waits
+    /// already, of which nobody may have told.
+    pub(crate) fn doze(&self) -> bool {
+        self.awake.store(false, Ordering::SeqCst);
+        self.waits.load(Ordering::SeqCst)
+    }
+
+    /// The loop does not sleep any more.
+    #[inline]
+    pub(crate) fn wake_up(&self) {
+        // Who has not seen it yet wakes the loop for nothing.
+        self.awake.store(true, Ordering::Release);
+    }
+
+    /// `run` is over. Whoever waits for the loop's descriptor is told of the mail that came meanwhile.
+    pub(crate) fn end_run(&self) {
+        if self.doze() {
+            self.waker.wake();
+        }
     }
 
     /// Takes everything.

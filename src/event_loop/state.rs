@@ -321,6 +321,7 @@ impl State {
     }
 
     /// Reads the clock (N20).
+    #[inline]
     pub(crate) fn update_time(&mut self) -> u64 {
         self.time_ms = self.backend.now_ms();
         self.time_is_valid = true;

@@ -63,6 +63,7 @@ impl State {
     }
 
     /// `refresh`, by the fresh clock (N29).
+    #[inline]
     pub(crate) fn refresh_timer(&mut self, id: Id) {
         if self.has_timer(id) {
             let now_ms = self.update_time();

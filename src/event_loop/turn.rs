@@ -48,7 +48,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     }
     core.inside(|state| state.set_gathering(true));
     let _running = Running(core);
-    core.inside(|state| state.outbox.open());
+    core.inside(|state| {
+        state.outbox.open();
+        state.mailbox.wake_up();
+    });
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
     let mut alive = core.inside(|state| state.is_alive());
@@ -87,6 +90,7 @@ impl Drop for Running<'_> {
             state.flush_all();
             state.set_gathering(false);
             state.close_outbox();
+            state.mailbox.end_run();
         });
         self.0.running.set(false);
     }
@@ -258,13 +262,28 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
 fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
     for _ in 0..FULL_WAITS {
         state.outdate_time();
-        state.backend.wait(timeout, state.settings.spin)?;
+        wait_asleep(state, timeout)?;
         if dispatch::harvest(state) < EVENTS_PER_WAIT {
             break;
         }
         timeout = Some(Duration::ZERO);
     }
     Ok(())
+}
+
+/// Waits for the poller. While that may take its time, who brings mail ends it.
+fn wait_asleep(state: &mut State, timeout: Option<Duration>) -> io::Result<()> {
+    let spin = state.settings.spin;
+    if timeout == Some(Duration::ZERO) {
+        return state.backend.wait(timeout, spin);
+    }
+    let timeout = match state.mailbox.doze() {
+        true => Some(Duration::ZERO),
+        false => timeout,
+    };
+    let waited = state.backend.wait(timeout, spin);
+    state.mailbox.wake_up();
+    waited
 }
 
 /// Why the loop may not block, if so (L12–L15).

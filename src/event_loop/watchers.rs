@@ -194,12 +194,18 @@ impl Watchers {
     }
 
     /// Begins a phase. What an earlier one has left comes first.
+    #[inline]
     fn begin(&mut self, kind: WatcherKind) -> bool {
         let kind = kind as usize;
-        if self.running[kind].is_empty() {
-            std::mem::swap(&mut self.running[kind], &mut self.started[kind]);
+        if !self.running[kind].is_empty() {
+            return true;
         }
-        !self.running[kind].is_empty()
+        // Mostly nothing.
+        if self.started[kind].is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut self.running[kind], &mut self.started[kind]);
+        true
     }
 
     /// The next watcher of the phase, back at the end of its list, and its callback.

@@ -9,12 +9,11 @@
 //! Time is in whole milliseconds and is handed in: this file reads no clock. The names of Node's
 //! functions (`insert`, `unenroll`, `listOnTimeout`) stand beside what mirrors them.
 
-use std::collections::HashMap;
-
 use slab::Slab;
 
+use super::duration_table::DurationTable;
+use super::list_heap::ListHeap;
 use super::mutations::mutated;
-use super::quick_hash::QuickHash;
 
 /// No timer, at the end of a chain of links.
 const NONE: u32 = u32::MAX;
@@ -23,14 +22,16 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct TimerLists<T> {
     /// The timers, by key.
     timers: Slab<Timer<T>>,
+    /// Each timer's neighbours, by key: apart, since who leaves a list touches those of others.
+    links: Vec<Links>,
     /// The lists, by index.
-    lists: Slab<List>,
+    lists: Vec<List>,
+    /// Lists that are free.
+    free_lists: Vec<u32>,
     /// Which list a duration has.
-    by_duration: HashMap<u64, u32, QuickHash>,
-    /// The lists as a binary heap, the next to expire on top.
-    heap: Vec<u32>,
-    /// The id of the next list: equal expiries are taken in the order of ids.
-    next_list_id: u64,
+    by_duration: DurationTable,
+    /// The lists in use, the next to expire on top.
+    heap: ListHeap,
     /// Timers that hold the loop.
     referenced: usize,
     /// No pass comes before this.
@@ -47,9 +48,6 @@ pub(crate) struct TimerLists<T> {
 struct Timer<T> {
     /// Tells this timer from an earlier one with the same key.
     serial: u64,
-    /// The neighbours in its list.
-    previous: u32,
-    next: u32,
     /// The list it waits in; [`NONE`] if it waits in none.
     list: u32,
     /// When it was started.
@@ -68,13 +66,19 @@ struct Timer<T> {
     value: T,
 }
 
-impl<T> Timer<T> {
-    /// Has it wait in no list: which it was, and who was before and behind it.
-    #[inline]
-    fn leave(&mut self) -> (u32, (u32, u32)) {
-        let list = std::mem::replace(&mut self.list, NONE);
-        (list, (self.previous, self.next))
-    }
+/// The neighbours of a timer in the list it waits in.
+#[derive(Clone, Copy)]
+struct Links {
+    previous: u32,
+    next: u32,
+}
+
+impl Links {
+    /// Of a timer that has no neighbours.
+    const ALONE: Links = Links {
+        previous: NONE,
+        next: NONE,
+    };
 }
 
 /// Where a timer is in its life.
@@ -106,27 +110,22 @@ pub(crate) struct TimerInfo<'a, T> {
 
 /// The timers of one duration.
 struct List {
-    /// When it is looked at next. Not moved when its first timer is cleared (N22).
-    expiry_ms: u64,
-    /// Decides between equal expiries.
-    id: u64,
     /// The duration.
     duration_ms: u64,
     /// The first to expire, and the last.
     first: u32,
     last: u32,
-    /// Where it stands in the heap.
-    position: usize,
 }
 
 impl<T> TimerLists<T> {
     pub(crate) fn new() -> TimerLists<T> {
         TimerLists {
             timers: Slab::new(),
-            lists: Slab::new(),
-            by_duration: HashMap::with_hasher(QuickHash::new()),
-            heap: Vec::new(),
-            next_list_id: 0,
+            links: Vec::new(),
+            lists: Vec::new(),
+            free_lists: Vec::new(),
+            by_duration: DurationTable::new(),
+            heap: ListHeap::default(),
             referenced: 0,
             not_before_ms: 0,
             looked_ms: None,
@@ -135,12 +134,14 @@ impl<T> TimerLists<T> {
         }
     }
 
-    /// Bytes of memory that they keep; of the map about so many.
+    /// Bytes of memory that they keep.
     pub(crate) fn memory(&self) -> usize {
         self.timers.capacity() * size_of::<Timer<T>>()
+            + self.links.capacity() * size_of::<Links>()
             + self.lists.capacity() * size_of::<List>()
-            + self.by_duration.capacity() * size_of::<(u64, u32)>()
-            + self.heap.capacity() * size_of::<u32>()
+            + self.free_lists.capacity() * size_of::<u32>()
+            + self.by_duration.memory()
+            + self.heap.memory()
     }
 
     /// Whether no timer waits.
@@ -158,7 +159,7 @@ impl<T> TimerLists<T> {
     /// When the next list is to be looked at.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         let first = self.heap.first();
-        first.map(|&list| self.lists[list as usize].expiry_ms.max(self.not_before_ms))
+        first.map(|list| list.expiry_ms.max(self.not_before_ms))
     }
 
     /// A callback is over, and its ticks have not run; so long ago somebody looked at the clock.
@@ -185,8 +186,6 @@ impl<T> TimerLists<T> {
     ) -> u32 {
         let key = self.timers.insert(Timer {
             serial,
-            previous: NONE,
-            next: NONE,
             list: NONE,
             start_ms: now_ms,
             duration_ms,
@@ -197,6 +196,9 @@ impl<T> TimerLists<T> {
             value,
         });
         let key = u32::try_from(key).expect("fewer than 2^32 timers");
+        if key as usize == self.links.len() {
+            self.links.push(Links::ALONE);
+        }
         self.referenced += 1;
         self.insert(key, now_ms);
         key
@@ -218,12 +220,13 @@ impl<T> TimerLists<T> {
             return Some(key);
         }
         loop {
-            let index = *self.heap.first()?;
-            let list = &mut self.lists[index as usize];
-            let expiry_ms = list.expiry_ms.max(self.not_before_ms);
+            let next = *self.heap.first()?;
+            let expiry_ms = next.expiry_ms.max(self.not_before_ms);
             if expiry_ms > now_ms || expiry_ms >= before_ms {
                 return None;
             }
+            let index = next.list;
+            let list = &self.lists[index as usize];
             let first = list.first;
             if first == NONE {
                 self.remove_list(index);
@@ -236,7 +239,7 @@ impl<T> TimerLists<T> {
                 self.leave_over(index, due_ms, now_ms);
                 continue;
             }
-            self.running = Some((index, list.id, now_ms));
+            self.running = Some((index, next.id, now_ms));
             self.unlink(first);
             return Some(first);
         }
@@ -250,10 +253,10 @@ impl<T> TimerLists<T> {
         let Some((index, id, now_ms)) = self.running else {
             return;
         };
-        let list = self.lists.get(index as usize).filter(|list| list.id == id);
-        let Some(list) = list else {
+        if self.heap.get(index).is_none_or(|entry| entry.id != id) {
             return;
-        };
+        }
+        let list = &self.lists[index as usize];
         let Some(timer) = self.timers.get(list.first as usize) else {
             self.remove_list(index);
             return;
@@ -267,13 +270,8 @@ impl<T> TimerLists<T> {
 
     /// A list is left over: it gets its next expiry, and a new id (N22).
     fn leave_over(&mut self, index: u32, due_ms: u64, now_ms: u64) {
-        let id = self.next_list_id;
-        self.next_list_id += 1;
-        let list = &mut self.lists[index as usize];
-        list.expiry_ms = due_ms.max(now_ms.saturating_add(1));
-        list.id = id;
-        let position = list.position;
-        self.sift_down(position);
+        let expiry_ms = due_ms.max(now_ms.saturating_add(1));
+        self.heap.postpone(index, expiry_ms);
     }
 
     /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
@@ -333,15 +331,15 @@ impl<T> TimerLists<T> {
         if was == TimerState::Alive {
             let referenced = timer.referenced;
             let duration_ms = timer.duration_ms;
-            let (list, links) = timer.leave();
+            let list = std::mem::replace(&mut timer.list, NONE);
             let (list, is_empty) = match list {
                 // Its list, though it waits in none now: its callback is running.
                 NONE => {
-                    let list = self.by_duration.get(&duration_ms).copied();
+                    let list = self.by_duration.get(duration_ms);
                     let is_empty = |list| self.lists[list as usize].first == NONE;
                     (list.unwrap_or(NONE), list.is_some_and(is_empty))
                 }
-                list => (list, self.close_gap(list, links)),
+                list => (list, self.close_gap(list, key)),
             };
             if referenced {
                 self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
@@ -434,132 +432,109 @@ impl<T> TimerLists<T> {
     /// Ends everything and hands the values out, when the loop ends.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
         self.heap.clear();
-        self.lists.clear();
         self.by_duration.clear();
+        self.lists.clear();
+        self.free_lists.clear();
+        self.links.clear();
         self.referenced = 0;
         let timers = std::mem::take(&mut self.timers);
         timers.into_iter().map(|(_, timer)| timer.value).collect()
     }
 
     /// Node's insert: appends a timer to the list of its duration, which is made if need be.
+    #[inline]
     fn insert(&mut self, key: u32, start_ms: u64) {
         let timer = &mut self.timers[key as usize];
         timer.start_ms = start_ms;
-        let duration_ms = timer.duration_ms;
-        let (list, links) = timer.leave();
-        let list = match list {
-            NONE => match self.by_duration.get(&duration_ms) {
-                Some(&list) => list,
-                None => self.add_list(duration_ms, start_ms.saturating_add(duration_ms)),
-            },
-            // It waits there already.
-            list => {
-                self.close_gap(list, links);
-                list
-            }
-        };
-        let ends = &mut self.lists[list as usize];
-        let last = std::mem::replace(&mut ends.last, key);
-        match last {
-            NONE => ends.first = key,
-            last => self.timers[last as usize].next = key,
+        let list = timer.list;
+        if list != NONE {
+            self.move_to_end(list, key);
+            return;
         }
-        let timer = &mut self.timers[key as usize];
+        let duration_ms = timer.duration_ms;
+        let list = self.by_duration.get_or_insert_with(duration_ms, || {
+            let list = List {
+                duration_ms,
+                first: NONE,
+                last: NONE,
+            };
+            let index = match self.free_lists.pop() {
+                Some(index) => {
+                    self.lists[index as usize] = list;
+                    index
+                }
+                None => {
+                    self.lists.push(list);
+                    u32::try_from(self.lists.len() - 1).expect("no more lists than timers")
+                }
+            };
+            self.heap.push(index, start_ms.saturating_add(duration_ms));
+            index
+        });
         timer.list = list;
-        timer.previous = last;
-        timer.next = NONE;
+        let ends = &mut self.lists[list as usize];
+        let previous = std::mem::replace(&mut ends.last, key);
+        match previous {
+            NONE => ends.first = key,
+            last => self.links[last as usize].next = key,
+        }
+        self.links[key as usize] = Links {
+            previous,
+            next: NONE,
+        };
+    }
+
+    /// Appends a timer to the list in which it waits.
+    #[inline]
+    fn move_to_end(&mut self, list: u32, key: u32) {
+        let ends = &mut self.lists[list as usize];
+        if ends.last == key {
+            return;
+        }
+        // Not the last, so somebody is behind it.
+        let Links { previous, next } = self.links[key as usize];
+        match previous {
+            NONE => ends.first = next,
+            previous => self.links[previous as usize].next = next,
+        }
+        self.links[next as usize].previous = previous;
+        let last = std::mem::replace(&mut ends.last, key);
+        self.links[last as usize].next = key;
+        self.links[key as usize] = Links {
+            previous: last,
+            next: NONE,
+        };
     }
 
     /// Takes a timer out of the list it waits in, if it waits. The list stays.
     fn unlink(&mut self, key: u32) {
-        let (list, links) = self.timers[key as usize].leave();
+        let list = std::mem::replace(&mut self.timers[key as usize].list, NONE);
         if list != NONE {
-            self.close_gap(list, links);
+            self.close_gap(list, key);
         }
     }
 
     /// Joins the neighbours of a timer that has left a list. Returns whether nobody is left there.
     #[inline(always)]
-    fn close_gap(&mut self, list: u32, (previous, next): (u32, u32)) -> bool {
+    fn close_gap(&mut self, list: u32, key: u32) -> bool {
+        let Links { previous, next } = self.links[key as usize];
         match previous {
             NONE => self.lists[list as usize].first = next,
-            previous => self.timers[previous as usize].next = next,
+            previous => self.links[previous as usize].next = next,
         }
         match next {
             NONE => self.lists[list as usize].last = previous,
-            next => self.timers[next as usize].previous = previous,
+            next => self.links[next as usize].previous = previous,
         }
         previous == NONE && next == NONE
     }
 
-    fn add_list(&mut self, duration_ms: u64, expiry_ms: u64) -> u32 {
-        let position = self.heap.len();
-        let index = self.lists.insert(List {
-            expiry_ms,
-            id: self.next_list_id,
-            duration_ms,
-            first: NONE,
-            last: NONE,
-            position,
-        }) as u32;
-        self.next_list_id += 1;
-        self.by_duration.insert(duration_ms, index);
-        self.heap.push(index);
-        self.sift_up(position);
-        index
-    }
-
     fn remove_list(&mut self, index: u32) {
-        let list = self.lists.remove(index as usize);
+        let list = &self.lists[index as usize];
         debug_assert_eq!(list.first, NONE, "a list was removed with timers in it");
-        self.by_duration.remove(&list.duration_ms);
-        self.heap.swap_remove(list.position);
-        if let Some(&moved) = self.heap.get(list.position) {
-            self.lists[moved as usize].position = list.position;
-            self.sift_down(list.position);
-            self.sift_up(list.position);
-        }
-    }
-
-    fn is_before(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (&self.lists[a as usize], &self.lists[b as usize]);
-        if mutated!("durations in the order of their first use") {
-            return a.id < b.id;
-        }
-        (a.expiry_ms, a.id) < (b.expiry_ms, b.id)
-    }
-
-    fn swap(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
-        self.lists[self.heap[a] as usize].position = a;
-        self.lists[self.heap[b] as usize].position = b;
-    }
-
-    fn sift_up(&mut self, mut at: usize) {
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if !self.is_before(self.heap[at], self.heap[parent]) {
-                return;
-            }
-            self.swap(at, parent);
-            at = parent;
-        }
-    }
-
-    fn sift_down(&mut self, mut at: usize) {
-        loop {
-            let mut first = at;
-            for child in [2 * at + 1, 2 * at + 2] {
-                if child < self.heap.len() && self.is_before(self.heap[child], self.heap[first]) {
-                    first = child;
-                }
-            }
-            if first == at {
-                return;
-            }
-            self.swap(at, first);
-            at = first;
-        }
+        self.by_duration.remove(list.duration_ms);
+        self.heap.remove(index);
+        self.free_lists.push(index);
     }
 }
 

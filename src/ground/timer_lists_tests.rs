@@ -56,8 +56,8 @@ impl Timers {
 }
 
 #[test]
-fn a_timer_of_three_words_fills_a_cache_line() {
-    assert_eq!(size_of::<Timer<[usize; 3]>>(), 64);
+fn a_timer_of_three_words_and_its_links_fill_a_cache_line() {
+    assert_eq!(size_of::<Timer<[usize; 3]>>() + size_of::<Links>(), 64);
 }
 
 #[test]
