@@ -2,7 +2,7 @@
 //! together.
 //!
 //! Durations are whole milliseconds, so a program with very many different ones has neighbours
-//! among them. A page holds the lists of [`PAGE`] neighbours and nothing else, and a small map tells
+//! among them. A page holds the lists of [`PAGE`] neighbours and nothing else, and a small table tells
 //! which page: a million durations then take a quarter of what a hash map of them all would, and
 //! more of it stays in the cache. A page is made with its first duration and freed with its last.
 //! There are at most [`MOST_PAGES`]; durations that are strewn so widely that these do not hold
@@ -18,13 +18,19 @@ const PAGE: usize = 64;
 /// So many pages are made: 4 MiB.
 const MOST_PAGES: usize = 16_384;
 
-/// No list.
+/// Pages of durations below 2^20 ms, about 17 minutes, are found by their number alone, in a table of
+/// 64 KiB at most. Those of longer ones are in a hash map.
+const NEAR: u64 = 16_384;
+
+/// No list, no page.
 const NONE: u32 = u32::MAX;
 
 /// The lists of durations.
 pub(crate) struct DurationTable {
-    /// Where the page of a duration is, by the number of the page.
-    directory: HashMap<u64, u32, QuickHash>,
+    /// Where the page of a duration is, by the number of the page: those below [`NEAR`].
+    near: Vec<u32>,
+    /// The same of the others.
+    far: HashMap<u64, u32, QuickHash>,
     /// The pages.
     pages: Vec<Page>,
     /// Those that are free, and empty.
@@ -39,7 +45,8 @@ type Page = [u32; PAGE];
 impl DurationTable {
     pub(crate) fn new() -> DurationTable {
         DurationTable {
-            directory: HashMap::with_hasher(QuickHash::new()),
+            near: Vec::new(),
+            far: HashMap::with_hasher(QuickHash::new()),
             pages: Vec::new(),
             free: Vec::new(),
             strewn: HashMap::with_hasher(QuickHash::new()),
@@ -48,7 +55,8 @@ impl DurationTable {
 
     /// Bytes of memory that it keeps; of the maps about so many.
     pub(crate) fn memory(&self) -> usize {
-        (self.directory.capacity() + self.strewn.capacity()) * size_of::<(u64, u32)>()
+        (self.far.capacity() + self.strewn.capacity()) * size_of::<(u64, u32)>()
+            + self.near.capacity() * size_of::<u32>()
             + self.pages.capacity() * size_of::<Page>()
             + self.free.capacity() * size_of::<u32>()
     }
@@ -56,8 +64,8 @@ impl DurationTable {
     /// The list of a duration.
     pub(crate) fn get(&self, duration_ms: u64) -> Option<u32> {
         let (number, place) = split(duration_ms);
-        let page = self.directory.get(&number);
-        let list = page.map_or(NONE, |page| self.pages[*page as usize][place]);
+        let page = self.page(number);
+        let list = page.map_or(NONE, |page| self.pages[page as usize][place]);
         match list {
             NONE => self.get_strewn(duration_ms),
             list => Some(list),
@@ -72,8 +80,8 @@ impl DurationTable {
         make: impl FnOnce() -> u32,
     ) -> u32 {
         let (number, place) = split(duration_ms);
-        let page = match self.directory.get(&number) {
-            Some(&page) => page,
+        let page = match self.page(number) {
+            Some(page) => page,
             None => match self.add_page(number, duration_ms) {
                 Some(page) => page,
                 None => return *self.strewn.entry(duration_ms).or_insert_with(make),
@@ -95,7 +103,7 @@ impl DurationTable {
     /// A duration has no list any more.
     pub(crate) fn remove(&mut self, duration_ms: u64) {
         let (number, place) = split(duration_ms);
-        let Some(&index) = self.directory.get(&number) else {
+        let Some(index) = self.page(number) else {
             self.strewn.remove(&duration_ms);
             return;
         };
@@ -106,7 +114,10 @@ impl DurationTable {
         }
         page[place] = NONE;
         if page.iter().all(|list| *list == NONE) {
-            self.directory.remove(&number);
+            match self.near.get_mut(number as usize) {
+                Some(page) if number < NEAR => *page = NONE,
+                _ => drop(self.far.remove(&number)),
+            }
             self.free.push(index);
         }
     }
@@ -114,6 +125,16 @@ impl DurationTable {
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
         *self = DurationTable::new();
+    }
+
+    /// The page with this number.
+    #[inline]
+    fn page(&self, number: u64) -> Option<u32> {
+        if number < NEAR {
+            let page = self.near.get(number as usize).copied();
+            return page.filter(|page| *page != NONE);
+        }
+        self.far.get(&number).copied()
     }
 
     #[inline]
@@ -138,7 +159,15 @@ impl DurationTable {
                 (self.pages.len() - 1) as u32
             }
         };
-        self.directory.insert(number, index);
+        if number < NEAR {
+            let place = number as usize;
+            if self.near.len() <= place {
+                self.near.resize(place + 1, NONE);
+            }
+            self.near[place] = index;
+        } else {
+            self.far.insert(number, index);
+        }
         Some(index)
     }
 }
@@ -197,7 +226,7 @@ mod tests {
         }
         assert_eq!(table.pages.len(), 1);
         assert_eq!(table.free, [0]);
-        assert!(table.directory.is_empty());
+        assert!(table.page(99 * 1000 / PAGE as u64).is_none());
     }
 
     #[test]
@@ -222,7 +251,7 @@ mod tests {
             assert_eq!(table.get(far(n)), None);
         }
         table.remove(strewn - 1);
-        assert!(table.strewn.is_empty() && table.directory.is_empty());
+        assert!(table.strewn.is_empty() && table.far.is_empty());
         assert_eq!(table.free.len(), MOST_PAGES);
     }
 
