@@ -272,18 +272,19 @@ mod batch {
             // Made anew each time: the kernel writes the lengths of control messages over those of
             // their buffers, and these headers don't set them again.
             let mut headers = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
-            return receive_up_to::<A, SLOTS>(&mut headers, io, catch, wanted, address);
+            return receive_up_to::<A, SLOTS, true>(&mut headers, io, catch, wanted, address);
         }
         // Used again: the one length that the kernel writes, that of the address, is what it was.
         let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(SLOTS, None));
         // Each buffer costs a little to name, and most receives ask for few.
         match wanted {
-            ..=2 => receive_up_to::<A, 2>(headers, io, catch, wanted, address),
-            _ => receive_up_to::<A, SLOTS>(headers, io, catch, wanted, address),
+            ..=2 => receive_up_to::<A, 2, false>(headers, io, catch, wanted, address),
+            _ => receive_up_to::<A, SLOTS, false>(headers, io, catch, wanted, address),
         }
     }
 
-    fn receive_up_to<A: Copy + SockaddrLike, const N: usize>(
+    /// Up to `N` reads. Only where trains come do messages say how large each datagram is.
+    fn receive_up_to<A: Copy + SockaddrLike, const N: usize, const TRAINS: bool>(
         headers: &mut MultiHeaders<A>,
         io: &OsDatagram,
         catch: &mut Catch,
@@ -304,7 +305,8 @@ mod batch {
             None,
         )?;
         for (slot, message) in received.enumerate() {
-            let each = message.cmsgs().ok().and_then(|mut messages| {
+            let messages = TRAINS.then(|| message.cmsgs().ok()).flatten();
+            let each = messages.and_then(|mut messages| {
                 messages.find_map(|message| match message {
                     ControlMessageOwned::UdpGroSegments(size) => usize::try_from(size).ok(),
                     _ => None,

@@ -92,14 +92,17 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
 
 /// Sends what waits for the kernel, and tells the completions, one loop callback each.
 fn serve_queued(core: &Core, id: Id) -> Result<()> {
-    core.inside(|state| {
-        let wants = state
-            .datagram(id)
-            .is_some_and(|datagram| datagram.wants_to_send());
+    let wants = core.inside(|state| {
+        let datagram = state.datagram(id);
+        let wants = datagram.is_some_and(|datagram| datagram.wants_to_send());
         if wants {
             state.send_queued(id);
         }
+        wants
     });
+    if !wants {
+        return Ok(());
+    }
     while let Some((done, result)) = core.inside(|state| state.next_told(id)) {
         if let Some(done) = done {
             done(result);

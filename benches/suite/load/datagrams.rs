@@ -1,13 +1,13 @@
 //! Datagrams there and back, several under way.
+//!
+//! One receive and one send for each, and nothing else: where the load has more to do than the server,
+//! it is the load that is measured.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
-use mio::{Interest, Token};
-
-use super::{Load, Poller, flood, wrong};
+use super::{Load, flood, wrong};
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
 
@@ -15,7 +15,6 @@ use crate::statistics::Latencies;
 pub const LOST_AFTER: Duration = Duration::from_millis(50);
 
 pub struct Datagrams {
-    poller: Poller,
     socket: UdpSocket,
     in_flight: usize,
     /// Whether all in flight are sent with one call, when the last are back.
@@ -40,15 +39,12 @@ impl Datagrams {
         in_runs: bool,
         spin: bool,
     ) -> io::Result<Datagrams> {
-        let poller = Poller::new(spin)?;
         let socket = flood::socket(server)?;
-        socket.set_nonblocking(true)?;
-        let mut socket = UdpSocket::from_std(socket);
-        let registry = poller.poll.registry();
-        registry.register(&mut socket, Token(0), Interest::READABLE)?;
+        socket.set_nonblocking(spin)?;
+        // Of use where it does not spin.
+        socket.set_read_timeout(Some(LOST_AFTER))?;
         let at_once = if in_runs { in_flight } else { 1 };
         Ok(Datagrams {
-            poller,
             socket,
             in_flight,
             in_runs,
@@ -80,11 +76,11 @@ impl Datagrams {
         Ok(())
     }
 
-    /// Takes one that is back: whether there was one.
+    /// Takes one that is back: whether there was one, without waiting or within the patience.
     fn receive(&mut self, latencies: &mut Latencies) -> io::Result<bool> {
         let size = match self.socket.recv(&mut self.buffer) {
             Ok(size) => size,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if is_nothing(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
         let (number, rest) = self.buffer[..size].split_at(8.min(size));
@@ -104,6 +100,14 @@ impl Datagrams {
     }
 }
 
+/// Whether an error says that nothing has come.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
 impl Load for Datagrams {
     fn round(&mut self, operations: u64, latencies: &mut Latencies) -> io::Result<u64> {
         let last = self.sent + operations;
@@ -111,20 +115,21 @@ impl Load for Datagrams {
         let mut heard_at = Instant::now();
         self.send(last)?;
         while self.due < last {
-            if self.poller.wait_for(LOST_AFTER)?.is_empty() {
-                if heard_at.elapsed() > PATIENCE {
-                    return Err(wrong("answers no more"));
-                }
-                self.lost += self.sent - self.due;
-                self.due = self.sent;
-                self.send(last)?;
-                continue;
-            }
-            heard_at = Instant::now();
-            while self.receive(latencies)? {
+            if self.receive(latencies)? {
+                heard_at = Instant::now();
                 if !self.in_runs || self.due == self.sent {
                     self.send(last)?;
                 }
+                continue;
+            }
+            let silence = heard_at.elapsed();
+            if silence > PATIENCE {
+                return Err(wrong("answers no more"));
+            }
+            if silence >= LOST_AFTER {
+                self.lost += self.sent - self.due;
+                self.due = self.sent;
+                self.send(last)?;
             }
         }
         Ok(operations - (self.lost - lost_before))
