@@ -9,6 +9,7 @@ pub(crate) mod datagram;
 pub(crate) mod null;
 pub(crate) mod os;
 pub(crate) mod resolve;
+mod splice;
 mod udp;
 mod udp_receive;
 mod udp_send;
@@ -31,6 +32,7 @@ use os::Os;
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
+pub(crate) use splice::Spliced;
 pub(crate) use wake::Waker;
 pub(crate) use workers::Run;
 
@@ -61,6 +63,8 @@ pub(crate) struct Forced {
     pub(crate) send_refusals: u32,
     /// Whether runs of datagrams are refused.
     pub(crate) refuse_runs: bool,
+    /// Whether splices are refused.
+    pub(crate) refuse_splices: bool,
 }
 
 /// How to listen.
@@ -403,6 +407,38 @@ impl Backend {
                 Ok(sum)
             }
             _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Whether bytes may pass from socket to socket within the kernel.
+    pub(crate) fn may_splice(&self) -> bool {
+        match self {
+            Backend::Os(os) => !os.splicer.is_off(),
+            Backend::Null(_) => false,
+        }
+    }
+
+    /// Takes up to `size` bytes from a socket without reading them, for
+    /// [`splice_out`](Backend::splice_out), which has to follow. None if they have to be read.
+    pub(crate) fn splice_in(&mut self, from: &Stream, size: usize) -> Option<io::Result<usize>> {
+        match (self, from) {
+            (Backend::Os(os), Stream::Os(from)) => os.splice_in(from, size),
+            _ => None,
+        }
+    }
+
+    /// Gives the bytes that were taken to a socket.
+    pub(crate) fn splice_out(&mut self, to: &Stream, size: usize) -> Spliced {
+        match (self, to) {
+            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, size),
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Closes what is kept for that.
+    pub(crate) fn stop_splicing(&mut self) {
+        if let Backend::Os(os) = self {
+            os.splicer.close();
         }
     }
 
