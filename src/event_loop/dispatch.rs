@@ -80,7 +80,7 @@ enum Next {
     /// So many bytes go to the listeners of a socket that decodes.
     Text(Id, usize),
     /// So many bytes were handed on without being read, and whether more may be.
-    Passed(Id, Rc<dyn Diverter>, usize, bool),
+    Passed(Rc<dyn Diverter>, usize, bool),
     /// The user's buffer holds so many bytes more.
     Own(Id, Box<OwnBuffer>, usize),
     /// Something was taken note of that the end of a loop callback sees to.
@@ -205,10 +205,8 @@ impl Service {
                 None => Next::Finish,
             });
             if trace
-                && let Next::Deliver(id, _, size)
-                | Next::Emit(id, size)
-                | Next::Text(id, size)
-                | Next::Passed(id, _, size, _) = next
+                && let Next::Deliver(id, _, size) | Next::Emit(id, size) | Next::Text(id, size) =
+                    next
             {
                 core.trace_data(id, size);
             }
@@ -221,7 +219,12 @@ impl Service {
                     core.emit(id, socket::data_slot, |call| call(socket, data));
                 }
                 Next::Text(id, size) => text::deliver(core, id, &buffer[..size]),
-                Next::Passed(_, pipe, _, more) => pipe.passed(more),
+                Next::Passed(pipe, size, more) => {
+                    if let Some(id) = self.id.filter(|_| trace) {
+                        core.trace_data(id, size);
+                    }
+                    pipe.passed(more);
+                }
                 Next::Own(id, own, size) => {
                     own_buffer::deliver(core, id, own, size);
                 }
@@ -360,7 +363,7 @@ impl Service {
             self.reads = 0;
         }
         let more = state.write_spliced(taken.to, size);
-        Some(Next::Passed(id, taken.pipe, size, more))
+        Some(Next::Passed(taken.pipe, size, more))
     }
 
     /// A read into the user's buffer.
