@@ -32,7 +32,7 @@ use os::Os;
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
-pub(crate) use splice::Spliced;
+pub(crate) use splice::{FILE_PIPE_SIZE, KernelPipe, Spliced};
 pub(crate) use wake::Waker;
 pub(crate) use workers::Run;
 
@@ -418,8 +418,8 @@ impl Backend {
         }
     }
 
-    /// Takes up to `size` bytes from a socket without reading them, for
-    /// [`splice_out`](Backend::splice_out), which has to follow. None if they have to be read.
+    /// Takes up to `size` bytes from a socket without reading them, into the
+    /// [sockets' pipe](Backend::take_pipe), which has to be emptied next. None if they have to be read.
     pub(crate) fn splice_in(&mut self, from: &Stream, size: usize) -> Option<io::Result<usize>> {
         match (self, from) {
             (Backend::Os(os), Stream::Os(from)) => os.splice_in(from, size),
@@ -427,11 +427,48 @@ impl Backend {
         }
     }
 
-    /// Gives the bytes that were taken to a socket.
-    pub(crate) fn splice_out(&mut self, to: &Stream, size: usize) -> Spliced {
+    /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
+    /// may be closed.
+    pub(crate) fn splice_out(
+        &mut self,
+        to: &Stream,
+        from: &mut Option<KernelPipe>,
+        size: usize,
+    ) -> Spliced {
         match (self, to) {
-            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, size),
+            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, from, size),
             _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// The sockets' pipe, with what was taken in.
+    pub(crate) fn take_pipe(&mut self) -> Option<KernelPipe> {
+        match self {
+            Backend::Os(os) => os.splicer.take(),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// And back, empty.
+    pub(crate) fn put_back_pipe(&mut self, pipe: Option<KernelPipe>) {
+        if let Backend::Os(os) = self {
+            os.splicer.put_back(pipe);
+        }
+    }
+
+    /// A pipe for a worker, which has to be [given back](Backend::give_back_pipe). None if the file has to
+    /// be read.
+    pub(crate) fn lend_pipe(&mut self) -> Option<KernelPipe> {
+        match self {
+            Backend::Os(os) => os.lend_pipe(),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// A worker's pipe comes back, if it is empty; else it was closed.
+    pub(crate) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
+        if let Backend::Os(os) = self {
+            os.give_back_pipe(pipe);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Bytes that pass from one descriptor to another within the kernel, by `splice`.
 //!
-//! `splice` wants a pipe of the kernel's in between. The loop has one for its sockets. It is empty
-//! between two calls into this module from outside, so all sockets share it and none has a state here.
-//! Linux only, with the feature `splice`; elsewhere [`Splicer::is_off`] says so from the beginning.
+//! `splice` wants a pipe of the kernel's in between. The loop has one for its sockets: what is taken in is
+//! given away before the loop goes on, so it is empty otherwise, all sockets share it and none has a state
+//! here. A worker that takes from a file has one for itself, since that may block. Linux only, with the
+//! feature `splice`; elsewhere [`Splicer::is_off`] says so from the beginning.
 
+use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
@@ -16,13 +18,57 @@ use linux as system;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "splice")))]
 use none as system;
 
+/// Bytes of a file that are on their way to a socket: four chunks of Node's. With more, the rounds between
+/// loop and worker cost no less (`benches/README.md`).
+pub(crate) const FILE_PIPE_SIZE: usize = 256 * 1024;
+
+/// Pipes that workers have at a time; who comes then is read. Each is two descriptors, and more than the
+/// usual number of workers is rarely of use.
+const MAX_LENT: usize = 8;
+
+/// Pipes that are kept for them.
+const MAX_KEPT: usize = 2;
+
 /// What a loop splices with.
 #[derive(Default)]
 pub(super) struct Splicer {
-    /// The kernel's pipe; made when it is needed.
-    pipe: Option<system::Pipe>,
+    /// The sockets' pipe; made when it is needed.
+    pipe: Option<KernelPipe>,
+    /// Empty pipes for workers.
+    kept: Vec<KernelPipe>,
+    /// How many workers have, or had and were not given back.
+    lent: usize,
     /// The system does not splice.
     off: bool,
+}
+
+/// A pipe of the kernel's.
+pub(crate) struct KernelPipe(system::Pipe);
+
+impl KernelPipe {
+    /// Takes up to `size` bytes of a file in, from a position or from where the descriptor stands; none are
+    /// its end. Blocks as a read does. Only a regular file's are taken: the error is
+    /// [`Unsupported`](io::ErrorKind::Unsupported) otherwise.
+    pub(crate) fn fill(
+        &self,
+        from: &File,
+        position: Option<u64>,
+        size: usize,
+    ) -> io::Result<usize> {
+        let result = match from.metadata()?.is_file() {
+            true => repeated(&mut 0, || self.0.fill(from, position, size)),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        };
+        match result {
+            Err(error) if is_unsupported(&error) => Err(io::ErrorKind::Unsupported.into()),
+            result => result,
+        }
+    }
+
+    /// Reads `size` bytes that are in it.
+    pub(crate) fn drain(&self, size: usize) -> io::Result<Bytes> {
+        self.0.drain(size, &mut 0)
+    }
 }
 
 /// What became of bytes in the kernel's pipe that a socket was to take.
@@ -42,9 +88,31 @@ impl Splicer {
         self.off || !system::SPLICES
     }
 
-    /// Closes the pipe, until there is need of it again.
+    /// Closes what is kept, until there is need of it again.
     pub(super) fn close(&mut self) {
         self.pipe = None;
+        self.kept.clear();
+    }
+
+    /// The sockets' pipe, with what was taken in.
+    pub(super) fn take(&mut self) -> Option<KernelPipe> {
+        self.pipe.take()
+    }
+
+    /// And back, empty.
+    pub(super) fn put_back(&mut self, pipe: Option<KernelPipe>) {
+        self.pipe = pipe;
+    }
+
+    fn make(&mut self, size: usize) -> Option<KernelPipe> {
+        match system::Pipe::new(size) {
+            Ok(pipe) => Some(KernelPipe(pipe)),
+            Err(error) => {
+                // Out of descriptors it may work again.
+                self.off = is_unsupported(&error);
+                None
+            }
+        }
     }
 }
 
@@ -54,23 +122,15 @@ impl Os {
         if self.splicer.is_off() {
             return None;
         }
-        if self.forced.refuse_splices {
-            self.splicer.off = true;
-            return None;
-        }
         if self.splicer.pipe.is_none() {
-            match system::Pipe::new() {
-                Ok(pipe) => self.splicer.pipe = Some(pipe),
-                Err(error) => {
-                    // Out of descriptors it may work again.
-                    self.splicer.off = is_unsupported(&error);
-                    return None;
-                }
-            }
+            self.splicer.pipe = self.splicer.make(system::USUAL_SIZE);
         }
         let size = self.read_room(size);
-        let pipe = self.splicer.pipe.as_ref()?;
-        let result = repeated(&mut self.counts.splices, || pipe.fill(from, size));
+        let KernelPipe(pipe) = self.splicer.pipe.as_ref()?;
+        let result = match self.forced.refuse_splices {
+            true => Err(io::Error::from_raw_os_error(ENOSYS)),
+            false => repeated(&mut self.counts.splices, || pipe.fill(from, None, size)),
+        };
         match result {
             Err(error) if is_unsupported(&error) => {
                 self.splicer.off = true;
@@ -81,10 +141,39 @@ impl Os {
         }
     }
 
-    /// Gives the `size` bytes that are in the kernel's pipe to a socket. The pipe is empty afterwards.
-    pub(super) fn splice_out(&mut self, to: &TcpStream, size: usize) -> Spliced {
+    /// A pipe for a worker, to take from a file once. None if that has to be read.
+    pub(super) fn lend_pipe(&mut self) -> Option<KernelPipe> {
+        let Os {
+            splicer, forced, ..
+        } = self;
+        if splicer.is_off() || splicer.lent >= MAX_LENT || forced.refuse_splices {
+            return None;
+        }
+        let kept = splicer.kept.pop();
+        let pipe = kept.or_else(|| splicer.make(FILE_PIPE_SIZE))?;
+        splicer.lent += 1;
+        self.counts.splices += 1;
+        Some(pipe)
+    }
+
+    /// A worker's pipe comes back, if it is empty; else it was closed.
+    pub(super) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
+        self.splicer.lent -= 1;
+        if self.splicer.kept.len() < MAX_KEPT {
+            self.splicer.kept.extend(pipe);
+        }
+    }
+
+    /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
+    /// may be closed.
+    pub(super) fn splice_out(
+        &mut self,
+        to: &TcpStream,
+        from: &mut Option<KernelPipe>,
+        size: usize,
+    ) -> Spliced {
         let limit = self.write_room(size);
-        let Some(pipe) = &self.splicer.pipe else {
+        let Some(KernelPipe(pipe)) = from else {
             return Spliced::Failed(io::ErrorKind::BrokenPipe.into());
         };
         let result = repeated(&mut self.counts.splices, || pipe.give(to, limit));
@@ -95,7 +184,7 @@ impl Os {
             Err(error) if is_unsupported(&error) => None,
             Err(error) => {
                 // What is left in it is nobody's.
-                self.splicer.close();
+                *from = None;
                 return Spliced::Failed(error);
             }
         };
@@ -104,11 +193,10 @@ impl Os {
             (Ok(rest), Some(taken)) => Spliced::Part(taken, rest),
             (Ok(rest), None) => {
                 self.splicer.off = true;
-                self.splicer.close();
                 Spliced::Refused(rest)
             }
             (Err(error), _) => {
-                self.splicer.close();
+                *from = None;
                 Spliced::Failed(error)
             }
         }
@@ -126,10 +214,14 @@ fn repeated<R>(count: &mut u64, mut call: impl FnMut() -> io::Result<R>) -> io::
     }
 }
 
-/// Whether an error says that the kernel, or who guards it, does not let us do this: EPERM, EINVAL,
-/// ENOSYS.
+/// The numbers of the errors by which the kernel, or who guards it, says that it does not do this.
+const EPERM: i32 = 1;
+const EINVAL: i32 = 22;
+const ENOSYS: i32 = 38;
+
 fn is_unsupported(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(1 | 22 | 38)) || error.kind() == io::ErrorKind::Unsupported
+    matches!(error.raw_os_error(), Some(EPERM | EINVAL | ENOSYS))
+        || error.kind() == io::ErrorKind::Unsupported
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "splice"))]
@@ -139,24 +231,32 @@ mod linux {
     use std::os::fd::AsFd;
 
     use bytes::{Bytes, BytesMut};
-    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
     pub(super) const SPLICES: bool = true;
 
-    /// A pipe of the kernel's, of the usual 16 places: one for each page, or piece of a packet, that is in
-    /// it. A larger one saves nothing (`benches/README.md`), and the kernel sends up to 16 pieces with one
-    /// inner call: of several the last would swallow the error of a peer that has reset meanwhile.
+    /// A pipe has 16 places unless somebody asks for more: one for each page, or piece of a packet, that is
+    /// in it. That is what sockets get. A larger one saves nothing (`benches/README.md`), and the kernel
+    /// sends up to 16 pieces with one inner call: of several the last would swallow the error of a peer that
+    /// has reset meanwhile.
+    pub(super) const USUAL_SIZE: usize = 64 * 1024;
+
+    /// A pipe of the kernel's.
     pub(in super::super) struct Pipe {
         out: File,
         into: File,
     }
 
     impl Pipe {
-        pub(super) fn new() -> io::Result<Pipe> {
+        pub(super) fn new(size: usize) -> io::Result<Pipe> {
             if !is_pipe_signal_ignored() {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             let (out, into) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+            if size > USUAL_SIZE {
+                // A user's pipes may have no more in all. Then the usual one does.
+                let _ = fcntl_setpipe_size(&into, size);
+            }
             Ok(Pipe {
                 out: File::from(out),
                 into: File::from(into),
@@ -164,9 +264,15 @@ mod linux {
         }
 
         /// Takes bytes in.
-        pub(super) fn fill(&self, from: impl AsFd, size: usize) -> io::Result<usize> {
+        pub(super) fn fill(
+            &self,
+            from: impl AsFd,
+            mut position: Option<u64>,
+            size: usize,
+        ) -> io::Result<usize> {
             let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-            Ok(splice(from, None, &self.into, None, size, flags)?)
+            let position = position.as_mut();
+            Ok(splice(from, position, &self.into, None, size, flags)?)
         }
 
         /// Gives bytes away.
@@ -229,16 +335,22 @@ mod none {
     use bytes::Bytes;
 
     pub(super) const SPLICES: bool = false;
+    pub(super) const USUAL_SIZE: usize = 0;
 
     /// Never there.
     pub(in super::super) enum Pipe {}
 
     impl Pipe {
-        pub(super) fn new() -> io::Result<Pipe> {
+        pub(super) fn new(_size: usize) -> io::Result<Pipe> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(super) fn fill<F>(&self, _from: F, _size: usize) -> io::Result<usize> {
+        pub(super) fn fill<F>(
+            &self,
+            _from: F,
+            _position: Option<u64>,
+            _size: usize,
+        ) -> io::Result<usize> {
             match *self {}
         }
 

@@ -362,7 +362,7 @@ impl Service {
         if self.was_short && state.stream(id).is_some_and(ends) {
             self.reads = 0;
         }
-        let more = state.write_spliced(taken.to, size);
+        let more = state.write_taken(taken.to, size);
         Some(Next::Passed(taken.pipe, size, more))
     }
 

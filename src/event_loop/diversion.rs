@@ -18,7 +18,7 @@ use super::gathering::SPECIAL;
 use super::handle::Id;
 use super::state::State;
 use super::writable::Attempt;
-use crate::backend::{Spliced, ready};
+use crate::backend::{KernelPipe, Spliced, ready};
 use crate::ground::listeners::ListenerId;
 
 /// A chunk of at least so many bytes has a pipe divert its source. At this size a splice begins to cost
@@ -82,7 +82,8 @@ impl State {
         match self.stream(id) {
             Some(stream) if may_splice => {
                 stream.common.flags.set(flag::DIVERTED);
-                if let Some(old) = stream.extra().diversion.replace(diversion) {
+                let old = stream.extra().diversion.replace(diversion);
+                if let Some(old) = old {
                     self.bury(old);
                 }
             }
@@ -128,8 +129,27 @@ impl State {
         result.map(|result| Taken { result, to, pipe })
     }
 
-    /// A `write` of bytes that are in the kernel's pipe, to a socket that takes them at once.
-    pub(crate) fn write_spliced(&mut self, id: Id, size: usize) -> bool {
+    /// A `write` of the bytes that were taken, to a socket that takes them at once.
+    pub(crate) fn write_taken(&mut self, id: Id, size: usize) -> bool {
+        let mut pipe = self.backend.take_pipe();
+        let more = self.write_spliced(id, &mut pipe, size);
+        self.backend.put_back_pipe(pipe);
+        more
+    }
+
+    /// Whether a socket takes at once what is written to it.
+    pub(crate) fn takes_at_once(&mut self, id: Id) -> bool {
+        self.stream(id).is_some_and(|stream| stream.takes_at_once())
+    }
+
+    /// A `write` of the first bytes that are in a pipe of the kernel's, to a socket that takes them at once.
+    /// They are in it no more afterwards; it may be closed.
+    pub(crate) fn write_spliced(
+        &mut self,
+        id: Id,
+        pipe: &mut Option<KernelPipe>,
+        size: usize,
+    ) -> bool {
         let State {
             entries, backend, ..
         } = self;
@@ -139,7 +159,7 @@ impl State {
         let Some(io) = &stream.io else {
             unreachable!("it takes what is written");
         };
-        let (attempt, mut rest) = match backend.splice_out(io, size) {
+        let (attempt, mut rest) = match backend.splice_out(io, pipe, size) {
             Spliced::Whole => (Attempt::Whole, Bytes::new()),
             Spliced::Part(taken, rest) => (Attempt::Part(taken), rest),
             Spliced::Failed(error) => (Attempt::Failed(error), Bytes::new()),

@@ -258,7 +258,7 @@ mod implementations {
     use crate::ground::listeners::shared;
     use crate::stream::access::{add_data, add_readable, ask};
     use crate::stream::state::{self, flag};
-    use crate::stream::{finishing, writable};
+    use crate::stream::{diverting, finishing, writable};
 
     macro_rules! stream {
         ($name:ident) => {
@@ -298,6 +298,10 @@ mod implementations {
                     ask(self.0, false, |it| {
                         it.writable.pending > 0 || it.writable.length > 0
                     })
+                }
+
+                fn divert(&self, listener: ListenerId, to: StreamId, pipe: Rc<dyn Diverter>) {
+                    diverting::divert(self.0, listener, to, pipe);
                 }
             }
 
