@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 
 use super::os::Os;
+use super::{Backend, Stream};
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "splice"))]
 use linux as system;
@@ -112,6 +113,77 @@ impl Splicer {
                 self.off = is_unsupported(&error);
                 None
             }
+        }
+    }
+}
+
+impl Backend {
+    /// Whether bytes may pass from socket to socket within the kernel.
+    pub(crate) fn may_splice(&self) -> bool {
+        match self {
+            Backend::Os(os) => !os.splicer.is_off(),
+            Backend::Null(_) => false,
+        }
+    }
+
+    /// Takes up to `size` bytes from a socket without reading them, into the
+    /// [sockets' pipe](Backend::take_pipe), which has to be emptied next. None if they have to be read.
+    pub(crate) fn splice_in(&mut self, from: &Stream, size: usize) -> Option<io::Result<usize>> {
+        match (self, from) {
+            (Backend::Os(os), Stream::Os(from)) => os.splice_in(from, size),
+            _ => None,
+        }
+    }
+
+    /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
+    /// may be closed.
+    pub(crate) fn splice_out(
+        &mut self,
+        to: &Stream,
+        from: &mut Option<KernelPipe>,
+        size: usize,
+    ) -> Spliced {
+        match (self, to) {
+            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, from, size),
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// The sockets' pipe, with what was taken in.
+    pub(crate) fn take_pipe(&mut self) -> Option<KernelPipe> {
+        match self {
+            Backend::Os(os) => os.splicer.take(),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// And back, empty.
+    pub(crate) fn put_back_pipe(&mut self, pipe: Option<KernelPipe>) {
+        if let Backend::Os(os) = self {
+            os.splicer.put_back(pipe);
+        }
+    }
+
+    /// A pipe for a worker, which has to be [given back](Backend::give_back_pipe). None if the file has to
+    /// be read.
+    pub(crate) fn lend_pipe(&mut self) -> Option<KernelPipe> {
+        match self {
+            Backend::Os(os) => os.lend_pipe(),
+            Backend::Null(_) => None,
+        }
+    }
+
+    /// A worker's pipe comes back, if it is empty; else it was closed.
+    pub(crate) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
+        if let Backend::Os(os) = self {
+            os.give_back_pipe(pipe);
+        }
+    }
+
+    /// Closes what is kept for that.
+    pub(crate) fn stop_splicing(&mut self) {
+        if let Backend::Os(os) = self {
+            os.splicer.close();
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::backend::{FILE_PIPE_SIZE, KernelPipe};
 use crate::ground::error::Result;
 use crate::stream::{Readable, diverting};
 
+/// Node's chunk, of which the kernel sends no more with one inner call: see `src/backend/splice.rs`.
+const HANDED_ON: usize = 64 * 1024;
+
 /// Has a worker take what is next, if it would go on unread at this moment. Gives it back otherwise.
 pub(super) fn take(stream: Readable, next: Next) -> Option<Next> {
     let raw = stream.0;
@@ -89,7 +92,7 @@ fn hand_on(stream: Readable, pipe: KernelPipe, size: usize, chunk: usize) {
     let mut pipe = Some(pipe);
     let mut left = size;
     while left > 0 && pipe.is_some() {
-        let next = left.min(chunk);
+        let next = left.min(chunk).min(HANDED_ON);
         if !diverting::hand_on(raw, &mut pipe, next) {
             break;
         }
