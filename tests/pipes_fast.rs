@@ -785,6 +785,34 @@ fn a_socket_of_another_loop_is_written_to() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_unix_socket_is_a_destination() {
+    on_both_fast(|lp| {
+        let scratch = support::files::Scratch::new();
+        let path = scratch.path("socket");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let receiver = thread::spawn(move || {
+            let mut received = Vec::new();
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_to_end(&mut received).unwrap();
+            received
+        });
+        let log = Recorder::new();
+        let (from, sender) = pair(lp);
+        let to = Socket::new(lp, SocketOptions::new());
+        to.connect(path.as_path()).unwrap();
+        follow(&log, "from", from);
+        follow(&log, "to", to);
+        from.pipe(to);
+        let sender = sending_in_vain(sender);
+        lp.run().unwrap();
+        assert!(join(receiver) == bytes());
+        join(sender);
+        by_socket(log.take())
+    });
+}
+
+#[test]
 fn a_client_and_a_server_are_joined_while_it_connects() {
     on_both_fast(|lp| {
         let log = Recorder::new();

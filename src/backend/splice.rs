@@ -230,7 +230,7 @@ impl Os {
 
     /// A worker's pipe comes back, if it is empty; else it was closed.
     pub(super) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
-        self.splicer.lent -= 1;
+        self.splicer.lent = self.splicer.lent.saturating_sub(1);
         if self.splicer.kept.len() < MAX_KEPT {
             self.splicer.kept.extend(pipe);
         }

@@ -343,8 +343,8 @@ impl Service {
     }
 
     /// What follows a read whose bytes are in the kernel's pipe. How many they are proves nothing: the pipe
-    /// may have been full before the bytes were at an end. So it is gone on with until the socket would
-    /// block; with a sign of the end, in another turn, as behind a short read.
+    /// may have been full before the bytes were at an end. So it goes on until the socket would block, or
+    /// ends; the end is then told in another turn, as behind a short read.
     fn after_splice(
         &mut self,
         state: &mut State,
@@ -358,10 +358,6 @@ impl Service {
             Err(next) => return next,
         };
         self.was_short = size < wanted;
-        let ends = |stream: &mut Stream| stream.ready & SIGNS != 0;
-        if self.was_short && state.stream(id).is_some_and(ends) {
-            self.reads = 0;
-        }
         let more = state.write_taken(taken.to, size);
         Some(Next::Passed(taken.pipe, size, more))
     }
