@@ -19,8 +19,8 @@ use linux as system;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "splice")))]
 use none as system;
 
-/// Bytes of a file that are on their way to a socket: four chunks of Node's. With more, the rounds between
-/// loop and worker cost no less (`benches/README.md`).
+/// Bytes of a file that a worker takes at a time: four chunks of Node's. With one the rounds between loop and
+/// worker cost more, with sixteen nothing is gained (`benches/README.md`).
 pub(crate) const FILE_PIPE_SIZE: usize = 256 * 1024;
 
 /// Pipes that workers have at a time; who comes then is read. Each is two descriptors, and more than the
