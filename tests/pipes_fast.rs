@@ -844,3 +844,73 @@ fn a_client_and_a_server_are_joined_while_it_connects() {
         log.take()
     });
 }
+
+/// Adds up what the log tells of 'data', and does what it is told to meanwhile.
+struct Telling;
+
+thread_local! {
+    static TOLD: Cell<usize> = const { Cell::new(0) };
+    static DESTROYS: Cell<Option<Socket>> = const { Cell::new(None) };
+}
+
+impl log::Log for Telling {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let text = record.args().to_string();
+        let size: Option<usize> = text.split_once("'data' to ").and_then(|(_, rest)| {
+            rest.strip_suffix(" bytes")?
+                .rsplit(' ')
+                .next()?
+                .parse()
+                .ok()
+        });
+        let Some(size) = size else { return };
+        TOLD.set(TOLD.get() + size);
+        if let Some(socket) = DESTROYS.get().filter(|_| TOLD.get() > BULK / 2) {
+            socket.destroy();
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_log_tells_of_what_passes_and_may_interfere() {
+    in_own_process(
+        "the_log_tells_of_what_passes_and_may_interfere",
+        "",
+        || {
+            log::set_logger(&Telling).unwrap();
+            log::set_max_level(log::LevelFilter::Trace);
+            let lp = Loop::new().unwrap();
+            let _deadline = deadline(&lp, 60);
+            all_arrives(&lp, |_, _| {});
+            assert_eq!(TOLD.take(), BULK);
+            let splices_so_far = lp.counts().splices;
+            assert_eq!(splices_so_far > 0, splices());
+            for destroys_source in [false, true] {
+                let (relay, peers) = relay(&lp);
+                relay.from.pipe(relay.to);
+                let (one, other) = match destroys_source {
+                    true => (relay.from, relay.to),
+                    false => (relay.to, relay.from),
+                };
+                DESTROYS.set(Some(one));
+                one.on_close(move |_, _| other.destroy());
+                let sender = sending_in_vain(peers.sender);
+                let receiver = receiving_in_vain(peers.receiver);
+                lp.run().unwrap();
+                join(sender);
+                let received = join(receiver);
+                assert_begins(&received);
+                assert!(received.len() < BULK);
+                DESTROYS.set(None);
+                TOLD.set(0);
+            }
+        },
+        |_| {},
+    );
+}
