@@ -228,21 +228,26 @@ fn every_part_arrives() {
 #[test]
 fn an_open_file_is_sent_from_where_it_stands() {
     let (_scratch, path) = bulk();
-    let [fast, _] = on_both(|lp| {
-        let mut file = File::open(&path).unwrap();
-        file.seek(SeekFrom::Start(12_345)).unwrap();
-        let mut clone = file.try_clone().unwrap();
-        let stream = || ReadStream::from_file(lp, file, ReadOptions::new()).unwrap();
-        let (sending, receiver) = sending_with(lp, stream);
-        sending.file.pipe(sending.to);
-        let receiver = receiving(receiver);
-        lp.run().unwrap();
-        assert!(join(receiver) == bytes()[12_345..]);
-        // Whoever shares the descriptor sees where it stands now.
-        assert_eq!(clone.stream_position().unwrap(), BULK as u64);
-        sending.log.take()
-    });
-    assert_eq!(fast.splices > 0, splices());
+    for mark in [64 * 1024, 1 << 20] {
+        let [fast, _] = on_both(|lp| {
+            let mut file = File::open(&path).unwrap();
+            file.seek(SeekFrom::Start(12_345)).unwrap();
+            let mut clone = file.try_clone().unwrap();
+            let options = ReadOptions::new().high_water_mark(mark);
+            let stream = || ReadStream::from_file(lp, file, options).unwrap();
+            let (sending, receiver) = sending_with(lp, stream);
+            sending.file.pipe(sending.to);
+            // The socket is full before somebody reads.
+            turn_until(lp, || sending.to.writable_need_drain());
+            let receiver = receiving(receiver);
+            lp.run().unwrap();
+            assert!(join(receiver) == bytes()[12_345..]);
+            // Whoever shares the descriptor sees where it stands now.
+            assert_eq!(clone.stream_position().unwrap(), BULK as u64);
+            sending.log.take()
+        });
+        assert_eq!(fast.splices > 0, splices());
+    }
 }
 
 #[test]

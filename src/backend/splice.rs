@@ -41,6 +41,8 @@ pub(super) struct Splicer {
     lent: usize,
     /// The system does not splice.
     off: bool,
+    /// SIGPIPE was seen to do nothing.
+    is_safe: bool,
 }
 
 /// A pipe of the kernel's.
@@ -106,6 +108,13 @@ impl Splicer {
     }
 
     fn make(&mut self, size: usize) -> Option<KernelPipe> {
+        if !self.is_safe {
+            self.is_safe = system::is_pipe_signal_ignored();
+            self.off = !self.is_safe;
+        }
+        if self.off {
+            return None;
+        }
         match system::Pipe::new(size) {
             Ok(pipe) => Some(KernelPipe(pipe)),
             Err(error) => {
@@ -321,9 +330,6 @@ mod linux {
 
     impl Pipe {
         pub(super) fn new(size: usize) -> io::Result<Pipe> {
-            if !is_pipe_signal_ignored() {
-                return Err(io::ErrorKind::Unsupported.into());
-            }
             let (out, into) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
             if size > USUAL_SIZE {
                 // A user's pipes may have no more in all. Then the usual one does.
@@ -371,7 +377,7 @@ mod linux {
     /// Whether SIGPIPE does nothing, as the standard library has it in every program that begins with a
     /// `main` of Rust's. A splice into a socket whose peer is gone sends it, and unlike `send` it can't be
     /// told not to.
-    fn is_pipe_signal_ignored() -> bool {
+    pub(super) fn is_pipe_signal_ignored() -> bool {
         let status = std::fs::read_to_string("/proc/self/status");
         status.is_ok_and(|status| ignores_pipe_signal(&status))
     }
@@ -408,6 +414,10 @@ mod none {
 
     pub(super) const SPLICES: bool = false;
     pub(super) const USUAL_SIZE: usize = 0;
+
+    pub(super) fn is_pipe_signal_ignored() -> bool {
+        false
+    }
 
     /// Never there.
     pub(in super::super) enum Pipe {}

@@ -79,15 +79,18 @@ impl State {
     /// A pipe says where the bytes of a socket may go.
     pub(crate) fn divert(&mut self, id: Id, diversion: Diversion) {
         let may_splice = self.backend.may_splice();
-        match self.stream(id) {
-            Some(stream) if may_splice => {
-                stream.common.flags.set(flag::DIVERTED);
-                let old = stream.extra().diversion.replace(diversion);
-                if let Some(old) = old {
-                    self.bury(old);
-                }
-            }
-            _ => self.bury(diversion),
+        let Some(stream) = self.stream(id).filter(|_| may_splice) else {
+            return self.bury(diversion);
+        };
+        let place = &mut stream.extra().diversion;
+        if place.as_ref().map(|old| old.listener) == Some(diversion.listener) {
+            // It has said so, and could not be followed at this moment.
+            return;
+        }
+        let old = place.replace(diversion);
+        stream.common.flags.set(flag::DIVERTED);
+        if let Some(old) = old {
+            self.bury(old);
         }
     }
 

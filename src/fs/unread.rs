@@ -24,8 +24,8 @@ pub(super) fn take(stream: Readable, next: Next) -> Option<Next> {
     let wanted = state::with(raw, |it| {
         // One that was opened by its path is read from its beginning, and nobody else moves it.
         let own = it.position.or(it.path.is_some().then_some(it.bytes));
-        // What can't be taken again is taken a chunk at a time.
-        let most = own.map_or(next.size, |_| FILE_PIPE_SIZE);
+        // What can't be taken again is taken as much at a time as is handed on.
+        let most = own.map_or(next.size.min(HANDED_ON), |_| FILE_PIPE_SIZE);
         let size = usize::try_from(it.left()).map_or(most, |left| left.min(most));
         (!it.is_special).then_some((own, size))
     });
