@@ -2,7 +2,8 @@
 //!
 //! The pattern: what blocks is done by a worker thread (finding and opening a file), what flows by a pipe
 //! (`file.pipe(socket)`), and whoever comes from outside gets no further than the folder: a path is
-//! followed to its end, links and `..` included, before it is compared.
+//! followed to its end, links and `..` included, before it is compared. On Linux a large file does not pass
+//! through this program at all.
 //!
 //! ```text
 //! cargo run --release --example file_server [ADDRESS] [FOLDER]

@@ -8,10 +8,13 @@
 pub struct Counts {
     /// Waits for events (`epoll_wait`).
     pub waits: u64,
-    /// Reads from sockets (`recv`).
+    /// Reads from sockets (`recv`), and of what a splice could not hand on (`read`).
     pub reads: u64,
     /// Writes to sockets (`send`, `writev`).
     pub writes: u64,
+    /// Bytes taken from one descriptor or given to another within the kernel (`splice`): of what is
+    /// piped into a socket.
+    pub splices: u64,
     /// Connections taken from listeners (`accept4`), failed ones included.
     pub accepts: u64,
     /// Listening sockets made (each is `socket`, `bind`, `listen`, and options).

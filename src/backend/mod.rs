@@ -9,6 +9,7 @@ pub(crate) mod datagram;
 pub(crate) mod null;
 pub(crate) mod os;
 pub(crate) mod resolve;
+mod splice;
 mod udp;
 mod udp_receive;
 mod udp_send;
@@ -31,6 +32,7 @@ use os::Os;
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;
+pub(crate) use splice::{FILE_PIPE_SIZE, KernelPipe, Spliced};
 pub(crate) use wake::Waker;
 pub(crate) use workers::Run;
 
@@ -61,6 +63,8 @@ pub(crate) struct Forced {
     pub(crate) send_refusals: u32,
     /// Whether runs of datagrams are refused.
     pub(crate) refuse_runs: bool,
+    /// Whether splices are refused.
+    pub(crate) refuse_splices: bool,
 }
 
 /// How to listen.

@@ -12,6 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::splice::Splicer;
 use super::udp_receive::Headers;
 use super::wake::{OsWaker, Waker};
 use super::workers::Workers;
@@ -45,6 +46,8 @@ pub(crate) struct Os {
     pub(super) forced: Forced,
     /// What datagrams are received with.
     pub(super) headers: Headers,
+    /// What bytes pass through from socket to socket.
+    pub(super) splicer: Splicer,
     /// Sends that were refused in a row.
     pub(super) refused: u32,
     /// What was asked of the operating system.
@@ -85,6 +88,7 @@ impl Os {
             spare: None,
             forced,
             headers: Headers::default(),
+            splicer: Splicer::default(),
             refused: 0,
             counts: Counts::default(),
             waker: Waker::Os(Arc::new(waker)),
@@ -302,6 +306,12 @@ impl Os {
         limited(wanted, self.forced.read_limit)
     }
 
+    /// How many of `wanted` bytes one write may give: fewer where a test limits writes.
+    #[inline]
+    pub(super) fn write_room(&self, wanted: usize) -> usize {
+        limited(wanted, self.forced.write_limit)
+    }
+
     #[inline]
     pub(crate) fn short_write_is_full(&self) -> bool {
         Os::HAS_EDGES && self.forced.write_limit == 0
@@ -321,7 +331,7 @@ impl Os {
 
     #[inline]
     pub(crate) fn write(&mut self, mut stream: &TcpStream, buffer: &[u8]) -> io::Result<usize> {
-        let limit = limited(buffer.len(), self.forced.write_limit);
+        let limit = self.write_room(buffer.len());
         loop {
             self.counts.writes += 1;
             match stream.write(&buffer[..limit]) {

@@ -277,6 +277,12 @@ impl Builder {
         self
     }
 
+    /// For tests: what is piped passes through the program, as on a system that does not splice.
+    pub fn refuse_splices(mut self, yes: bool) -> Builder {
+        self.forced.refuse_splices = yes;
+        self
+    }
+
     /// For tests: after every wait everything looks ready, though it may not be.
     pub fn spurious_events(mut self, yes: bool) -> Builder {
         self.settings.spurious_events = yes;

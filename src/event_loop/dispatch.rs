@@ -6,13 +6,15 @@
 //! is over, so a panic or an error that ends `run` in the middle loses no edge.
 
 use std::io;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
 use super::accept;
 use super::core::Core;
 use super::datagram_receive;
-use super::entry::{Entry, Stream, entry_of, flag, stream_of};
+use super::diversion::{Diverter, Taken};
+use super::entry::{Entry, Stream, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::own_buffer::{self, OwnBuffer};
 use super::socket;
@@ -77,6 +79,8 @@ enum Next {
     Emit(Id, usize),
     /// So many bytes go to the listeners of a socket that decodes.
     Text(Id, usize),
+    /// So many bytes were handed on without being read, and whether more may be.
+    Passed(Rc<dyn Diverter>, usize, bool),
     /// The user's buffer holds so many bytes more.
     Own(Id, Box<OwnBuffer>, usize),
     /// Something was taken note of that the end of a loop callback sees to.
@@ -164,6 +168,7 @@ impl Service {
             | flag::UNIX
             | flag::DECODES
             | flag::OWN_BUFFER
+            | flag::DIVERTED
             | flag::TIMEOUT
             | flag::WRITING
             | flag::CONNECT_PENDING;
@@ -233,6 +238,12 @@ impl Service {
                     core.emit(id, socket::data_slot, |call| call(socket, data));
                 }
                 Next::Text(id, size) => text::deliver(core, id, &buffer[..size]),
+                Next::Passed(pipe, size, more) => {
+                    if let Some(id) = self.id.filter(|_| trace) {
+                        core.trace_data(id, size);
+                    }
+                    pipe.passed(more);
+                }
                 Next::Own(id, own, size) => {
                     own_buffer::deliver(core, id, own, size);
                 }
@@ -318,10 +329,7 @@ fn leave_batch(state: &mut State, id: Id) -> bool {
 impl Service {
     /// One read from the kernel. None if there is nothing to read, or nobody who wants it.
     fn read(&mut self, state: &mut State, id: Id, buffer: &mut [u8]) -> Option<Next> {
-        let State {
-            entries, backend, ..
-        } = state;
-        let stream = match entry_of(entries, id)? {
+        let stream = match state.entry(id)? {
             Entry::Stream(stream) => stream,
             Entry::Server(_) => {
                 self.id = None;
@@ -336,7 +344,6 @@ impl Service {
         if !stream.wants_to_read() {
             return None;
         }
-        let io = stream.io.as_ref()?;
         self.reads -= 1;
         if stream.common.flags.any(flag::END_CERTAIN) {
             self.reads = 0;
@@ -346,8 +353,37 @@ impl Service {
         if stream.common.flags.any(flag::OWN_BUFFER) && stream.read_length() == 0 {
             return self.read_own(state, id);
         }
+        if stream.common.flags.any(flag::DIVERTED)
+            && let Some(taken) = state.take_diverted(id, buffer.len())
+        {
+            return self.after_splice(state, id, buffer.len(), taken);
+        }
+        let State {
+            entries, backend, ..
+        } = state;
+        let io = stream_of(entries, id)?.io.as_ref()?;
         let result = backend.read(io, buffer);
         self.after_read(state, id, buffer, result)
+    }
+
+    /// What follows a read whose bytes are in the kernel's pipe. How many they are proves nothing: the pipe
+    /// may have been full before the bytes were at an end. So it goes on until the socket would block, or
+    /// ends; the end is then told in another turn, as behind a short read.
+    fn after_splice(
+        &mut self,
+        state: &mut State,
+        id: Id,
+        wanted: usize,
+        taken: Taken,
+    ) -> Option<Next> {
+        const NO_ROOM: usize = 0;
+        let size = match self.note_read(state, id, NO_ROOM, taken.result) {
+            Ok(size) => size,
+            Err(next) => return next,
+        };
+        self.was_short = size < wanted;
+        let more = state.write_taken(taken.to, size);
+        Some(Next::Passed(taken.pipe, size, more))
     }
 
     /// A read into the user's buffer.

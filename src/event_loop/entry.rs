@@ -11,6 +11,7 @@ use super::attempts::Several;
 use super::connect::Attempt;
 use super::datagram_entry::DatagramState;
 use super::deadlines::Idle;
+use super::diversion::Diversion;
 use super::extension::{Attachment, Extension};
 pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
@@ -182,6 +183,8 @@ pub(crate) struct StreamExtra {
     pub(crate) block_list: Option<BlockList>,
     /// The user's buffer, if it reads into one; away while that is looked at.
     pub(crate) own: Option<Box<OwnBuffer>>,
+    /// Where its bytes may go without being read.
+    pub(crate) diversion: Option<Diversion>,
     /// The decoder, once an encoding is set.
     pub(crate) text: Option<Box<Text>>,
 }

@@ -55,6 +55,8 @@ pub(crate) mod flag {
     /// It has a decoder: what it reads goes to listeners of text, too.
     pub(crate) const DECODES: u64 = 1 << 56;
 
+    /// A pipe has said where its bytes may go without being read.
+    pub(crate) const DIVERTED: u64 = 1 << 58;
     /// It reads into a buffer of the user's.
     pub(crate) const OWN_BUFFER: u64 = 1 << 57;
 

@@ -23,6 +23,7 @@ pub(crate) mod deadlines;
 #[cfg(unix)]
 mod descriptors;
 pub(crate) mod dispatch;
+pub(crate) mod diversion;
 pub(crate) mod ending;
 pub(crate) mod entry;
 pub(crate) mod extension;

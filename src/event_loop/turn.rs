@@ -77,6 +77,9 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     }
     // L5: the flag is used up, also by a run that did nothing.
     core.inside(|state| state.stop = false);
+    if !alive {
+        core.inside(|state| state.backend.stop_splicing());
+    }
     Ok(alive)
 }
 

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use super::entry::{Stream, flag, stream_of};
 use super::gathering::SPECIAL;
 use super::handle::Id;
@@ -60,7 +62,9 @@ impl State {
             }
             return match attempt {
                 Attempt::Whole if done.is_none() => true,
-                attempt => self.after_attempt(id, attempt, chunk, done),
+                attempt => {
+                    self.after_attempt(id, attempt, length, |taken| chunk.take_rest(taken), done)
+                }
             };
         }
         self.write_special(id, chunk, done)
@@ -143,15 +147,18 @@ impl State {
         if timeout {
             self.touch(id);
         }
-        Ok(self.after_attempt(id, attempt, chunk, done))
+        let rest = |taken| chunk.take_rest(taken);
+        Ok(self.after_attempt(id, attempt, length, rest, done))
     }
 
-    /// What follows an attempt to write. Returns what `write` returns.
-    fn after_attempt(
+    /// What follows an attempt to write so many bytes, of which `rest` gives those behind what the kernel
+    /// took. Returns what `write` returns.
+    pub(super) fn after_attempt(
         &mut self,
         id: Id,
         attempt: Attempt,
-        chunk: &mut Chunk<'_>,
+        length: usize,
+        rest: impl FnOnce(usize) -> Bytes,
         done: Option<Completion>,
     ) -> bool {
         let State {
@@ -181,17 +188,17 @@ impl State {
                 }
                 stream.common.flags.set(flag::WRITING);
                 live.requests += 1;
-                let mut length = chunk.as_slice().len();
-                if mutated!("what the kernel took counts no more") {
-                    length -= taken;
-                }
-                let rest = chunk.take_rest(taken);
-                stream.extra().writes.push_in_flight(rest, length, done);
+                let counted = match mutated!("what the kernel took counts no more") {
+                    true => length - taken,
+                    false => length,
+                };
+                let rest = rest(taken);
+                stream.extra().writes.push_in_flight(rest, counted, done);
                 stream.note_in_flight();
             }
             Attempt::Failed(error) => {
                 // It was never handed down.
-                stream.bytes_dispatched -= chunk.as_slice().len() as u64;
+                stream.bytes_dispatched -= length as u64;
                 let error = Error::system("write", error);
                 stream.fail(&error);
                 ticks.push(Task::WriteError(id, error, done.into_iter().collect()));

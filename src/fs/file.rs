@@ -7,6 +7,7 @@ use std::path::Path;
 use bytes::{Bytes, BytesMut};
 
 use super::options::Flags;
+use crate::backend::KernelPipe;
 
 /// How often a write may take nothing before it has failed: Node's number.
 const FRUITLESS_WRITES: u32 = 5;
@@ -71,6 +72,29 @@ pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Resul
     }
     buffer.truncate(read);
     Ok(buffer.freeze())
+}
+
+/// What was taken of a file.
+pub(super) enum Taken {
+    /// Bytes.
+    Read(io::Result<Bytes>),
+    /// So many bytes, which are in a pipe of the kernel's.
+    Unread(KernelPipe, io::Result<usize>),
+}
+
+/// Takes up to `size` bytes of a file, from `position` on or from where the descriptor stands, into a pipe of
+/// the kernel's. Where that can't be it does what `otherwise` does.
+pub(super) fn take(
+    file: &File,
+    position: Option<u64>,
+    size: usize,
+    pipe: KernelPipe,
+    otherwise: impl FnOnce() -> io::Result<Bytes>,
+) -> Taken {
+    match pipe.fill(file, position, size) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Taken::Read(otherwise()),
+        result => Taken::Unread(pipe, result),
+    }
 }
 
 /// Writes all of some chunks, in order: from a position on, or where the descriptor stands. Returns how

@@ -28,6 +28,7 @@ mod file;
 mod options;
 mod read;
 mod state;
+mod unread;
 mod write;
 
 pub use options::{DEFAULT_HIGH_WATER_MARK, DEFAULT_MODE, Flags, ReadOptions, WriteOptions};

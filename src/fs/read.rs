@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::file;
 use super::options::ReadOptions;
 use super::state::{self, FileState, OPEN, Opening, READY};
+use super::unread;
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::extension::add_listener;
 use crate::event_loop::handle::LoopHandle;
@@ -106,52 +110,68 @@ fn create(
     ReadStream(stream)
 }
 
+/// What is read next.
+pub(super) struct Next {
+    pub(super) file: Arc<File>,
+    /// Where it is; none if that is where the descriptor stands.
+    pub(super) position: Option<u64>,
+    /// How many bytes are read at most.
+    pub(super) size: usize,
+    pub(super) origin: &'static Location<'static>,
+}
+
 /// The stream's `read`: has a worker read (Node's `_read`).
 fn read(stream: Readable, size: usize) {
     let raw = stream.0;
-    let begun = state::with(raw, |it| {
-        let from = it.position.unwrap_or(it.bytes);
-        // As many as there are up to the end, which is one of them.
-        let left = match from <= it.end {
-            true => (it.end - from).saturating_add(1),
-            false => 0,
-        };
-        let size = usize::try_from(left).map_or(size, |left| left.min(size));
+    let next = state::with(raw, |it| {
+        let size = usize::try_from(it.left()).map_or(size, |left| left.min(size));
         let file = it.file.clone()?;
         it.is_busy = size > 0;
-        Some((file, it.position, size, it.origin))
+        Some(Next {
+            file,
+            position: it.position,
+            size,
+            origin: it.origin,
+        })
     });
-    let Some((file, position, size, origin)) = begun.flatten() else {
+    let Some(next) = next.flatten() else {
         return;
     };
-    if size == 0 {
+    if next.size == 0 {
         return stream.push_end();
     }
-    let read = move || file::read(&file, position, size);
-    state::work(raw, origin, read, move |result| {
-        let result = match result {
-            Ok(result) => result.map_err(|error| Error::file("read", error, None)),
-            Err(error) => Err(error),
-        };
-        if stream.destroyed() {
-            return state::idle(raw);
-        }
-        state::with(raw, |it| {
-            it.is_busy = false;
-            if let Ok(chunk) = &result {
-                let size = chunk.len() as u64;
-                it.bytes += size;
-                it.position = it.position.map(|position| position + size);
-            }
-        });
-        match result {
-            Ok(chunk) if chunk.is_empty() => stream.push_end(),
-            Ok(chunk) => {
-                stream.push(chunk);
-            }
-            Err(error) => stream.fail(error),
+    let Some(next) = unread::take(stream, next) else {
+        return;
+    };
+    let read = move || file::read(&next.file, next.position, next.size);
+    state::work(raw, next.origin, read, move |result| {
+        has_read(stream, result);
+    });
+}
+
+/// A worker has read.
+pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
+    let raw = stream.0;
+    let result = match result {
+        Ok(result) => result.map_err(|error| Error::file("read", error, None)),
+        Err(error) => Err(error),
+    };
+    if stream.destroyed() {
+        return state::idle(raw);
+    }
+    state::with(raw, |it| {
+        it.is_busy = false;
+        if let Ok(chunk) = &result {
+            it.advance(chunk.len());
         }
     });
+    match result {
+        Ok(chunk) if chunk.is_empty() => stream.push_end(),
+        Ok(chunk) => {
+            stream.push(chunk);
+        }
+        Err(error) => stream.fail(error),
+    }
 }
 
 impl ReadStream {

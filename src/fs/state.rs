@@ -31,6 +31,8 @@ pub(super) struct FileState {
     pub(super) end: u64,
     /// Bytes read, or written.
     pub(super) bytes: u64,
+    /// Whether it has to be read: no regular file.
+    pub(super) is_special: bool,
     /// Whether everything is written to the disk before it is closed.
     pub(super) flush: bool,
     /// Whether a worker has it: it is not closed meanwhile.
@@ -59,6 +61,7 @@ impl FileState {
             position: start,
             end: u64::MAX,
             bytes: 0,
+            is_special: false,
             flush: false,
             is_busy: false,
             when_idle: None,
@@ -66,6 +69,22 @@ impl FileState {
             open: Slot::Empty,
             ready: Slot::Empty,
         }
+    }
+
+    /// How many bytes there are up to the end of what is to be read, which is one of them.
+    pub(super) fn left(&self) -> u64 {
+        let from = self.position.unwrap_or(self.bytes);
+        match from <= self.end {
+            true => (self.end - from).saturating_add(1),
+            false => 0,
+        }
+    }
+
+    /// So many bytes were read.
+    pub(super) fn advance(&mut self, size: usize) {
+        let size = size as u64;
+        self.bytes += size;
+        self.position = self.position.map(|position| position + size);
     }
 }
 

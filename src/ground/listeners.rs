@@ -136,6 +136,11 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
+    /// Whether this registration is the one listener that is there and there to stay.
+    pub(crate) fn is_sole(&self, id: ListenerId) -> bool {
+        matches!(self, Slot::One(listener) if listener.id == id && !listener.once)
+    }
+
     /// Takes the listeners out for an emission. None if there are none, or if they are out.
     pub(crate) fn take(&mut self) -> Option<Taken<F>> {
         if matches!(self, Slot::Empty | Slot::Out(_)) {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::event_loop::diversion::{Diversion, Diverter};
 use crate::event_loop::entry::{Entry, flag};
 use crate::event_loop::extension::add_listener;
 use crate::event_loop::handle::Socket;
@@ -46,6 +47,23 @@ impl Sealed for Socket {
 
     fn has_writes(&self) -> bool {
         self.writable_length() > 0
+    }
+
+    fn raw_end(&self) -> Option<StreamId> {
+        Some(self.stream_id())
+    }
+
+    fn divert(&self, listener: ListenerId, to: StreamId, pipe: Rc<dyn Diverter>) {
+        let to = to.0;
+        if to.index != self.0.index {
+            return;
+        }
+        let diversion = Diversion {
+            listener,
+            to: to.id(),
+            pipe,
+        };
+        table::with(self.0, |state, id| state.divert(id, diversion));
     }
 }
 

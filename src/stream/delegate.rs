@@ -23,6 +23,12 @@ macro_rules! delegate_stream {
                 is_drained() -> bool;
                 is_drained_or_ended() -> bool;
                 has_writes() -> bool;
+                raw_end() -> Option<$crate::stream::StreamId>;
+                divert(
+                    listener: $crate::ground::listeners::ListenerId,
+                    to: $crate::stream::StreamId,
+                    pipe: std::rc::Rc<dyn $crate::event_loop::diversion::Diverter>
+                );
             }
 
             fn to_stream(&self) -> std::rc::Rc<dyn $crate::stream::Stream> {

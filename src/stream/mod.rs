@@ -42,6 +42,7 @@
 pub(crate) mod access;
 mod attached;
 pub(crate) mod delegate;
+pub(crate) mod diverting;
 mod done;
 mod ending;
 mod finished;

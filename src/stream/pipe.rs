@@ -13,6 +13,7 @@ use super::handles::{Duplex, Writable};
 use super::readable::told;
 use super::traits::{DataChunk, ReadableStream, StreamEvent, StreamId, WritableStream};
 use crate::event_loop::core::{Core, SlotOf};
+use crate::event_loop::diversion::{DIVERTS_FROM, Diverter};
 use crate::event_loop::extension::{Attachment, Work, add_listener};
 use crate::event_loop::handle::{Id, Raw};
 use crate::event_loop::state::State;
@@ -149,6 +150,8 @@ fn tell(core: &Core, id: Id, cause: Cause) {
 struct Pipe {
     source: Rc<dyn ReadableStream>,
     destination: Rc<dyn WritableStream>,
+    /// Its listener of 'data'.
+    data: Cell<ListenerId>,
     /// Its listeners at either end.
     at_source: RefCell<Vec<ListenerId>>,
     at_destination: RefCell<Vec<ListenerId>>,
@@ -175,12 +178,17 @@ fn ends(state: &mut State, id: Id) -> Option<&mut Ends> {
 /// the source stays open, paused if it was the last (N217); an error of the source does nothing to the
 /// destination. [`pipeline`](super::pipeline()) looks after both.
 ///
+/// What a socket or a file has for a socket stays in the kernel, on Linux with the feature `splice`, if it
+/// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
+/// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
+///
 /// The destination's 'pipe' comes on the next tick.
 pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
     let (from, to) = (source.stream_id(), destination.stream_id());
     let pipe = Rc::new(Pipe {
         source: source.to_readable(),
         destination: destination.to_writable(),
+        data: Cell::new(ListenerId(0)),
         at_source: RefCell::default(),
         at_destination: RefCell::default(),
         listens_to_drain: Cell::new(false),
@@ -202,6 +210,7 @@ pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, optio
     pipe.at_destination.borrow_mut().extend(at_destination);
     let it = pipe.clone();
     let data = source.listen_bytes(Box::new(move |chunk| it.on_data(chunk)));
+    pipe.data.set(data);
     pipe.at_source.borrow_mut().push(data);
     emit(to, PipeEvent::Pipe, pipe.source.clone(), Cause::Call);
     if destination.writable_need_drain() {
@@ -283,6 +292,15 @@ pub(crate) fn on_unpipe(
     add_listener(stream.0, UNPIPE, call, false)
 }
 
+impl Diverter for Pipe {
+    fn passed(self: Rc<Pipe>, more: bool) {
+        self.forget_waits();
+        if !more {
+            self.pause();
+        }
+    }
+}
+
 impl Pipe {
     /// What happens when the source has ended (onend).
     fn at_end(self: &Rc<Pipe>, ends_destination: bool) {
@@ -329,17 +347,28 @@ impl Pipe {
     /// A chunk of the source (ondata).
     fn on_data(self: &Rc<Pipe>, chunk: DataChunk<'_>) {
         // One that was unpiped by this very chunk's listeners still gets it, as in Node.
+        self.forget_waits();
+        let is_large = chunk.as_slice().len() >= DIVERTS_FROM;
+        if !self.destination.write_piped(chunk) {
+            self.pause();
+        }
+        if is_large
+            && !self.cleaned_up.get()
+            && let Some(to) = self.destination.raw_end()
+        {
+            self.source.divert(self.data.get(), to, self.clone());
+        }
+    }
+
+    /// Node forgets whom it waits for in front of each 'data'; the first pipe is called first.
+    fn forget_waits(self: &Rc<Pipe>) {
         with_ends(self.source.stream_id(), |state, id| {
             let ends = state.entry(id)?.attachment::<Ends>(false)?;
-            // Node forgets whom it waits for in front of each 'data'; the first pipe is called first.
             if ends.pipes.first().is_some_and(|it| Rc::ptr_eq(it, self)) {
                 ends.await_drain.clear();
             }
             Some(())
         });
-        if !self.destination.write_piped(chunk) {
-            self.pause();
-        }
     }
 
     /// The destination has enough (pause).

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::attached::Attached;
 use super::done::{Done, TransformDone};
 use crate::event_loop::core::SlotOf;
+use crate::event_loop::diversion::Diversion;
 use crate::event_loop::entry::{Entry, Flags};
 use crate::event_loop::extension::Object;
 use crate::event_loop::handle::{Id, Raw};
@@ -137,6 +138,8 @@ pub(super) struct ReadableHalf {
     pub(super) direct: VecDeque<Bytes>,
     /// What was in the buffer when more was asked for.
     pub(super) length_before: usize,
+    /// Where its bytes may go without being read.
+    pub(super) diversion: Option<Diversion>,
 }
 
 /// The state of a writable side.
@@ -304,6 +307,7 @@ impl StreamState {
                 buffer: ReadQueue::default(),
                 direct: VecDeque::new(),
                 length_before: 0,
+                diversion: None,
             },
             writable: WritableHalf {
                 high_water_mark: writable_mark,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::handles::{Duplex, Readable, Writable};
 use crate::event_loop::api::AsLoop;
+use crate::event_loop::diversion::Diverter;
 use crate::event_loop::handle::Raw;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Error, Result};
@@ -61,6 +62,19 @@ pub(crate) mod sealed {
         fn is_drained_or_ended(&self) -> bool;
         /// Whether writes have not been answered.
         fn has_writes(&self) -> bool;
+        /// Its end in the kernel that takes bytes which nobody has read, if it has one.
+        fn raw_end(&self) -> Option<super::StreamId> {
+            None
+        }
+        /// Has its bytes go to such an end unread, while nobody but this listener of 'data' wants them. It
+        /// may do so, where it can.
+        fn divert(
+            &self,
+            _listener: super::ListenerId,
+            _to: super::StreamId,
+            _pipe: std::rc::Rc<dyn super::Diverter>,
+        ) {
+        }
     }
 }
 
@@ -244,7 +258,7 @@ mod implementations {
     use crate::ground::listeners::shared;
     use crate::stream::access::{add_data, add_readable, ask};
     use crate::stream::state::{self, flag};
-    use crate::stream::{finishing, writable};
+    use crate::stream::{diverting, finishing, writable};
 
     macro_rules! stream {
         ($name:ident) => {
@@ -284,6 +298,10 @@ mod implementations {
                     ask(self.0, false, |it| {
                         it.writable.pending > 0 || it.writable.length > 0
                     })
+                }
+
+                fn divert(&self, listener: ListenerId, to: StreamId, pipe: Rc<dyn Diverter>) {
+                    diverting::divert(self.0, listener, to, pipe);
                 }
             }
 
