@@ -351,11 +351,12 @@ fn tell_counts(lp: &Loop) -> nodeloop::Result<()> {
     let teller = net::create_server(lp, |socket| {
         let counts = socket.event_loop().counts();
         let line = format!(
-            "waits {} reads {} writes {} receives {} sends {} accepts {} registrations {} rearms {} \
-             shutdowns {} closes {}\n",
+            "waits {} reads {} writes {} splices {} receives {} sends {} accepts {} registrations {} \
+             rearms {} shutdowns {} closes {}\n",
             counts.waits,
             counts.reads,
             counts.writes,
+            counts.splices,
             counts.receives,
             counts.sends,
             counts.accepts,

@@ -17,6 +17,7 @@ pub(crate) use super::flags::{Flags, flag};
 use super::handle::{Id, Server, Socket};
 use super::look_up::LookUp;
 use super::own_buffer::OwnBuffer;
+pub(crate) use super::packed::{Peer, SmallId};
 #[cfg(unix)]
 use super::paths::PathAttempt;
 use super::text::Text;
@@ -82,35 +83,6 @@ pub(crate) struct Stream {
     pub(crate) listeners: Option<Box<SocketListeners>>,
     /// What is rarely there; made when needed.
     pub(crate) extra: Option<Box<StreamExtra>>,
-}
-
-/// An [`Id`] in 12 bytes instead of 16.
-#[derive(Clone, Copy)]
-#[repr(packed(4))]
-pub(crate) struct SmallId {
-    key: u32,
-    serial: u64,
-}
-
-impl SmallId {
-    pub(crate) fn of(id: Id) -> SmallId {
-        let Id { key, serial } = id;
-        SmallId { key, serial }
-    }
-
-    pub(crate) fn id(self) -> Id {
-        let SmallId { key, serial } = self;
-        Id { key, serial }
-    }
-}
-
-/// An address without flow label, in 24 bytes instead of 32.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer {
-    ip: IpAddr,
-    port: u16,
-    /// Of a link-local address; no other has one.
-    scope: u32,
 }
 
 /// A listener of 'lookup'.
@@ -558,27 +530,6 @@ impl ServerState {
     }
 }
 
-impl Peer {
-    pub(crate) fn new(address: SocketAddr) -> Peer {
-        Peer {
-            ip: address.ip(),
-            port: address.port(),
-            scope: match address {
-                SocketAddr::V4(_) => 0,
-                SocketAddr::V6(address) => address.scope_id(),
-            },
-        }
-    }
-
-    pub(crate) fn address(self) -> SocketAddr {
-        let mut address = SocketAddr::new(self.ip, self.port);
-        if let SocketAddr::V6(address) = &mut address {
-            address.set_scope_id(self.scope);
-        }
-        address
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -588,12 +539,6 @@ mod tests {
         // mio's sockets are larger in debug builds, where they know their poller.
         let more = if cfg!(debug_assertions) { 16 } else { 0 };
         assert!(size_of::<Entry>() <= 168 + more, "{}", size_of::<Entry>());
-    }
-
-    #[test]
-    fn a_peers_scope_survives() {
-        let address: SocketAddr = "[fe80::1%3]:80".parse().unwrap();
-        assert_eq!(Peer::new(address).address(), address);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outbox;
 pub(crate) mod own_buffer;
+mod packed;
 #[cfg(unix)]
 pub(crate) mod paths;
 pub(crate) mod pulling;

@@ -1,7 +1,8 @@
 //! Datagrams there and back, several under way.
 //!
 //! One receive and one send for each, and nothing else: where the load has more to do than the server,
-//! it is the load that is measured.
+//! it is the load that is measured. It sleeps when nothing comes: who sleeps finds several when it wakes,
+//! and sends as many, so they come in batches, as those of many clients do.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -23,8 +24,9 @@ pub struct Datagrams {
     /// What is sent: so many messages as leave with one call.
     messages: Vec<u8>,
     buffer: Vec<u8>,
-    /// When each of those in flight was sent, by its number's remainder.
-    sent_at: Vec<Instant>,
+    /// One that is timed: its number, and when it was sent. Looking at the clock for each would have the
+    /// load lag behind the server.
+    timed: Option<(u64, Instant)>,
     sent: u64,
     /// The number of the one that is to come back next.
     due: u64,
@@ -37,11 +39,8 @@ impl Datagrams {
         in_flight: usize,
         size: usize,
         in_runs: bool,
-        spin: bool,
     ) -> io::Result<Datagrams> {
         let socket = flood::socket(server)?;
-        socket.set_nonblocking(spin)?;
-        // Of use where it does not spin.
         socket.set_read_timeout(Some(LOST_AFTER))?;
         let at_once = if in_runs { in_flight } else { 1 };
         Ok(Datagrams {
@@ -51,7 +50,7 @@ impl Datagrams {
             size,
             messages: (0..size * at_once).map(|at| (at % size) as u8).collect(),
             buffer: vec![0; size + 1],
-            sent_at: vec![Instant::now(); in_flight],
+            timed: None,
             sent: 0,
             due: 0,
             lost: 0,
@@ -65,7 +64,9 @@ impl Datagrams {
         for _ in 0..room.min(last - self.sent) / at_once {
             for message in self.messages.chunks_exact_mut(self.size) {
                 message[..8].copy_from_slice(&self.sent.to_le_bytes());
-                self.sent_at[(self.sent % self.in_flight as u64) as usize] = Instant::now();
+                if self.timed.is_none() {
+                    self.timed = Some((self.sent, Instant::now()));
+                }
                 self.sent += 1;
             }
             match self.in_runs {
@@ -76,7 +77,7 @@ impl Datagrams {
         Ok(())
     }
 
-    /// Takes one that is back: whether there was one, without waiting or within the patience.
+    /// Takes one that is back: whether there was one, within [`LOST_AFTER`].
     fn receive(&mut self, latencies: &mut Latencies) -> io::Result<bool> {
         let size = match self.socket.recv(&mut self.buffer) {
             Ok(size) => size,
@@ -93,8 +94,14 @@ impl Datagrams {
         if number >= self.due {
             self.lost += number - self.due;
             self.due = number + 1;
-            let slot = (number % self.in_flight as u64) as usize;
-            latencies.add(self.sent_at[slot].elapsed());
+            if let Some((timed, sent_at)) = self.timed
+                && timed <= number
+            {
+                self.timed = None;
+                if timed == number {
+                    latencies.add(sent_at.elapsed());
+                }
+            }
         }
         Ok(true)
     }
@@ -104,7 +111,7 @@ impl Datagrams {
 fn is_nothing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
 }
 
@@ -112,25 +119,23 @@ impl Load for Datagrams {
     fn round(&mut self, operations: u64, latencies: &mut Latencies) -> io::Result<u64> {
         let last = self.sent + operations;
         let lost_before = self.lost;
-        let mut heard_at = Instant::now();
+        let mut silences = 0;
         self.send(last)?;
         while self.due < last {
             if self.receive(latencies)? {
-                heard_at = Instant::now();
+                silences = 0;
                 if !self.in_runs || self.due == self.sent {
                     self.send(last)?;
                 }
                 continue;
             }
-            let silence = heard_at.elapsed();
-            if silence > PATIENCE {
+            silences += 1;
+            if silences * LOST_AFTER > PATIENCE {
                 return Err(wrong("answers no more"));
             }
-            if silence >= LOST_AFTER {
-                self.lost += self.sent - self.due;
-                self.due = self.sent;
-                self.send(last)?;
-            }
+            self.lost += self.sent - self.due;
+            self.due = self.sent;
+            self.send(last)?;
         }
         Ok(operations - (self.lost - lost_before))
     }

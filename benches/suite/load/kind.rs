@@ -101,12 +101,10 @@ impl Kind {
                 spin,
             )?),
             Kind::Datagrams { in_flight, size } => {
-                // Who sleeps finds several when it wakes, and sends as many: so they come in batches.
-                let spin = spin && in_flight == 1;
-                Box::new(Datagrams::open(server, in_flight, size, false, spin)?)
+                Box::new(Datagrams::open(server, in_flight, size, false)?)
             }
             Kind::DatagramRuns { in_flight, size } => {
-                Box::new(Datagrams::open(server, in_flight, size, true, spin)?)
+                Box::new(Datagrams::open(server, in_flight, size, true)?)
             }
             Kind::Flood { size, run } => Box::new(Flood::open(server, size, run)?),
             Kind::Bursts { size } => Box::new(Bursts::open(server, size)?),
