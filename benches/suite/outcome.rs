@@ -126,8 +126,9 @@ impl Limit {
             (_, Some(against)) => {
                 return format!("{} {sign} {} × {against}", what.trim(), plain(value));
             }
+            // As the figure beside it.
             (Figure::ServerTime, None) if value >= 1e6 => {
-                return format!("{} {sign} {} ms", what.trim(), plain(value / 1e6));
+                return format!("{} {sign} {} ns", what.trim(), grouped(value));
             }
             (Figure::ServerTime, None) => " ns",
             _ => "",
