@@ -46,6 +46,8 @@ struct Session {
     load: Generator,
     /// Operations of a round.
     operations: u64,
+    /// Those in front of a round, which are not timed.
+    lead_in: u64,
     /// It takes part in one of so many rounds.
     every: usize,
     may_lose: bool,
@@ -158,6 +160,7 @@ impl Bench {
             server,
             load,
             operations,
+            lead_in: kind.lead_in(),
             every: 1,
             may_lose: kind.may_lose(),
             counts_before,
@@ -252,6 +255,9 @@ pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
 
 impl Session {
     fn measure(&mut self, number: usize) -> io::Result<()> {
+        if self.lead_in > 0 {
+            self.done += self.load.round(self.lead_in)?.done;
+        }
         let server_before = self.server.processor_time()?;
         let load_before = self.load.processor_time()?;
         let round = self.load.round(self.operations)?;

@@ -207,6 +207,21 @@ impl Kind {
         }
     }
 
+    /// Operations in front of each round that are not timed. A connection that was silent for 200 ms
+    /// acknowledges its next 16 segments at once, and where there are many connections a round has
+    /// hardly more for each: it would cost now this, now that, depending on how long the other lanes'
+    /// rounds took. For 10,000 it would take too long.
+    pub fn lead_in(self) -> u64 {
+        const SEGMENTS: u64 = 20;
+        match self {
+            Kind::Broadcast { receivers, .. } => SEGMENTS * receivers as u64,
+            Kind::PingPong { connections, .. } if connections <= 1000 => {
+                SEGMENTS * connections as u64
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether something may be lost on the way, as datagrams are.
     pub fn may_lose(self) -> bool {
         matches!(
