@@ -6,7 +6,7 @@ use super::handle::Id;
 
 /// An [`Id`] in 12 bytes instead of 16.
 #[derive(Clone, Copy)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub(crate) struct SmallId {
     key: u32,
     serial: u64,
