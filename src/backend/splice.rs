@@ -19,9 +19,9 @@ use linux as system;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "splice")))]
 use none as system;
 
-/// Bytes of a file that a worker takes at a time: four chunks of Node's. With one the rounds between loop and
-/// worker cost more, with sixteen nothing is gained (`benches/README.md`).
-pub(crate) const FILE_PIPE_SIZE: usize = 256 * 1024;
+/// Bytes of a file that a worker takes at a time: eight chunks of Node's. With fewer the rounds between loop
+/// and worker cost more, with twice as many a socket runs dry meanwhile (`benches/README.md`).
+pub(crate) const FILE_PIPE_SIZE: usize = 512 * 1024;
 
 /// Pipes that workers have at a time; who comes then is read. Each is two descriptors, and more than the
 /// usual number of workers is rarely of use.
@@ -145,15 +145,16 @@ impl Backend {
     }
 
     /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
-    /// may be closed.
+    /// may be closed. With `more` further bytes follow at once, so an incomplete segment waits for them.
     pub(crate) fn splice_out(
         &mut self,
         to: &Stream,
         from: &mut Option<KernelPipe>,
         size: usize,
+        more: bool,
     ) -> Spliced {
         match (self, to) {
-            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, from, size),
+            (Backend::Os(os), Stream::Os(to)) => os.splice_out(to, from, size, more),
             _ => unreachable!("a stream of another backend"),
         }
     }
@@ -252,12 +253,13 @@ impl Os {
         to: &TcpStream,
         from: &mut Option<KernelPipe>,
         size: usize,
+        more: bool,
     ) -> Spliced {
         let limit = self.write_room(size);
         let Some(KernelPipe(pipe)) = from else {
             return Spliced::Failed(io::ErrorKind::BrokenPipe.into());
         };
-        let result = repeated(&mut self.counts.splices, || pipe.give(to, limit));
+        let result = repeated(&mut self.counts.splices, || pipe.give(to, limit, more));
         let taken = match result {
             Ok(taken) if taken == size => return Spliced::Whole,
             Ok(taken) => Some(taken),
@@ -354,8 +356,9 @@ mod linux {
         }
 
         /// Gives bytes away.
-        pub(super) fn give(&self, to: impl AsFd, size: usize) -> io::Result<usize> {
-            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        pub(super) fn give(&self, to: impl AsFd, size: usize, more: bool) -> io::Result<usize> {
+            let mut flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            flags.set(SpliceFlags::MORE, more);
             Ok(splice(&self.out, None, to, None, size, flags)?)
         }
 
@@ -436,7 +439,7 @@ mod none {
             match *self {}
         }
 
-        pub(super) fn give<F>(&self, _to: F, _size: usize) -> io::Result<usize> {
+        pub(super) fn give<F>(&self, _to: F, _size: usize, _more: bool) -> io::Result<usize> {
             match *self {}
         }
 

@@ -135,7 +135,7 @@ impl State {
     /// A `write` of the bytes that were taken, to a socket that takes them at once.
     pub(crate) fn write_taken(&mut self, id: Id, size: usize) -> bool {
         let mut pipe = self.backend.take_pipe();
-        let more = self.write_spliced(id, &mut pipe, size);
+        let more = self.write_spliced(id, &mut pipe, size, false);
         self.backend.put_back_pipe(pipe);
         more
     }
@@ -146,12 +146,14 @@ impl State {
     }
 
     /// A `write` of the first bytes that are in a pipe of the kernel's, to a socket that takes them at once.
-    /// They are in it no more afterwards; it may be closed.
+    /// They are in it no more afterwards; it may be closed. With `more` the next follow before anything else
+    /// happens.
     pub(crate) fn write_spliced(
         &mut self,
         id: Id,
         pipe: &mut Option<KernelPipe>,
         size: usize,
+        more: bool,
     ) -> bool {
         let State {
             entries, backend, ..
@@ -162,7 +164,7 @@ impl State {
         let Some(io) = &stream.io else {
             unreachable!("it takes what is written");
         };
-        let (attempt, mut rest) = match backend.splice_out(io, pipe, size) {
+        let (attempt, mut rest) = match backend.splice_out(io, pipe, size, more) {
             Spliced::Whole => (Attempt::Whole, Bytes::new()),
             Spliced::Part(taken, rest) => (Attempt::Part(taken), rest),
             Spliced::Failed(error) => (Attempt::Failed(error), Bytes::new()),

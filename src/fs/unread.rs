@@ -93,7 +93,7 @@ fn hand_on(stream: Readable, pipe: KernelPipe, size: usize, chunk: usize) {
     let mut left = size;
     while left > 0 && pipe.is_some() {
         let next = left.min(chunk).min(HANDED_ON);
-        if !diverting::hand_on(raw, &mut pipe, next) {
+        if !diverting::hand_on(raw, &mut pipe, next, next < left) {
             break;
         }
         left -= next;

@@ -5,8 +5,8 @@
 //! merged when they return. So a listener may add, remove and replace listeners, itself
 //! included, and one that panics is put back by whoever holds the [`Taken`].
 //!
-//! The path of every message has a shorter way: the slot [shares](Slot::sole) a listener that is
-//! alone and stays, for as long as it is called.
+//! The ordinary case has a shorter way: the slot [shares](Slot::sole) a listener that is alone and
+//! stays, for as long as it is called.
 
 use super::mutations::mutated;
 use std::cell::RefCell;

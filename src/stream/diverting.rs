@@ -60,13 +60,19 @@ pub(crate) fn give_back(raw: Raw, pipe: Option<KernelPipe>) {
     table::with(raw, |state, _| state.backend.give_back_pipe(pipe));
 }
 
-/// Hands the first `size` bytes that are in a pipe on, as one chunk. Returns false, and has done nothing, if
+/// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next follows at once.
+/// Returns false, and has done nothing, if
 /// somebody wants to see them by now, or nobody takes them.
-pub(crate) fn hand_on(raw: Raw, pipe: &mut Option<KernelPipe>, size: usize) -> bool {
+pub(crate) fn hand_on(
+    raw: Raw,
+    pipe: &mut Option<KernelPipe>,
+    size: usize,
+    has_more: bool,
+) -> bool {
     let passed = table::with(raw, |state, id| {
         let (to, diverter) = diverted(state, id)?;
         stream(state, id)?.flags.set(flag::DATA_EMITTED);
-        Some((state.write_spliced(to, pipe, size), diverter))
+        Some((state.write_spliced(to, pipe, size, has_more), diverter))
     });
     let Some((more, diverter)) = passed.flatten() else {
         return false;
