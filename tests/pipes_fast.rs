@@ -209,10 +209,20 @@ fn rare_paths_bring_everything_too() {
         |builder| builder.read_chunk(1 << 20),
     ];
     for build in builders {
-        let [fast, _] = on_both_built(build, |lp| all_arrives(lp, |_, _| {}));
-        assert_eq!(fast.splices > 0, splices(), "{fast:?}");
+        let is_spliced = || {
+            let [fast, _] = on_both_built(build, |lp| all_arrives(lp, |_, _| {}));
+            fast.splices > 0
+        };
+        match splices() {
+            // Whether a chunk is large enough for it is a matter of the sender's pace.
+            true => assert!((0..TRIES).any(|_| is_spliced()), "nothing was spliced"),
+            false => assert!(!is_spliced()),
+        }
     }
 }
+
+/// Runs of which one at least is spliced.
+const TRIES: u32 = 20;
 
 #[test]
 fn a_slow_reader_stops_the_source() {
