@@ -257,27 +257,23 @@ pub(crate) fn emit_error(core: &Core, id: Id, error: Error) {
 
 /// Emits 'close'.
 pub(crate) fn emit_close(core: &Core, id: Id) {
-    let (had_error, is_listened_to) = core.with(|state| close_emission(state, id));
+    let had_error = core.with(|state| close_emission(state, id));
     let socket = Socket(core.raw(id));
     log::debug!(target: "nodeloop::net", "{socket:?} closed");
-    if is_listened_to {
-        core.emit(id, close_slot, |listener| listener(socket, had_error));
-    }
+    core.emit(id, close_slot, |listener| listener(socket, had_error));
 }
 
-/// What 'close' says, and whether to anybody. The object is to be freed when its ticks have run.
-fn close_emission(state: &mut State, id: Id) -> (bool, bool) {
+/// What 'close' says, and the object is to be freed when its ticks have run.
+fn close_emission(state: &mut State, id: Id) -> bool {
     state.reap.push(Reap::Entry(id));
     let Some(stream) = state.stream(id) else {
-        return (false, false);
+        return false;
     };
     match &mut stream.extra {
         Some(extra) if extra.more_closes_due > 0 => extra.more_closes_due -= 1,
         _ => stream.common.flags.clear(flag::CLOSE_DUE),
     }
-    let had_error =
-        stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error");
-    (had_error, !stream.close.is_empty())
+    stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error")
 }
 
 /// The slot of 'data'.

@@ -170,19 +170,8 @@ fn ends(state: &mut State, id: Id) -> Option<&mut Ends> {
     state.entry(id)?.attachment::<Ends>(true)
 }
 
-/// Has what comes from a stream written to another: Node's `source.pipe(destination)`.
-///
-/// The slowest of several destinations decides how fast the source flows: where one's `write` returns
-/// false the source is paused until its 'drain'. When the source has ended the destination is ended,
-/// unless it was asked [not to be](PipeOptions::end). A destination that fails or closes is unpiped, and
-/// the source stays open, paused if it was the last (N217); an error of the source does nothing to the
-/// destination. [`pipeline`](super::pipeline()) looks after both.
-///
-/// What a socket or a file has for a socket stays in the kernel, on Linux with the feature `splice`, if it
-/// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
-/// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
-///
-/// The destination's 'pipe' comes on the next tick.
+/// Lays a pipe: what the program asks for with [`pipe`](super::pipe()), which says what it does, and what a
+/// pipeline consists of.
 pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
     let (from, to) = (source.stream_id(), destination.stream_id());
     let pipe = Rc::new(Pipe {

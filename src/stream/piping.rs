@@ -15,6 +15,10 @@ use crate::ground::listeners::ListenerId;
 /// that fails or closes is unpiped, and the source stays open, paused if it was the last (N217); an error
 /// of the source does nothing to the destination. [`pipeline`](super::pipeline()) looks after both.
 ///
+/// What a socket or a file has for a socket stays in the kernel, on Linux with the feature `splice`, if it
+/// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
+/// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
+///
 /// The destination's 'pipe' comes on the next tick.
 pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
     let stays_open = ask(destination.stream_id().0, false, |it| {
