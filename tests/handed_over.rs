@@ -42,15 +42,31 @@ fn any_port() -> SocketAddr {
 
 /// A TCP socket that is bound, but does not listen.
 fn bound() -> socket2::Socket {
+    bound_to(any_port())
+}
+
+/// The same at an address; others that were made so may have it too.
+fn bound_to(address: SocketAddr) -> socket2::Socket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&any_port().into()).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&address.into()).unwrap();
     socket
+}
+
+fn address_of(socket: &socket2::Socket) -> SocketAddr {
+    socket.local_addr().unwrap().as_socket().unwrap()
 }
 
 #[test]
 fn n243_a_socket_that_listens_or_is_bound() {
-    let listening: fn() -> OwnedFd = || TcpListener::bind(any_port()).unwrap().into();
-    for make in [listening, || bound().into()] {
+    for listens in [true, false] {
+        let given = bound();
+        if listens {
+            given.listen(128).unwrap();
+        }
+        let address = address_of(&given);
+        // Keeps the port from everybody else when it is given up.
+        let _guard = bound_to(address);
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 10);
         let log = Recorder::new();
@@ -60,9 +76,10 @@ fn n243_a_socket_that_listens_or_is_bound() {
             socket.end_with("hello");
             socket.server().unwrap().close();
         });
-        server.listen_then(make(), log.noting("listening")).unwrap();
+        let given = OwnedFd::from(given);
+        server.listen_then(given, log.noting("listening")).unwrap();
         assert!(server.listening());
-        let address = server.address().expect("it is known");
+        assert_eq!(server.address(), Some(address));
         assert_eq!(server.path(), None);
         let peer = client(address, |peer| read_to_end(&peer));
         lp.run().unwrap();
@@ -144,7 +161,10 @@ fn n243_what_can_not_listen_is_an_error_event_that_says_why() {
 
 #[test]
 fn listen_options_that_were_cloned_give_each_server_a_descriptor() {
-    let options = ListenOptions::from(TcpListener::bind(any_port()).unwrap()).backlog(5);
+    let given = bound();
+    given.listen(128).unwrap();
+    let _guard = bound_to(address_of(&given));
+    let options = ListenOptions::from(TcpListener::from(given)).backlog(5);
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let servers = [(); 2].map(|()| net::create_server(&lp, |socket| socket.end()));
