@@ -1,13 +1,15 @@
 //! Datagrams there and back, several under way.
 //!
-//! One receive and one send for each, and nothing else: where the load has more to do than the server,
-//! it is the load that is measured. It sleeps when nothing comes: who sleeps finds several when it wakes,
-//! and sends as many, so they come in batches, as those of many clients do.
+//! It does as little as it can: where the load has more to do than the server, it is the load that is
+//! measured, since a server that waits for it is woken for every datagram. So where several are under way
+//! one call takes all that are back, and one call sends as many, each by itself (no offload). It sleeps
+//! when nothing comes.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use super::batch::Batch;
 use super::{Load, flood, wrong};
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
@@ -18,12 +20,12 @@ pub const LOST_AFTER: Duration = Duration::from_millis(50);
 pub struct Datagrams {
     socket: UdpSocket,
     in_flight: usize,
-    /// Whether all in flight are sent with one call, when the last are back.
+    /// Whether all in flight are sent as one run, when the last are back.
     in_runs: bool,
     size: usize,
-    /// What is sent: so many messages as leave with one call.
+    /// What is sent: as many messages as may be under way.
     messages: Vec<u8>,
-    buffer: Vec<u8>,
+    batch: Batch,
     /// One that is timed: its number, and when it was sent. Looking at the clock for each would have the
     /// load lag behind the server.
     timed: Option<(u64, Instant)>,
@@ -42,14 +44,13 @@ impl Datagrams {
     ) -> io::Result<Datagrams> {
         let socket = flood::socket(server)?;
         socket.set_read_timeout(Some(LOST_AFTER))?;
-        let at_once = if in_runs { in_flight } else { 1 };
         Ok(Datagrams {
             socket,
             in_flight,
             in_runs,
             size,
-            messages: (0..size * at_once).map(|at| (at % size) as u8).collect(),
-            buffer: vec![0; size + 1],
+            messages: (0..size * in_flight).map(|at| (at % size) as u8).collect(),
+            batch: Batch::new(in_flight, size + 1),
             timed: None,
             sent: 0,
             due: 0,
@@ -60,38 +61,42 @@ impl Datagrams {
     /// Sends what may be under way beside what is, up to that number.
     fn send(&mut self, last: u64) -> io::Result<()> {
         let room = self.in_flight as u64 - (self.sent - self.due);
-        let at_once = (self.messages.len() / self.size) as u64;
-        for _ in 0..room.min(last - self.sent) / at_once {
-            for message in self.messages.chunks_exact_mut(self.size) {
-                message[..8].copy_from_slice(&self.sent.to_le_bytes());
-                if self.timed.is_none() {
-                    self.timed = Some((self.sent, Instant::now()));
-                }
-                self.sent += 1;
-            }
-            match self.in_runs {
-                true => flood::send_run(&self.socket, &self.messages, self.size)?,
-                false => drop(self.socket.send(&self.messages)?),
-            }
+        let count = room.min(last - self.sent) as usize;
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        let messages = &mut self.messages[..count * self.size];
+        for message in messages.chunks_exact_mut(self.size) {
+            message[..8].copy_from_slice(&self.sent.to_le_bytes());
+            if self.timed.is_none() {
+                self.timed = Some((self.sent, Instant::now()));
+            }
+            self.sent += 1;
+        }
+        match self.in_runs {
+            true => flood::send_run(&self.socket, messages, self.size),
+            false => self.batch.send(&self.socket, messages, self.size),
+        }
     }
 
-    /// Takes one that is back: whether there was one, within [`LOST_AFTER`].
+    /// Takes those that are back: whether there were any, within [`LOST_AFTER`].
     fn receive(&mut self, latencies: &mut Latencies) -> io::Result<bool> {
-        let size = match self.socket.recv(&mut self.buffer) {
-            Ok(size) => size,
+        match self.batch.receive(&self.socket) {
+            Ok(()) => {}
             Err(error) if is_nothing(&error) => return Ok(false),
             Err(error) => return Err(error),
-        };
-        let (number, rest) = self.buffer[..size].split_at(8.min(size));
-        let number = number.try_into().map(u64::from_le_bytes);
-        let number = number.ok().filter(|&number| number < self.sent);
-        let (Some(number), true) = (number, rest == &self.messages[8..self.size]) else {
-            return Err(wrong("sent another datagram than was due"));
-        };
-        // One that was given up is not missed any more.
-        if number >= self.due {
+        }
+        for datagram in self.batch.received() {
+            let (number, rest) = datagram.split_at(8.min(datagram.len()));
+            let number = number.try_into().map(u64::from_le_bytes);
+            let number = number.ok().filter(|&number| number < self.sent);
+            let (Some(number), true) = (number, rest == &self.messages[8..self.size]) else {
+                return Err(wrong("sent another datagram than was due"));
+            };
+            // One that was given up is not missed any more.
+            if number < self.due {
+                continue;
+            }
             self.lost += number - self.due;
             self.due = number + 1;
             if let Some((timed, sent_at)) = self.timed

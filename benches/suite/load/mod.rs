@@ -6,6 +6,7 @@
 //! With a core of its own it never sleeps: clients elsewhere need not be woken by the server, and what
 //! waking takes depends on how deep the core sleeps.
 
+mod batch;
 mod broadcast;
 mod bulk;
 mod bursts;
