@@ -109,11 +109,6 @@ impl Catch {
         self.buffer.len()
     }
 
-    /// Whether it has a buffer.
-    pub(crate) fn has_room(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
     /// Whether the last receive has brought a train.
     pub(crate) fn has_trains(&self) -> bool {
         self.reads.iter().any(|read| read.each < read.size)

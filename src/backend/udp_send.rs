@@ -74,6 +74,13 @@ impl Os {
         bytes: &[u8],
         pieces: &[Piece],
     ) -> (usize, Option<io::Error>) {
+        if let [sole] = pieces {
+            let sent = self.send_datagram(io, &[IoSlice::new(bytes)], sole.to);
+            return match sent {
+                Ok(_) => (1, None),
+                Err(error) => (0, Some(error)),
+            };
+        }
         let mut sent = 0;
         let mut at = 0;
         // A run that was refused: where it ends, and how large its datagrams are.

@@ -106,6 +106,12 @@ impl Socket {
         done: &mut Option<SendDone>,
     ) -> Result<()> {
         self.attempt(|state, id| {
+            if done.is_none()
+                && let Some((host, port)) = &to
+                && state.stage(id, data, host, *port)
+            {
+                return Ok(());
+            }
             if state.datagram(id).is_none() {
                 state.tell_later(id, done.take(), Err(Error::handle_gone()));
             }

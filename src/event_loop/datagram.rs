@@ -24,7 +24,7 @@ use super::handle::{Id, UdpSocket};
 use super::look_up::CustomLookup;
 use super::state::{Reap, State};
 use super::task::Task;
-use crate::backend::datagram::{Catch, bad_descriptor};
+use crate::backend::datagram::bad_descriptor;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{Listener, Shared, Slot};
 use crate::ground::mutations::mutated;
@@ -77,7 +77,7 @@ impl State {
                 queue: VecDeque::new(),
                 told: VecDeque::new(),
                 queued: Backlog::default(),
-                catch: Catch::default(),
+                catch: None,
                 reads: super::datagram_receive::FIRST_READS,
                 message: Slot::Empty,
                 listening: Slot::Empty,
@@ -320,8 +320,9 @@ impl State {
             // A descriptor is free: servers that lack one may try again.
             self.stalled_until_ms = 0;
         }
-        let catch = std::mem::take(&mut datagram.catch);
-        self.put_catch_away(catch);
+        if let Some(catch) = datagram.catch.take() {
+            self.put_catch_away(catch);
+        }
         self.closing.push(id);
         self.ticks.push(Task::Datagram(id, DatagramTask::EmitClose));
         Ok(())

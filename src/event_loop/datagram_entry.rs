@@ -59,7 +59,7 @@ pub(crate) struct DatagramState {
     /// How much of the two there is.
     pub(crate) queued: Backlog,
     /// Datagrams that were received beyond an earlier turn's share.
-    pub(crate) catch: Catch,
+    pub(crate) catch: Option<Box<Catch>>,
     /// How many reads the next receive asks for.
     pub(crate) reads: usize,
     /// Listeners of 'message'.
@@ -266,7 +266,7 @@ impl DatagramState {
     #[inline]
     pub(crate) fn wants_to_receive(&self) -> bool {
         self.common.flags.any(flag::ACTIVE)
-            && (self.ready & ready::READABLE != 0 || !self.catch.is_empty())
+            && (self.ready & ready::READABLE != 0 || self.catch.is_some())
     }
 
     /// Whether datagrams wait, and the kernel may take one, or somebody is to be told of them.

@@ -28,8 +28,8 @@ const KEPT_CATCHES: usize = 4;
 
 /// What serving comes to next.
 enum Next {
-    /// The share is over.
-    Done,
+    /// The share is over. Something may be left to be seen to.
+    Done(bool),
     /// The present datagram goes to the one 'message' listener.
     Deliver(Shared<MessageListener>),
     /// The present datagram goes to the 'message' listeners.
@@ -48,8 +48,8 @@ struct Share<'a> {
     id: Id,
     /// Datagrams that may still be delivered.
     left: u32,
-    /// What was received.
-    catch: Catch,
+    /// What was received, until the share is over.
+    catch: Option<Box<Catch>>,
 }
 
 /// Serves a UDP socket: receives, then sends what waits (libuv's uv__udp_io).
@@ -60,14 +60,22 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
         core,
         id,
         left: RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn")),
-        catch: core.inside(|state| state.begin_share(id)),
+        catch: None,
     };
+    core.inside(|state| share.catch = Some(state.begin_share(id)));
     let socket = UdpSocket(core.raw(id));
     let trace = trace::on();
     loop {
-        let next = core.inside(|state| match state.is_quiet() {
-            true => share.advance(state),
-            false => Next::Finish,
+        // One look sees to the end of the last loop callback, and finds the next datagram or the end.
+        let next = core.inside(|state| {
+            let quiet = match trace {
+                true => state.is_quiet(),
+                false => state.settle_sends(),
+            };
+            match quiet {
+                true => share.advance(state),
+                false => Next::Finish,
+            }
         });
         if trace && matches!(next, Next::Deliver(_) | Next::Emit) {
             core.trace_message(id, share.message().0.len());
@@ -82,10 +90,10 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
                 core.emit(id, message_slot, |listener| listener(socket, message, from));
             }
             Next::Finish => core.finish_callback()?,
-            Next::Done => break,
+            Next::Done(false) => return Ok(()),
+            Next::Done(true) => break,
         }
     }
-    drop(share);
     core.finish_callback()?;
     serve_queued(core, id)
 }
@@ -116,83 +124,104 @@ impl Share<'_> {
     /// The present datagram.
     #[inline]
     fn message(&self) -> (&[u8], RemoteInfo) {
-        let (message, address) = self.catch.current();
+        let (message, address) = match &self.catch {
+            Some(catch) => catch.current(),
+            None => unreachable!("there is one until the share is over"),
+        };
         let size = message.len();
         (message, RemoteInfo { address, size })
     }
 
-    /// Finds the next datagram, receiving if need be.
+    /// Finds the next datagram, receiving if need be. If there is none, ends the share.
     #[inline]
     fn advance(&mut self, state: &mut State) -> Next {
+        match self.find(state) {
+            Some(next) => next,
+            None => Next::Done(self.end(state)),
+        }
+    }
+
+    #[inline]
+    fn find(&mut self, state: &mut State) -> Option<Next> {
+        let catch = self.catch.as_deref_mut()?;
         while self.left > 0 {
-            let Some(datagram) = state.datagram(self.id) else {
-                return Next::Done;
-            };
+            let datagram = state.datagram(self.id)?;
             let active = datagram.common.flags.any(super::entry::flag::ACTIVE);
             if !active && !mutated!("a closed UDP socket gets its messages") {
                 // N279: closed meanwhile; nothing more of it is delivered.
-                self.catch.clear();
-                return Next::Done;
+                catch.clear();
+                return None;
             }
-            if self.catch.advance() {
+            if catch.advance() {
                 self.left -= 1;
                 if let Some(list) = &datagram.options.receive_block
-                    && list.check(self.catch.current().1)
+                    && list.check(catch.current().1)
                 {
                     continue;
                 }
                 if let Some(listener) = datagram.message.sole() {
-                    return Next::Deliver(listener);
+                    return Some(Next::Deliver(listener));
                 }
                 if datagram.message.is_empty() {
                     continue;
                 }
-                return Next::Emit;
+                return Some(Next::Emit);
             }
             if datagram.ready & ready::READABLE == 0 {
-                return Next::Done;
+                return None;
             }
-            if let Err(error) = self.receive(state) {
+            if let Err(error) = receive(state, self.id, catch, self.left as usize) {
                 // As in libuv an error ends the share.
                 self.left = 0;
                 let error = Error::system("recvmsg", error);
                 let task = DatagramTask::EmitError(error);
                 state.steps.push_back(Task::Datagram(self.id, task));
-                return Next::Finish;
+                return Some(Next::Finish);
             }
         }
-        Next::Done
+        None
     }
 
-    /// One receive from the kernel.
-    fn receive(&mut self, state: &mut State) -> io::Result<()> {
-        let State {
-            entries, backend, ..
-        } = state;
-        let Some(datagram) = datagram_of(entries, self.id) else {
-            return Ok(());
+    /// The share is over: gives back what it has borrowed. Returns whether something is left to be seen
+    /// to.
+    #[inline]
+    fn end(&mut self, state: &mut State) -> bool {
+        let Some(catch) = self.catch.take() else {
+            return false;
         };
-        let Some(io) = &datagram.io else {
-            return Ok(());
-        };
-        let wanted = datagram.reads.min(self.left as usize);
-        match backend.receive(io, &mut self.catch, wanted) {
-            Ok(drained) => {
-                if drained && datagram.ready & ready::ERROR == 0 {
-                    datagram.ready &= !ready::READABLE;
-                }
-                datagram.reads = next_reads(datagram.reads, wanted, &self.catch);
-                Ok(())
-            }
-            Err(error) => {
-                // An error was read with this; datagrams may lie behind it.
-                datagram.ready &= !ready::ERROR;
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    return Err(error);
-                }
+        let wants_to_send = state.end_share(self.id, catch);
+        wants_to_send || !state.is_quiet()
+    }
+}
+
+/// One receive from the kernel, of `most` datagrams unless they come in trains.
+fn receive(state: &mut State, id: Id, catch: &mut Catch, most: usize) -> io::Result<()> {
+    let State {
+        entries, backend, ..
+    } = state;
+    let Some(datagram) = datagram_of(entries, id) else {
+        return Ok(());
+    };
+    let Some(io) = &datagram.io else {
+        return Ok(());
+    };
+    let wanted = datagram.reads.min(most);
+    match backend.receive(io, catch, wanted) {
+        Ok(drained) => {
+            if drained && datagram.ready & ready::ERROR == 0 {
                 datagram.ready &= !ready::READABLE;
-                Ok(())
             }
+            datagram.reads = next_reads(datagram.reads, wanted, catch);
+            Ok(())
+        }
+        Err(error) => {
+            // An error was read with this; datagrams may lie behind it.
+            datagram.ready &= !ready::ERROR;
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            datagram.ready &= !ready::READABLE;
+            Ok(())
         }
     }
 }
@@ -212,39 +241,44 @@ fn next_reads(reads: usize, wanted: usize, catch: &Catch) -> usize {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        let core = self.core;
-        core.inside(|state| {
-            let catch = std::mem::take(&mut self.catch);
-            state.end_share(self.id, catch);
-        });
+        if self.catch.is_some() {
+            let core = self.core;
+            core.inside(|state| self.end(state));
+        }
     }
 }
 
 impl State {
     /// What is laid aside waits from now on, until the socket's share is over. Gives what an earlier
     /// share has left, or room.
-    fn begin_share(&mut self, id: Id) -> Catch {
+    fn begin_share(&mut self, id: Id) -> Box<Catch> {
         self.outbox.hold(true);
-        if let Some(datagram) = self.datagram(id)
-            && !datagram.catch.is_empty()
-        {
-            return std::mem::take(&mut datagram.catch);
-        }
-        self.catches.pop().unwrap_or_else(Catch::with_room)
+        let left = self
+            .datagram(id)
+            .and_then(|datagram| datagram.catch.take())
+            .or_else(|| self.catches.pop());
+        left.unwrap_or_else(|| Box::new(Catch::with_room()))
     }
 
-    fn end_share(&mut self, id: Id, catch: Catch) {
+    /// Returns whether datagrams wait that may be sent.
+    fn end_share(&mut self, id: Id, catch: Box<Catch>) -> bool {
         self.outbox.hold(false);
         self.flush_outbox();
-        match self.datagram(id) {
-            Some(datagram) if !catch.is_empty() && !datagram.is_closed() => datagram.catch = catch,
-            _ => self.put_catch_away(catch),
+        let mut wants_to_send = false;
+        if let Some(datagram) = self.datagram(id) {
+            wants_to_send = datagram.wants_to_send();
+            if !catch.is_empty() && !datagram.is_closed() {
+                datagram.catch = Some(catch);
+                return wants_to_send;
+            }
         }
+        self.put_catch_away(catch);
+        wants_to_send
     }
 
     /// Keeps a buffer for the next socket that receives.
-    pub(crate) fn put_catch_away(&mut self, mut catch: Catch) {
-        if catch.has_room() && self.catches.len() < KEPT_CATCHES {
+    pub(crate) fn put_catch_away(&mut self, mut catch: Box<Catch>) {
+        if self.catches.len() < KEPT_CATCHES {
             catch.clear();
             self.catches.push(catch);
         }

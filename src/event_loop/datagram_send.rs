@@ -14,6 +14,7 @@ use super::datagram_entry::{
     BindState, ConnectState, DatagramTask, Host, WaitingCall, datagram_of,
 };
 use super::handle::Id;
+use super::server::with_scope;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
 use crate::backend::datagram::already_connected;
@@ -63,6 +64,62 @@ pub(crate) enum Sending {
 }
 
 impl State {
+    /// The ordinary `send` to an address, in one look: lays the datagram aside at once, since its tick will
+    /// find nothing to look up. Returns whether it did.
+    #[inline]
+    pub(crate) fn stage(&mut self, id: Id, payload: &Payload<'_>, host: &Host, port: u16) -> bool {
+        let (Some(bytes), Host::Address(address, scope)) = (payload.one(), host) else {
+            return false;
+        };
+        let size = bytes.len();
+        if port == 0 || size > GATHER_LIMIT || !self.settings.gather {
+            return false;
+        }
+        if self.outbox.owner().is_some_and(|owner| owner != id) {
+            self.flush_outbox();
+        }
+        let Some(datagram) = datagram_of(&mut self.entries, id) else {
+            return false;
+        };
+        let plain = datagram.bound == BindState::Bound
+            && datagram.connected != ConnectState::Connected
+            && !datagram.is_closed()
+            && datagram.queue.is_empty()
+            && datagram.told.is_empty()
+            && datagram.unresolved.is_empty()
+            && datagram.options.send_block.is_none()
+            && datagram.has_room(size)
+            && self.outbox.takes_staged(id, size);
+        if plain {
+            datagram.untried.add(size);
+            let address = with_scope(*address, port, *scope);
+            // In front of the queue of ticks while that is empty, else a tick of its own.
+            let ahead = self.ticks.is_empty();
+            self.outbox.stage(id, bytes, address, ahead);
+            if !ahead {
+                let tick = Task::Datagram(id, DatagramTask::SendStaged);
+                self.ticks.push(tick);
+            }
+        }
+        plain
+    }
+
+    /// The ordinary end of a 'message' listener: sends what it alone has left behind. Returns whether the
+    /// loop may go on at once.
+    #[inline]
+    pub(crate) fn settle_sends(&mut self) -> bool {
+        if self.is_quiet() {
+            return true;
+        }
+        if self.left_behind_but_for_sends() != 0 || !self.gather.is_empty() {
+            return false;
+        }
+        while let Some(id) = self.outbox.take_ahead() {
+            self.send_staged(id);
+        }
+        self.is_quiet()
+    }
+
     /// `send`. What the system says goes to the completion; only what Node throws is returned
     /// (N270, N271), and then the completion stays with the caller.
     pub(crate) fn send(
@@ -104,9 +161,6 @@ impl State {
         }
         datagram.untried.add(size);
         let bound = datagram.bound;
-        if bound == BindState::Bound && done.is_none() && self.stage(id, payload, &host, port) {
-            return Ok(());
-        }
         let outgoing = Box::new(Outgoing {
             payload: payload.take(),
             size,
@@ -121,41 +175,8 @@ impl State {
         Ok(())
     }
 
-    /// Lays a datagram aside at once whose tick will find nothing to look up. Returns whether it did.
-    fn stage(&mut self, id: Id, payload: &Payload<'_>, host: &Host, port: u16) -> bool {
-        let Some(bytes) = payload.one() else {
-            return false;
-        };
-        let Some(datagram) = datagram_of(&mut self.entries, id) else {
-            return false;
-        };
-        let waits = !datagram.queue.is_empty()
-            || !datagram.told.is_empty()
-            || !datagram.unresolved.is_empty();
-        if waits
-            || bytes.len() > GATHER_LIMIT
-            || !self.settings.gather
-            || matches!(host, Host::Name(_))
-            || datagram.options.send_block.is_some()
-        {
-            return false;
-        }
-        let Ok(address) = datagram.near_address(host, port) else {
-            return false;
-        };
-        if self.outbox.owner() != Some(id) {
-            self.flush_outbox();
-        }
-        if !self.outbox.takes_staged(id, bytes.len()) {
-            return false;
-        }
-        self.outbox.stage(id, bytes, address);
-        self.ticks
-            .push(Task::Datagram(id, DatagramTask::SendStaged));
-        true
-    }
-
     /// The tick of a datagram that was laid aside. A socket that was closed has forgotten it.
+    #[inline]
     pub(crate) fn send_staged(&mut self, id: Id) {
         if self.outbox.owner() != Some(id) {
             return;
@@ -307,6 +328,9 @@ impl State {
                 // It was flushed when it was closed.
                 None => (usize::MAX, None),
             };
+            if failed.is_none() && self.outbox.note_all_sent() {
+                break;
+            }
             for _ in 0..went_out {
                 match self.outbox.next_sent() {
                     Some((piece, _, Some(key))) => {

@@ -14,7 +14,7 @@ use super::accept;
 use super::core::Core;
 use super::datagram_receive;
 use super::diversion::{Diverter, Taken};
-use super::entry::{Entry, Stream, flag, stream_of};
+use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::own_buffer::{self, OwnBuffer};
 use super::socket;
@@ -91,6 +91,10 @@ enum Next {
 enum Look {
     /// The ordinary case: so many bytes were read for the one 'data' listener.
     Plain(Id, Shared<DataListener>, usize),
+    /// A server may have a connection.
+    Accept(Id),
+    /// A UDP socket may have datagrams, or room for some.
+    Datagrams(Id),
     /// Any other case. Either nothing was done, or the share has begun and what is next stands in
     /// [`Service::next`].
     Other,
@@ -152,6 +156,14 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
                     return Ok(());
                 }
             }
+            Look::Accept(id) => {
+                accept::accept_one(core, id)?;
+                core.inside(|state| leave_batch(state, id));
+            }
+            Look::Datagrams(id) => {
+                datagram_receive::serve(core, id)?;
+                core.inside(|state| leave_batch(state, id));
+            }
             Look::Done => return Ok(()),
         }
     }
@@ -181,8 +193,11 @@ impl Service {
         let Some(id) = batch.front() else {
             return Look::Done;
         };
-        let Some(stream) = stream_of(entries, id) else {
-            return Look::Other;
+        let stream = match entry_of(entries, id) {
+            Some(Entry::Stream(stream)) => stream,
+            Some(Entry::Server(_)) => return Look::Accept(id),
+            Some(Entry::Datagram(_)) => return Look::Datagrams(id),
+            _ => return Look::Other,
         };
         let Some(io) = &stream.io else {
             return Look::Other;

@@ -5,7 +5,6 @@ use super::handle::{Id, LoopHandle};
 use super::mailbox::Mail;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
-use crate::backend::datagram::Catch;
 use crate::ground::error::Error;
 
 /// The memory that a loop keeps for what comes next, in bytes: capacities, whether they are in use
@@ -69,7 +68,7 @@ impl State {
                 + self.watchers.memory(),
             read_buffer: self.settings.read_chunk + self.text.capacity(),
             gathered: self.gather.capacity() + self.outbox.capacity(),
-            datagrams: self.catches.iter().map(Catch::capacity).sum(),
+            datagrams: self.catches.iter().map(|catch| catch.capacity()).sum(),
             queues: ids * size_of::<Id>()
                 + tasks * size_of::<Task>()
                 + self.mail.capacity() * size_of::<Mail>()

@@ -32,6 +32,8 @@ pub(crate) struct Outbox {
     sent: Mark,
     /// From where on they are staged.
     staged: Mark,
+    /// So many of those have no tick of their own: theirs would stand in front of the queue of ticks.
+    ahead: usize,
     /// Whether something may be laid aside: while the loop runs.
     open: bool,
     /// Whether it waits for the rest of the datagrams that were received together.
@@ -59,6 +61,19 @@ impl Outbox {
     #[inline]
     pub(crate) fn due(&self) -> usize {
         self.due
+    }
+
+    /// Staged datagrams that go before the first tick in the queue.
+    #[inline]
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    /// Takes one of those: whose it is.
+    #[inline]
+    pub(crate) fn take_ahead(&mut self) -> Option<Id> {
+        self.ahead = self.ahead.checked_sub(1)?;
+        self.id
     }
 
     fn note_due(&mut self) {
@@ -106,14 +121,18 @@ impl Outbox {
     }
 
     /// Whether another datagram of this socket may be staged. Those of another must have gone.
+    #[inline]
     pub(crate) fn takes_staged(&self, id: Id, size: usize) -> bool {
         self.bytes.len() + size <= STAGED_BYTES && (self.pieces.is_empty() || self.id == Some(id))
     }
 
-    /// Lays a datagram aside that waits for its tick.
-    pub(crate) fn stage(&mut self, id: Id, bytes: &[u8], to: SocketAddr) {
+    /// Lays a datagram aside that waits for its tick; one that goes before the first tick in the queue
+    /// (`ahead`) needs none. Those that do must come first.
+    #[inline]
+    pub(crate) fn stage(&mut self, id: Id, bytes: &[u8], to: SocketAddr, ahead: bool) {
         self.id = Some(id);
         self.push(bytes, Some(to), None);
+        self.ahead += usize::from(ahead);
     }
 
     /// Lays a datagram aside that has gone. Nothing may be staged.
@@ -136,11 +155,13 @@ impl Outbox {
     }
 
     /// The first staged datagram.
+    #[inline]
     pub(crate) fn first_staged(&self) -> Option<Piece> {
         self.pieces.get(self.staged.piece).copied()
     }
 
     /// The first staged datagram has gone.
+    #[inline]
     pub(crate) fn commit(&mut self) {
         if let Some(piece) = self.first_staged() {
             self.staged.piece += 1;
@@ -163,11 +184,13 @@ impl Outbox {
             self.pieces.truncate(self.staged.piece);
             self.keys.truncate(self.staged.piece);
             self.bytes.truncate(self.staged.byte);
+            self.ahead = 0;
             self.clear_if_sent();
         }
     }
 
     /// Whether it is time that what has gone goes out.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.staged.byte - self.sent.byte >= OUTBOX_BYTES
             || self.staged.piece - self.sent.piece >= OUTBOX_DATAGRAMS
@@ -194,7 +217,20 @@ impl Outbox {
         Some((sent, &self.bytes[byte..byte + sent.size], key))
     }
 
+    /// All that has gone went out. Returns false, and does nothing, if somebody is to be told.
+    #[inline]
+    pub(crate) fn note_all_sent(&mut self) -> bool {
+        let keys = &self.keys[self.sent.piece..self.staged.piece];
+        let untold = keys.iter().all(Option::is_none);
+        if untold {
+            self.sent = self.staged;
+            self.due = 0;
+        }
+        untold
+    }
+
     /// Begins anew if nothing is left.
+    #[inline]
     pub(crate) fn clear_if_sent(&mut self) {
         if self.sent.piece < self.pieces.len() {
             return;
@@ -231,10 +267,11 @@ mod tests {
         let mut outbox = Outbox::default();
         for size in 1..=3 {
             assert!(outbox.takes_staged(ID, size));
-            outbox.stage(ID, &[0; 3][..size], to());
+            outbox.stage(ID, &[0; 3][..size], to(), size == 1);
         }
         assert!(outbox.is_empty() && outbox.has_staged() && outbox.due() == 0);
         assert!(!outbox.takes_staged(OTHER, 1));
+        assert_eq!((outbox.take_ahead(), outbox.take_ahead()), (Some(ID), None));
         outbox.commit();
         outbox.commit();
         assert_eq!(sizes(&outbox), [1, 2]);
@@ -255,14 +292,28 @@ mod tests {
     fn what_is_dropped_leaves_what_has_gone() {
         let mut outbox = Outbox::default();
         outbox.add(ID, b"gone", None, Some(7));
-        outbox.stage(ID, b"staged", to());
+        outbox.stage(ID, b"staged", to(), true);
         outbox.drop_staged(OTHER);
-        assert!(outbox.has_staged());
+        assert!(outbox.has_staged() && outbox.ahead() == 1);
         outbox.drop_staged(ID);
-        assert!(!outbox.has_staged());
+        assert!(!outbox.has_staged() && outbox.ahead() == 0);
         assert_eq!(sizes(&outbox), [4]);
+        assert!(!outbox.note_all_sent(), "somebody is to be told");
         let (piece, bytes, key) = outbox.next_sent().unwrap();
         assert_eq!((piece.to, bytes, key), (None, &b"gone"[..], Some(7)));
+    }
+
+    #[test]
+    fn what_nobody_is_told_of_is_forgotten_together() {
+        let mut outbox = Outbox::default();
+        for _ in 0..3 {
+            outbox.add(ID, b"gone", None, None);
+        }
+        outbox.stage(ID, b"staged", to(), true);
+        assert!(outbox.note_all_sent());
+        assert!(outbox.is_empty() && outbox.has_staged() && outbox.due() == 0);
+        outbox.commit();
+        assert_eq!(sizes(&outbox), [6]);
     }
 
     #[test]

@@ -107,7 +107,8 @@ pub(crate) struct State {
     /// Sends whose completion waits for its tick.
     pub(crate) sends: Slab<Sending>,
     /// Room to receive datagrams in, which no socket holds.
-    pub(crate) catches: Vec<Catch>,
+    #[expect(clippy::vec_box, reason = "a socket's share moves it to and fro")]
+    pub(crate) catches: Vec<Box<Catch>>,
     /// Servers that ran out of descriptors and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,
     /// When they are.
@@ -281,6 +282,7 @@ impl State {
             || !self.closing_now.is_empty()
             || !self.steps.is_empty()
             || !self.ticks.is_empty()
+            || self.outbox.ahead() > 0
             || !self.uncaught.is_empty()
     }
 
@@ -299,6 +301,12 @@ impl State {
 
     #[inline]
     pub(crate) fn left_behind(&self) -> usize {
+        self.left_behind_but_for_sends() | self.outbox.ahead()
+    }
+
+    /// The same, but for datagrams that are to go before the first tick.
+    #[inline]
+    pub(crate) fn left_behind_but_for_sends(&self) -> usize {
         self.ticks.len()
             | self.steps.len()
             | self.graveyard.len()
@@ -439,6 +447,17 @@ impl State {
             }
             if let Some(error) = self.uncaught.pop_front() {
                 return Following::Uncaught(error);
+            }
+            if self.outbox.ahead() > 0 {
+                match self.outbox.take_ahead() {
+                    Some(id) if trace => {
+                        let tick = DatagramTask::SendStaged;
+                        return Following::Tick(Task::Datagram(id, tick));
+                    }
+                    Some(id) => self.send_staged(id),
+                    None => {}
+                }
+                continue;
             }
             if self.ticks.is_starving() {
                 return Following::Starvation;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 
+use super::datagram_entry::DatagramTask;
 use super::datagram_entry::{Backlog, DatagramState};
 use super::entry::{Entry, Peer, ServerState, Stream, flag};
 use super::handle::{Id, LoopHandle};
@@ -347,6 +348,12 @@ impl Scan {
         for task in state.steps.iter().chain(state.ticks.iter()) {
             let reason = of_task(state, task);
             self.why.reasons.push(reason);
+        }
+        if let Some(id) = state.outbox.owner() {
+            for _ in 0..state.outbox.ahead() {
+                let task = Task::Datagram(id, DatagramTask::SendStaged);
+                self.why.reasons.push(of_task(state, &task));
+            }
         }
         self.errors = state.uncaught.iter().cloned().collect();
     }
