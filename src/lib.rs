@@ -66,6 +66,8 @@
 //!   why one was not found than the standard library does, and takes hints.
 //! - `full-udp`, on by default: many datagrams with one system call, also coalesced and segmented ones
 //!   on Linux, and `disconnect` of a UDP socket.
+//! - `ipv6-source-membership`: hearing one source of a group of IPv6, on Linux. It brings uapi, which
+//!   compiles a line of C.
 //! - `splice`, on by default: what is [piped](stream::pipe()) into a socket in large chunks stays in the
 //!   kernel, on Linux.
 

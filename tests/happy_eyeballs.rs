@@ -7,13 +7,13 @@
 mod support;
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::rc::Rc;
 
 use nodeloop::net::{self, BlockList, ConnectOptions, Family, Socket};
 use nodeloop::{Error, Loop};
+use support::own_network::in_own_network;
 use support::*;
 
 /// What is at an address.
@@ -605,8 +605,7 @@ fn in_a_network_where_packets_vanish() {
         && ip link set v0 up && ip link set v1 up && ip addr add 10.9.0.1/24 dev v0 \
         && ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev v0";
     const NAME: &str = "in_a_network_where_packets_vanish";
-    const INSIDE: &str = "NODELOOP_OWN_NETWORK";
-    if std::env::var_os(INSIDE).is_some() {
+    in_own_network(SETUP, NAME, || {
         let mut took = Vec::new();
         for attempt_timeout_ms in [50, 200] {
             let lp = Loop::new().unwrap();
@@ -633,27 +632,6 @@ fn in_a_network_where_packets_vanish() {
             (50..900).contains(&took[0]) && (200..900).contains(&took[1]),
             "{took:?}"
         );
-        return println!("the packets have vanished, connected after {took:?} ms");
-    }
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-r", "-n", "sh", "-c"]);
-    let possible = unshare.arg(SETUP).output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        return println!("skipped: no network of its own can be made here");
-    }
-    let _deadline = watched(60);
-    let output = Command::new("unshare")
-        .args(["-r", "-n", "sh", "-c"])
-        .arg(format!("{SETUP} && exec \"$0\" \"$@\""))
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("the packets have vanished"), "{text}{errors}");
-    let mut out = std::io::stdout();
-    let line = text.lines().find(|line| line.contains("have vanished"));
-    let _ = writeln!(out, "{}", line.unwrap_or_default());
+        format!("the packets have vanished, connected after {took:?} ms")
+    });
 }

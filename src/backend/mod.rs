@@ -9,6 +9,7 @@ pub(crate) mod datagram;
 pub(crate) mod null;
 pub(crate) mod os;
 pub(crate) mod resolve;
+mod source_group;
 mod splice;
 mod udp;
 mod udp_receive;

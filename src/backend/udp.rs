@@ -11,6 +11,7 @@ use mio::{Interest, Token};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::os::{Os, set_reuse_port};
+use super::source_group::set_source_v6;
 
 /// How to bind a UDP socket.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,8 +50,8 @@ pub(crate) enum Membership {
     V6(Ipv6Addr, u32),
     /// Of one source only: source, group, interface.
     SourceV4(Ipv4Addr, Ipv4Addr, Ipv4Addr),
-    /// The same of IPv6.
-    SourceV6,
+    /// The same of IPv6, with the index of an interface.
+    SourceV6(Ipv6Addr, Ipv6Addr, u32),
 }
 
 impl Os {
@@ -210,8 +211,9 @@ impl OsDatagram {
             (Membership::SourceV4(source, group, interface), join) => {
                 set_source(&socket, source, group, interface, join)
             }
-            // No safe crate has the call.
-            (Membership::SourceV6, _) => Err(io::ErrorKind::Unsupported.into()),
+            (Membership::SourceV6(source, group, interface), join) => {
+                set_source_v6(&self.socket, source, group, interface, join)
+            }
         }
     }
 }
@@ -265,17 +267,27 @@ pub(super) fn share_address(socket: &Socket) -> io::Result<()> {
     return socket.set_reuse_address(true);
 }
 
-/// The index of a network interface; none if there is no such. Linux tells it in a file; elsewhere
-/// only a number is understood.
+/// The index of a network interface, by its name or its number; none if there is no such.
 pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    index_of(name).or_else(|| name.parse().ok())
+}
+
+/// By its name, in the network of this process.
+#[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+fn index_of(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
+/// By its name. Linux tells it in a file, of the network that /sys was mounted in; elsewhere only a number
+/// is understood.
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
+fn index_of(name: &str) -> Option<u32> {
     // A name holds neither, and so leads nowhere else.
     if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
         return None;
     }
     let path = format!("/sys/class/net/{name}/ifindex");
-    let told = std::fs::read_to_string(path).ok();
-    told.and_then(|index| index.trim().parse().ok())
-        .or_else(|| name.parse().ok())
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// EBADF: what libuv says of a socket that it has not made yet.

@@ -138,8 +138,8 @@ impl Socket {
         self.attempt(|state, id| state.set_group(id, &group, interface, false))
     }
 
-    /// Joins a group to hear one source only: Node's `socket.addSourceSpecificMembership`. For IPv6 no
-    /// safe crate has the system call, and this fails with `ENOTSUP`.
+    /// Joins a group to hear one source only: Node's `socket.addSourceSpecificMembership`. For IPv6 it
+    /// needs Linux and the feature `ipv6-source-membership`; elsewhere it fails with `ENOTSUP`.
     ///
     /// # Errors
     /// As [`add_membership`](Socket::add_membership); `EINVAL` if source and group are not of one

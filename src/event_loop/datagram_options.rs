@@ -193,7 +193,10 @@ impl State {
             (Some(IpAddr::V4(source)), Some(IpAddr::V4(group))) => {
                 v4_interface(interface).map(|at| Membership::SourceV4(source, group, at))
             }
-            _ => v6_interface(interface).map(|_| Membership::SourceV6),
+            (Some(IpAddr::V6(source)), Some(IpAddr::V6(group))) => {
+                v6_interface(interface).map(|at| Membership::SourceV6(source, group, at))
+            }
+            _ => None,
         };
         let membership = membership.ok_or_else(|| system(invalid()))?;
         self.set_membership(id, membership, join).map_err(system)

@@ -10,6 +10,7 @@
 pub mod calls;
 pub mod files;
 mod over_unix;
+pub mod own_network;
 pub mod traced;
 pub mod udp;
 
