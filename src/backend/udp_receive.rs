@@ -185,7 +185,10 @@ impl Catch {
     fn count(&self) -> u64 {
         self.reads
             .iter()
-            .map(|read| read.size.div_ceil(read.each).max(1) as u64)
+            .map(|read| match read.size <= read.each {
+                true => 1,
+                false => read.size.div_ceil(read.each) as u64,
+            })
             .sum()
     }
 }

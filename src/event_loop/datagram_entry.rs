@@ -270,8 +270,11 @@ impl DatagramState {
     }
 
     /// Whether datagrams wait, and the kernel may take one, or somebody is to be told of them.
+    #[inline]
     pub(crate) fn wants_to_send(&self) -> bool {
-        !self.told.is_empty() || (self.ready & ready::WRITABLE != 0 && !self.queue.is_empty())
+        // Mostly nothing waits, which one look tells.
+        let can_send = self.ready & ready::WRITABLE != 0 && !self.queue.is_empty();
+        self.queued.datagrams > 0 && (can_send || !self.told.is_empty())
     }
 
     /// Whether nothing is sent there (N296).

@@ -84,8 +84,7 @@ impl State {
         let plain = datagram.bound == BindState::Bound
             && datagram.connected != ConnectState::Connected
             && !datagram.is_closed()
-            && datagram.queue.is_empty()
-            && datagram.told.is_empty()
+            && datagram.queued.datagrams == 0
             && datagram.unresolved.is_empty()
             && datagram.options.send_block.is_none()
             && datagram.has_room(size)
@@ -188,7 +187,7 @@ impl State {
             return;
         };
         datagram.untried.subtract(staged.size);
-        let waits = !datagram.queue.is_empty() || !datagram.told.is_empty();
+        let waits = datagram.queued.datagrams > 0;
         if datagram.connected == ConnectState::Connected {
             // EISCONN, of which nobody wants to hear.
             self.outbox.take_staged();
