@@ -50,16 +50,20 @@ impl State {
     /// outside, the callback is handed back to be dropped.
     #[inline]
     pub(crate) fn clear_timer(&mut self, id: Id, running: bool) -> Option<TimerCall> {
-        let call = self.timers.clear(id.key, id.serial)?.call.take();
-        if !running {
-            self.timers.remove(id.key);
-            return call;
+        if running {
+            self.clear_timer_in_run(id);
+            return None;
         }
-        if let Some(call) = call {
-            self.graveyard.push(Dead::Timer(call));
+        self.timers.clear_and_remove(id.key, id.serial)?.call
+    }
+
+    #[inline(never)]
+    fn clear_timer_in_run(&mut self, id: Id) {
+        if let Some(value) = self.timers.clear(id.key, id.serial) {
+            let call = value.call.take();
+            self.graveyard.extend(call.map(Dead::Timer));
+            self.reap.push(Reap::Timer(id));
         }
-        self.reap.push(Reap::Timer(id));
-        None
     }
 
     /// `refresh`, by the fresh clock (N29).

@@ -1,12 +1,13 @@
-//! Which list of timers a duration has: a map from numbers to numbers, for keys that lie close
-//! together.
+//! A number for each duration: a map from numbers to numbers, for keys that lie close together.
 //!
 //! Durations are whole milliseconds, so a program with very many different ones has neighbours
-//! among them. A page holds the lists of [`PAGE`] neighbours and nothing else, and a small table tells
+//! among them. A page holds the numbers of [`PAGE`] neighbours and nothing else, and a small table tells
 //! which page: a million durations then take a quarter of what a hash map of them all would, and
 //! more of it stays in the cache. A page is made with its first duration and freed with its last.
 //! There are at most [`MOST_PAGES`]; durations that are strewn so widely that these do not hold
 //! them are in a hash map of their own.
+//!
+//! As long as a duration has a number it keeps its place, by which the number is found without all this.
 
 use std::collections::HashMap;
 
@@ -22,171 +23,190 @@ const MOST_PAGES: usize = 16_384;
 /// 64 KiB at most. Those of longer ones are in a hash map.
 const NEAR: u64 = 16_384;
 
-/// No list, no page.
+/// No number, no page.
 const NONE: u32 = u32::MAX;
 
-/// The lists of durations.
+/// The numbers of durations.
 pub(crate) struct DurationTable {
-    /// Where the page of a duration is, by the number of the page: those below [`NEAR`].
+    /// The numbers, or [`NONE`]: page by page, and behind all pages there may be, those of the strewn.
+    numbers: Vec<u32>,
+    /// Which page is at which place: those below [`NEAR`].
     near: Vec<u32>,
     /// The same of the others.
     far: HashMap<u64, u32, QuickHash>,
-    /// The pages.
-    pages: Vec<Page>,
-    /// Those that are free, and empty.
-    free: Vec<u32>,
-    /// The lists of durations that came when there was no page left for them.
+    /// Which page it is at each place.
+    pages: Vec<u64>,
+    /// How many durations have a number there.
+    used: Vec<u8>,
+    /// Places of pages that are free, and empty.
+    free_pages: Vec<u32>,
+    /// The places of durations that came when there was no page left for them.
     strewn: HashMap<u64, u32, QuickHash>,
+    /// Which duration it is at each of these places.
+    strewn_ms: Vec<u64>,
+    /// Those of these places that are free.
+    free_strewn: Vec<u32>,
 }
-
-/// The lists of neighbours, or [`NONE`].
-type Page = [u32; PAGE];
 
 impl DurationTable {
     pub(crate) fn new() -> DurationTable {
         DurationTable {
+            numbers: Vec::new(),
             near: Vec::new(),
             far: HashMap::with_hasher(QuickHash::new()),
             pages: Vec::new(),
-            free: Vec::new(),
+            used: Vec::new(),
+            free_pages: Vec::new(),
             strewn: HashMap::with_hasher(QuickHash::new()),
+            strewn_ms: Vec::new(),
+            free_strewn: Vec::new(),
         }
     }
 
     /// Bytes of memory that it keeps; of the maps about so many.
     pub(crate) fn memory(&self) -> usize {
         (self.far.capacity() + self.strewn.capacity()) * size_of::<(u64, u32)>()
-            + self.near.capacity() * size_of::<u32>()
-            + self.pages.capacity() * size_of::<Page>()
-            + self.free.capacity() * size_of::<u32>()
+            + (self.pages.capacity() + self.strewn_ms.capacity()) * size_of::<u64>()
+            + (self.numbers.capacity() + self.near.capacity()) * size_of::<u32>()
+            + (self.free_pages.capacity() + self.free_strewn.capacity()) * size_of::<u32>()
+            + self.used.capacity()
     }
 
-    /// The list of a duration.
-    pub(crate) fn get(&self, duration_ms: u64) -> Option<u32> {
-        let (number, place) = split(duration_ms);
-        let page = self.page(number);
-        let list = page.map_or(NONE, |page| self.pages[page as usize][place]);
-        match list {
-            NONE => self.get_strewn(duration_ms),
-            list => Some(list),
-        }
-    }
-
-    /// The same; if it has none, it gets the one that `make` gives.
+    /// The place of a duration, if it may have a number.
     #[inline]
-    pub(crate) fn get_or_insert_with(
-        &mut self,
-        duration_ms: u64,
-        make: impl FnOnce() -> u32,
-    ) -> u32 {
-        let (number, place) = split(duration_ms);
-        let page = match self.page(number) {
-            Some(page) => page,
-            None => match self.add_page(number, duration_ms) {
-                Some(page) => page,
-                None => return *self.strewn.entry(duration_ms).or_insert_with(make),
-            },
-        };
-        let list = self.pages[page as usize][place];
-        if list != NONE {
-            return list;
-        }
+    pub(crate) fn find(&self, duration_ms: u64) -> Option<u32> {
         // It may have come before its page was made.
-        if let Some(list) = self.get_strewn(duration_ms) {
-            return list;
+        if !self.strewn.is_empty()
+            && let Some(place) = self.strewn.get(&duration_ms)
+        {
+            return Some(*place);
         }
-        let list = make();
-        self.pages[page as usize][place] = list;
-        list
-    }
-
-    /// A duration has no list any more.
-    pub(crate) fn remove(&mut self, duration_ms: u64) {
-        let (number, place) = split(duration_ms);
-        let Some(index) = self.page(number) else {
-            self.strewn.remove(&duration_ms);
-            return;
+        let page = duration_ms / PAGE as u64;
+        let at = match page < NEAR {
+            true => self.near.get(page as usize).filter(|at| **at != NONE),
+            false => self.far.get(&page),
         };
-        let page = &mut self.pages[index as usize];
-        if page[place] == NONE {
-            self.strewn.remove(&duration_ms);
-            return;
+        at.map(|at| at * PAGE as u32 + (duration_ms % PAGE as u64) as u32)
+    }
+
+    /// Gives a duration a number. Returns its place, and the number that it had, or [`NONE`].
+    #[inline]
+    pub(crate) fn put(&mut self, duration_ms: u64, number: u32) -> (u32, u32) {
+        let place = match self.find(duration_ms) {
+            Some(place) => place,
+            None => self.make(duration_ms),
+        };
+        let before = std::mem::replace(self.at(place), number);
+        if before == NONE
+            && let Some(used) = self.used.get_mut(place as usize / PAGE)
+        {
+            *used += 1;
         }
-        page[place] = NONE;
-        if page.iter().all(|list| *list == NONE) {
-            match self.near.get_mut(number as usize) {
-                Some(page) if number < NEAR => *page = NONE,
-                _ => drop(self.far.remove(&number)),
+        (place, before)
+    }
+
+    /// The number at a place.
+    #[inline(always)]
+    pub(crate) fn at(&mut self, place: u32) -> &mut u32 {
+        &mut self.numbers[place as usize]
+    }
+
+    /// Gives the duration at a place another number, or [`NONE`]: then it has no place any more.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, place: u32, number: u32) {
+        *self.at(place) = number;
+        let is_free = number == NONE;
+        match self.used.get_mut(place as usize / PAGE) {
+            Some(used) => {
+                *used -= u8::from(is_free);
+                if *used == 0 {
+                    self.free_page(place as usize / PAGE);
+                }
             }
-            self.free.push(index);
+            None if is_free => self.free_strewn(place),
+            None => {}
         }
     }
 
-    /// Forgets all of them.
-    pub(crate) fn clear(&mut self) {
-        *self = DurationTable::new();
+    #[cold]
+    fn free_page(&mut self, at: usize) {
+        match self.pages[at] {
+            page if page < NEAR => self.near[page as usize] = NONE,
+            page => drop(self.far.remove(&page)),
+        }
+        self.free_pages.push(at as u32);
     }
 
-    /// The page with this number.
-    #[inline]
-    fn page(&self, number: u64) -> Option<u32> {
-        if number < NEAR {
-            let page = self.near.get(number as usize).copied();
-            return page.filter(|page| *page != NONE);
-        }
-        self.far.get(&number).copied()
+    #[cold]
+    fn free_strewn(&mut self, place: u32) {
+        let duration_ms = self.strewn_ms[place as usize - MOST_PAGES * PAGE];
+        self.strewn.remove(&duration_ms);
+        self.free_strewn.push(place);
     }
 
-    #[inline]
-    fn get_strewn(&self, duration_ms: u64) -> Option<u32> {
-        match self.strewn.is_empty() {
-            true => None,
-            false => self.strewn.get(&duration_ms).copied(),
-        }
-    }
-
-    /// Makes a page, which a duration is to be put into. None if it has a list without, or there are
-    /// enough pages.
-    fn add_page(&mut self, number: u64, duration_ms: u64) -> Option<u32> {
-        if self.get_strewn(duration_ms).is_some() {
-            return None;
-        }
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.pages.len() == MOST_PAGES => return None,
+    /// Makes a place for a duration: one in a page of its own, if there are not enough.
+    #[cold]
+    fn make(&mut self, duration_ms: u64) -> u32 {
+        let page = duration_ms / PAGE as u64;
+        let at = match self.free_pages.pop() {
+            Some(at) => at,
+            None if self.pages.len() == MOST_PAGES => return self.make_strewn(duration_ms),
             None => {
-                self.pages.push([NONE; PAGE]);
+                self.numbers.resize(self.numbers.len() + PAGE, NONE);
+                self.pages.push(page);
+                self.used.push(0);
                 (self.pages.len() - 1) as u32
             }
         };
-        if number < NEAR {
-            let place = number as usize;
-            if self.near.len() <= place {
-                self.near.resize(place + 1, NONE);
+        self.pages[at as usize] = page;
+        if page < NEAR {
+            let page = page as usize;
+            if self.near.len() <= page {
+                self.near.resize(page + 1, NONE);
             }
-            self.near[place] = index;
+            self.near[page] = at;
         } else {
-            self.far.insert(number, index);
+            self.far.insert(page, at);
         }
-        Some(index)
+        at * PAGE as u32 + (duration_ms % PAGE as u64) as u32
     }
-}
 
-/// The number of a duration's page, and its place in it.
-fn split(duration_ms: u64) -> (u64, usize) {
-    let page = PAGE as u64;
-    (duration_ms / page, (duration_ms % page) as usize)
+    /// Makes one behind the pages.
+    fn make_strewn(&mut self, duration_ms: u64) -> u32 {
+        let place = self.free_strewn.pop().unwrap_or_else(|| {
+            self.numbers.push(NONE);
+            self.strewn_ms.push(0);
+            (self.numbers.len() - 1) as u32
+        });
+        self.strewn_ms[place as usize - MOST_PAGES * PAGE] = duration_ms;
+        self.strewn.insert(duration_ms, place);
+        place
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn insert(table: &mut DurationTable, duration_ms: u64, list: u32) {
+    impl DurationTable {
+        fn get(&mut self, duration_ms: u64) -> Option<u32> {
+            let place = self.find(duration_ms)?;
+            Some(*self.at(place)).filter(|number| *number != NONE)
+        }
+
+        fn remove(&mut self, duration_ms: u64) {
+            let place = self.find(duration_ms).expect("it has one");
+            self.set(place, NONE);
+        }
+    }
+
+    fn insert(table: &mut DurationTable, duration_ms: u64, number: u32) {
         assert_eq!(table.get(duration_ms), None);
-        assert_eq!(table.get_or_insert_with(duration_ms, || list), list);
-        let again = table.get_or_insert_with(duration_ms, || panic!("it has one"));
-        assert_eq!(again, list);
+        let (place, before) = table.put(duration_ms, number + 1);
+        assert_eq!(before, NONE);
+        assert_eq!(table.put(duration_ms, number), (place, number + 1));
+        assert_eq!(table.find(duration_ms), Some(place));
+        assert_eq!(table.get(duration_ms), Some(number));
     }
 
     #[test]
@@ -225,8 +245,8 @@ mod tests {
             table.remove(round * 1000 + 1);
         }
         assert_eq!(table.pages.len(), 1);
-        assert_eq!(table.free, [0]);
-        assert!(table.page(99 * 1000 / PAGE as u64).is_none());
+        assert_eq!(table.free_pages, [0]);
+        assert_eq!(table.find(99 * 1000), None);
     }
 
     #[test]
@@ -244,7 +264,8 @@ mod tests {
         table.remove(far(0));
         insert(&mut table, strewn - 1, 7);
         assert_eq!(table.get(strewn), Some(count as u32 - 1));
-        assert_eq!(table.get_or_insert_with(strewn, || 8), count as u32 - 1);
+        assert_eq!(table.put(strewn, 8).1, count as u32 - 1);
+        assert_eq!(table.put(strewn, count as u32 - 1).1, 8);
         for n in 1..count {
             assert_eq!(table.get(far(n)), Some(n as u32));
             table.remove(far(n));
@@ -252,7 +273,8 @@ mod tests {
         }
         table.remove(strewn - 1);
         assert!(table.strewn.is_empty() && table.far.is_empty());
-        assert_eq!(table.free.len(), MOST_PAGES);
+        assert_eq!(table.free_pages.len(), MOST_PAGES);
+        assert_eq!(table.free_strewn.len(), 1000);
     }
 
     /// Against a map.
@@ -267,17 +289,15 @@ mod tests {
         };
         let mut table = DurationTable::new();
         let mut map = HashMap::new();
-        for list in 0..20_000 {
+        for number in 0..20_000 {
             let duration_ms = next(500);
             match next(2) {
                 0 => {
-                    let expected = *map.entry(duration_ms).or_insert(list);
-                    assert_eq!(table.get_or_insert_with(duration_ms, || list), expected);
+                    let before = map.insert(duration_ms, number);
+                    assert_eq!(table.put(duration_ms, number).1, before.unwrap_or(NONE));
                 }
-                _ => {
-                    map.remove(&duration_ms);
-                    table.remove(duration_ms);
-                }
+                _ if map.remove(&duration_ms).is_some() => table.remove(duration_ms),
+                _ => {}
             }
             let asked = next(500);
             assert_eq!(table.get(asked), map.get(&asked).copied());

@@ -1,4 +1,4 @@
-//! A heap of numbered lists, the next to expire on top; each can be found in it by its number.
+//! A heap of numbered lists, the next to expire on top. Others than that are taken out many at a time.
 //!
 //! Four to a node instead of two: a new entry, which mostly expires late, then hardly moves, and
 //! the heap is half as high. In which order entries come out does not depend on it, since no two
@@ -9,16 +9,11 @@ use super::mutations::mutated;
 /// Below each entry are so many.
 const WIDTH: usize = 4;
 
-/// Where a list stands that is not in the heap.
-const NOWHERE: u32 = u32::MAX;
-
 /// The lists of a loop that are to be looked at, by number.
 #[derive(Default)]
 pub(crate) struct ListHeap {
     /// The heap; no entry comes before the one above it.
     entries: Vec<Entry>,
-    /// Where each list stands in it, by number.
-    positions: Vec<u32>,
     /// The id of the next list.
     next_id: u64,
 }
@@ -47,12 +42,7 @@ impl Entry {
 impl ListHeap {
     /// Bytes of memory that it keeps.
     pub(crate) fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.positions.capacity() * size_of::<u32>()
-    }
-
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.capacity() * size_of::<Entry>()
     }
 
     /// The next to expire.
@@ -61,18 +51,15 @@ impl ListHeap {
         self.entries.first()
     }
 
-    /// A list's entry, if it is here.
+    /// How many there are.
     #[inline]
-    pub(crate) fn get(&self, list: u32) -> Option<&Entry> {
-        let position = self.positions.get(list as usize)?;
-        self.entries.get(*position as usize)
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    /// Puts a list in, which is not here.
+    /// Puts a list in.
+    #[inline]
     pub(crate) fn push(&mut self, list: u32, expiry_ms: u64) {
-        if self.positions.len() <= list as usize {
-            self.positions.resize(list as usize + 1, NOWHERE);
-        }
         let entry = Entry {
             expiry_ms,
             id: self.take_id(),
@@ -83,47 +70,45 @@ impl ListHeap {
         self.sift_up(end, entry);
     }
 
-    /// Has a list that is here looked at later than it was to be, with a new id (N22).
-    pub(crate) fn postpone(&mut self, list: u32, expiry_ms: u64) {
-        let position = self.positions[list as usize] as usize;
-        debug_assert!(self.entries[position].expiry_ms <= expiry_ms);
+    /// Has the first looked at later than it was to be, with a new id (N22).
+    pub(crate) fn postpone_first(&mut self, expiry_ms: u64) {
         let entry = Entry {
             expiry_ms,
             id: self.take_id(),
-            list,
+            list: self.entries[0].list,
         };
-        self.sift_down(position, entry);
+        self.sift_down(0, entry);
     }
 
-    /// Takes a list out that is here.
-    pub(crate) fn remove(&mut self, list: u32) {
-        let position = std::mem::replace(&mut self.positions[list as usize], NOWHERE) as usize;
-        self.entries.swap_remove(position);
-        if let Some(&moved) = self.entries.get(position) {
-            // It stood at the end, so mostly it belongs further down than here, or stays.
-            match position > 0 && moved.is_before(&self.entries[(position - 1) / WIDTH]) {
-                true => self.sift_up(position, moved),
-                false => self.sift_down(position, moved),
-            }
+    /// Takes the first out.
+    pub(crate) fn pop_first(&mut self) {
+        let last = self.entries.pop();
+        if let Some(last) = last
+            && !self.entries.is_empty()
+        {
+            self.sift_down(0, last);
         }
     }
 
-    /// Forgets all of them.
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.positions.clear();
+    /// Takes out all that are not to stay: a few steps for each that is here.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool) {
+        // Who stays is not to be foretold, so no branch depends on it.
+        let mut kept = 0;
+        for at in 0..self.entries.len() {
+            let entry = self.entries[at];
+            self.entries[kept] = entry;
+            kept += usize::from(stays(entry.list));
+        }
+        self.entries.truncate(kept);
+        // The heap is made anew, from the last that has something below.
+        for position in (0..kept.div_ceil(WIDTH)).rev() {
+            self.sift_down(position, self.entries[position]);
+        }
     }
 
     fn take_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-
-    /// Puts an entry to where it stands now.
-    #[inline]
-    fn place(&mut self, position: usize, entry: Entry) {
-        self.entries[position] = entry;
-        self.positions[entry.list as usize] = position as u32;
     }
 
     /// Finds a place for an entry, from a free one upwards.
@@ -135,10 +120,10 @@ impl ListHeap {
             if !entry.is_before(&parent) {
                 break;
             }
-            self.place(free, parent);
+            self.entries[free] = parent;
             free = above;
         }
-        self.place(free, entry);
+        self.entries[free] = entry;
     }
 
     /// The same downwards.
@@ -160,10 +145,10 @@ impl ListHeap {
             if !first.is_before(&entry) {
                 break;
             }
-            self.place(free, first);
+            self.entries[free] = first;
             free = position;
         }
-        self.place(free, entry);
+        self.entries[free] = entry;
     }
 }
 
@@ -184,33 +169,43 @@ mod tests {
         };
         let mut heap = ListHeap::default();
         let mut plain: Vec<Entry> = Vec::new();
-        for _ in 0..50_000 {
+        let first_of = |plain: &[Entry]| {
+            let places = 0..plain.len();
+            places.min_by_key(|&at| (plain[at].expiry_ms, plain[at].id))
+        };
+        for list in 0..50_000 {
             // Few expiries, so many are equal.
-            let list = next(300) as u32;
             let expiry_ms = next(40);
-            let found = plain.iter().position(|entry| entry.list == list);
-            assert_eq!(heap.get(list), found.map(|at| &plain[at]));
-            match found {
-                None => {
+            match (first_of(&plain), next(8)) {
+                (None, _) | (_, 0..4) => {
                     heap.push(list, expiry_ms);
-                    plain.push(*heap.get(list).expect("it was put in"));
+                    let id = heap.next_id;
+                    plain.push(Entry {
+                        expiry_ms,
+                        id,
+                        list,
+                    });
                 }
-                Some(at) if next(2) == 0 => {
-                    heap.remove(list);
+                (Some(at), 4..6) => {
+                    heap.pop_first();
                     plain.swap_remove(at);
                 }
-                Some(at) => {
-                    let expiry_ms = plain[at].expiry_ms + expiry_ms;
-                    let id = plain[at].id;
-                    heap.postpone(list, expiry_ms);
-                    plain[at] = *heap.get(list).expect("it is still there");
-                    assert_eq!(plain[at].expiry_ms, expiry_ms);
-                    assert!(plain[at].id > id);
+                (Some(at), 6) => {
+                    plain[at].expiry_ms += expiry_ms;
+                    heap.postpone_first(plain[at].expiry_ms);
+                    assert!(heap.next_id > plain[at].id);
+                    plain[at].id = heap.next_id;
                 }
+                _ if list % 50 == 0 => {
+                    let nth = next(5) as u32 + 1;
+                    heap.retain(|list| list % nth != 0);
+                    plain.retain(|entry| entry.list % nth != 0);
+                }
+                _ => {}
             }
-            let first = plain.iter().min_by_key(|entry| (entry.expiry_ms, entry.id));
+            let first = first_of(&plain).map(|at| &plain[at]);
             assert_eq!(heap.first(), first);
-            assert_eq!(heap.is_empty(), plain.is_empty());
+            assert_eq!(heap.len(), plain.len());
         }
     }
 }

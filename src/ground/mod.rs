@@ -6,6 +6,7 @@ pub(crate) mod addresses;
 pub(crate) mod block_list;
 pub(crate) mod block_list_text;
 pub(crate) mod chunk;
+pub(crate) mod duration_lists;
 pub(crate) mod duration_table;
 pub(crate) mod encoding;
 pub(crate) mod error;

@@ -11,35 +11,23 @@
 
 use slab::Slab;
 
-use super::duration_table::DurationTable;
-use super::list_heap::ListHeap;
+use super::duration_lists::{DurationLists, FirstList, Times};
 use super::mutations::mutated;
-
-/// No timer, at the end of a chain of links.
-const NONE: u32 = u32::MAX;
 
 /// The timers of one loop, each with a `T`.
 pub(crate) struct TimerLists<T> {
     /// The timers, by key.
     timers: Slab<Timer<T>>,
-    /// Each timer's neighbours, by key: apart, since who leaves a list touches those of others.
-    links: Vec<Links>,
-    /// The lists, by index.
-    lists: Vec<List>,
-    /// Lists that are free.
-    free_lists: Vec<u32>,
-    /// Which list a duration has.
-    by_duration: DurationTable,
-    /// The lists in use, the next to expire on top.
-    heap: ListHeap,
+    /// The lists that they wait in.
+    lists: DurationLists,
     /// Timers that hold the loop.
     referenced: usize,
     /// No pass comes before this.
     not_before_ms: u64,
     /// What the clock had said when the last callback of the pass was over.
     looked_ms: Option<u64>,
-    /// The list that is run, by index and id, and the clock of the pass.
-    running: Option<(u32, u64, u64)>,
+    /// The list that is run, by its id, and the clock of the pass.
+    running: Option<(u64, u64)>,
     /// What comes next in this pass, by key and serial, whatever a tick does to it but clear it.
     chosen: Option<(u32, u64)>,
 }
@@ -48,12 +36,8 @@ pub(crate) struct TimerLists<T> {
 struct Timer<T> {
     /// Tells this timer from an earlier one with the same key.
     serial: u64,
-    /// The list it waits in; [`NONE`] if it waits in none.
-    list: u32,
-    /// When it was started.
-    start_ms: u64,
-    /// Its duration.
-    duration_ms: u64,
+    /// The place of the duration among the lists, while it waits in one.
+    place: u32,
     /// Whether it starts again after it has fired.
     repeats: bool,
     /// Whether it would hold the loop (N59).
@@ -64,21 +48,6 @@ struct Timer<T> {
     state: TimerState,
     /// What belongs to it.
     value: T,
-}
-
-/// The neighbours of a timer in the list it waits in.
-#[derive(Clone, Copy)]
-struct Links {
-    previous: u32,
-    next: u32,
-}
-
-impl Links {
-    /// Of a timer that has no neighbours.
-    const ALONE: Links = Links {
-        previous: NONE,
-        next: NONE,
-    };
 }
 
 /// Where a timer is in its life.
@@ -108,24 +77,11 @@ pub(crate) struct TimerInfo<'a, T> {
     pub(crate) value: &'a T,
 }
 
-/// The timers of one duration.
-struct List {
-    /// The duration.
-    duration_ms: u64,
-    /// The first to expire, and the last.
-    first: u32,
-    last: u32,
-}
-
 impl<T> TimerLists<T> {
     pub(crate) fn new() -> TimerLists<T> {
         TimerLists {
             timers: Slab::new(),
-            links: Vec::new(),
-            lists: Vec::new(),
-            free_lists: Vec::new(),
-            by_duration: DurationTable::new(),
-            heap: ListHeap::default(),
+            lists: DurationLists::new(),
             referenced: 0,
             not_before_ms: 0,
             looked_ms: None,
@@ -136,18 +92,13 @@ impl<T> TimerLists<T> {
 
     /// Bytes of memory that they keep.
     pub(crate) fn memory(&self) -> usize {
-        self.timers.capacity() * size_of::<Timer<T>>()
-            + self.links.capacity() * size_of::<Links>()
-            + self.lists.capacity() * size_of::<List>()
-            + self.free_lists.capacity() * size_of::<u32>()
-            + self.by_duration.memory()
-            + self.heap.memory()
+        self.timers.capacity() * size_of::<Timer<T>>() + self.lists.memory()
     }
 
     /// Whether no timer waits.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.heap.is_empty()
+        self.lists.is_empty()
     }
 
     /// How many timers hold the loop (N59).
@@ -157,9 +108,9 @@ impl<T> TimerLists<T> {
     }
 
     /// When the next list is to be looked at.
-    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        let first = self.heap.first();
-        first.map(|list| list.expiry_ms.max(self.not_before_ms))
+    pub(crate) fn next_expiry_ms(&mut self) -> Option<u64> {
+        let first = self.lists.first();
+        first.map(|list| list.entry.expiry_ms.max(self.not_before_ms))
     }
 
     /// A callback is over, and its ticks have not run; so long ago somebody looked at the clock.
@@ -184,23 +135,22 @@ impl<T> TimerLists<T> {
         repeats: bool,
         value: T,
     ) -> u32 {
+        // First its slot, then its list: what has to be loaded for both is so on its way at once.
         let key = self.timers.insert(Timer {
             serial,
-            list: NONE,
-            start_ms: now_ms,
-            duration_ms,
+            place: 0,
             repeats,
             referenced: true,
             kept: false,
             state: TimerState::Alive,
             value,
-        });
-        let key = u32::try_from(key).expect("fewer than 2^32 timers");
-        if key as usize == self.links.len() {
-            self.links.push(Links::ALONE);
-        }
+        }) as u32;
+        let times = Times {
+            start_ms: now_ms,
+            duration_ms,
+        };
+        self.timers[key as usize].place = self.lists.append(key, times);
         self.referenced += 1;
-        self.insert(key, now_ms);
         key
     }
 
@@ -212,34 +162,29 @@ impl<T> TimerLists<T> {
     pub(crate) fn pop_due_before(&mut self, before_ms: u64, now_ms: u64) -> Option<u32> {
         // Node's processTimers and listOnTimeout in one.
         if let Some((key, serial)) = self.chosen.take()
-            && self.running.is_some_and(|(.., at_ms)| at_ms == now_ms)
+            && self.running.is_some_and(|(_, at_ms)| at_ms == now_ms)
             && self.contains(key, serial)
-            && self.timers[key as usize].list != NONE
+            && self.lists.waits(key)
         {
             self.unlink(key);
             return Some(key);
         }
         loop {
-            let next = *self.heap.first()?;
-            let expiry_ms = next.expiry_ms.max(self.not_before_ms);
+            let list = self.lists.first()?;
+            let expiry_ms = list.entry.expiry_ms.max(self.not_before_ms);
             if expiry_ms > now_ms || expiry_ms >= before_ms {
                 return None;
             }
-            let index = next.list;
-            let list = &self.lists[index as usize];
-            let first = list.first;
-            if first == NONE {
-                self.remove_list(index);
+            let Some(first) = list.timer else {
+                self.lists.end(list);
                 continue;
-            }
-            let due_ms = self.timers[first as usize]
-                .start_ms
-                .saturating_add(list.duration_ms);
+            };
+            let due_ms = self.lists.times(first).due_ms();
             if due_ms > now_ms {
-                self.leave_over(index, due_ms, now_ms);
+                self.leave_over(list, due_ms, now_ms);
                 continue;
             }
-            self.running = Some((index, next.id, now_ms));
+            self.running = Some((list.entry.id, now_ms));
             self.unlink(first);
             return Some(first);
         }
@@ -250,28 +195,28 @@ impl<T> TimerLists<T> {
     /// What is not due gives the list its next expiry, whatever the ticks do to it; an empty list is
     /// gone, and a tick that starts a timer of this duration begins another.
     fn choose_next(&mut self) {
-        let Some((index, id, now_ms)) = self.running else {
+        // A list that begins meanwhile expires later, so the one that runs is still the first.
+        let (Some((id, now_ms)), Some(list)) = (self.running, self.lists.first()) else {
             return;
         };
-        if self.heap.get(index).is_none_or(|entry| entry.id != id) {
+        if list.entry.id != id {
             return;
         }
-        let list = &self.lists[index as usize];
-        let Some(timer) = self.timers.get(list.first as usize) else {
-            self.remove_list(index);
+        let Some(first) = list.timer else {
+            self.lists.end(list);
             return;
         };
-        let due_ms = timer.start_ms.saturating_add(list.duration_ms);
+        let due_ms = self.lists.times(first).due_ms();
         match due_ms <= now_ms {
-            true => self.chosen = Some((list.first, timer.serial)),
-            false => self.leave_over(index, due_ms, now_ms),
+            true => self.chosen = Some((first, self.serial(first))),
+            false => self.leave_over(list, due_ms, now_ms),
         }
     }
 
-    /// A list is left over: it gets its next expiry, and a new id (N22).
-    fn leave_over(&mut self, index: u32, due_ms: u64, now_ms: u64) {
+    /// The first list is left over: it gets its next expiry, and a new id (N22).
+    fn leave_over(&mut self, list: FirstList, due_ms: u64, now_ms: u64) {
         let expiry_ms = due_ms.max(now_ms.saturating_add(1));
-        self.heap.postpone(index, expiry_ms);
+        self.lists.postpone(list, expiry_ms);
     }
 
     /// What follows a timer's callback: an interval starts again, counted from `started_ms`, the
@@ -281,7 +226,7 @@ impl<T> TimerLists<T> {
         let timer = &self.timers[key as usize];
         if timer.repeats && timer.state != TimerState::Cleared {
             let late = mutated!("an interval counts from when it was due");
-            let due_ms = timer.start_ms.saturating_add(timer.duration_ms);
+            let due_ms = self.lists.times(key).due_ms();
             self.insert(key, if late { due_ms } else { started_ms });
         }
         self.choose_next();
@@ -289,7 +234,7 @@ impl<T> TimerLists<T> {
         if timer.state == TimerState::Cleared {
             return true;
         }
-        if timer.list != NONE {
+        if self.lists.waits(key) {
             return false;
         }
         timer.state = TimerState::Fired;
@@ -321,7 +266,6 @@ impl<T> TimerLists<T> {
     /// Ends the timer that has this key and serial, if it is there: Node's clearTimeout and
     /// clearInterval (N24, N25, N28). Hands out what belongs to it.
     pub(crate) fn clear(&mut self, key: u32, serial: u64) -> Option<&mut T> {
-        // Node's unenroll.
         let timer = self.timers.get_mut(key as usize)?;
         if timer.serial != serial {
             return None;
@@ -329,28 +273,38 @@ impl<T> TimerLists<T> {
         timer.kept = false;
         let was = std::mem::replace(&mut timer.state, TimerState::Cleared);
         if was == TimerState::Alive {
-            let referenced = timer.referenced;
-            let duration_ms = timer.duration_ms;
-            let list = std::mem::replace(&mut timer.list, NONE);
-            let (list, is_empty) = match list {
-                // Its list, though it waits in none now: its callback is running.
-                NONE => {
-                    let list = self.by_duration.get(duration_ms);
-                    let is_empty = |list| self.lists[list as usize].first == NONE;
-                    (list.unwrap_or(NONE), list.is_some_and(is_empty))
-                }
-                list => (list, self.close_gap(list, key)),
-            };
-            if referenced {
-                self.referenced -= usize::from(!mutated!("a cleared timer holds the loop"));
-                // As in Node an empty list stays if its last timer held nothing: it decides where
-                // the next timer of this duration stands among equals.
-                if is_empty {
-                    self.remove_list(list);
-                }
-            }
+            let (place, referenced) = (timer.place, timer.referenced);
+            self.unenroll(key, place, referenced);
         }
         Some(self.value_mut(key))
+    }
+
+    /// The same, and frees its slot.
+    #[inline]
+    pub(crate) fn clear_and_remove(&mut self, key: u32, serial: u64) -> Option<T> {
+        if !self.contains(key, serial) {
+            return None;
+        }
+        let timer = self.timers.remove(key as usize);
+        if timer.state == TimerState::Alive {
+            self.unenroll(key, timer.place, timer.referenced);
+        }
+        Some(timer.value)
+    }
+
+    /// Node's unenroll, of a timer that is alive.
+    #[inline(always)]
+    fn unenroll(&mut self, key: u32, place: u32, referenced: bool) {
+        // As in Node an empty list stays if its last timer held nothing: it decides where
+        // the next timer of this duration stands among equals.
+        if self.lists.waits(key) {
+            self.lists.remove(key, place, referenced);
+        } else if referenced {
+            // Its callback is running.
+            self.lists.end_if_empty(key);
+        }
+        let held = referenced && !mutated!("a cleared timer holds the loop");
+        self.referenced -= usize::from(held);
     }
 
     /// ref and unref: not counted, remembered, and without effect on what is over (N31, N59).
@@ -379,7 +333,7 @@ impl<T> TimerLists<T> {
     /// Whether it waits in a list, or will when its callback is over.
     pub(crate) fn will_fire(&self, key: u32) -> bool {
         let timer = &self.timers[key as usize];
-        timer.state == TimerState::Alive && (timer.list != NONE || timer.repeats)
+        timer.state == TimerState::Alive && (timer.repeats || self.lists.waits(key))
     }
 
     /// Has it held in its slot when it is over, or not any more.
@@ -419,122 +373,50 @@ impl<T> TimerLists<T> {
 
     /// Every timer.
     pub(crate) fn iter(&self) -> impl Iterator<Item = TimerInfo<'_, T>> {
-        self.timers.iter().map(|(_, timer)| TimerInfo {
-            state: timer.state,
-            referenced: timer.referenced,
-            kept: timer.kept,
-            due_ms: (timer.list != NONE).then(|| timer.start_ms.saturating_add(timer.duration_ms)),
-            period_ms: timer.repeats.then_some(timer.duration_ms),
-            value: &timer.value,
+        self.timers.iter().map(|(key, timer)| {
+            let times = self.lists.times(key as u32);
+            TimerInfo {
+                state: timer.state,
+                referenced: timer.referenced,
+                kept: timer.kept,
+                due_ms: self.lists.waits(key as u32).then(|| times.due_ms()),
+                period_ms: timer.repeats.then_some(times.duration_ms),
+                value: &timer.value,
+            }
         })
     }
 
     /// Ends everything and hands the values out, when the loop ends.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
-        self.heap.clear();
-        self.by_duration.clear();
         self.lists.clear();
-        self.free_lists.clear();
-        self.links.clear();
         self.referenced = 0;
         let timers = std::mem::take(&mut self.timers);
         timers.into_iter().map(|(_, timer)| timer.value).collect()
     }
 
-    /// Node's insert: appends a timer to the list of its duration, which is made if need be.
+    /// Node's insert: puts a timer at the end of the list of its duration.
     #[inline]
     fn insert(&mut self, key: u32, start_ms: u64) {
-        let timer = &mut self.timers[key as usize];
-        timer.start_ms = start_ms;
-        let list = timer.list;
-        if list != NONE {
-            self.move_to_end(list, key);
-            return;
+        let place = &mut self.timers[key as usize].place;
+        match self.lists.waits(key) {
+            true => self.lists.move_to_end(key, *place, start_ms),
+            false => {
+                let Times { duration_ms, .. } = self.lists.times(key);
+                *place = self.lists.append(
+                    key,
+                    Times {
+                        start_ms,
+                        duration_ms,
+                    },
+                );
+            }
         }
-        let duration_ms = timer.duration_ms;
-        let list = self.by_duration.get_or_insert_with(duration_ms, || {
-            let list = List {
-                duration_ms,
-                first: NONE,
-                last: NONE,
-            };
-            let index = match self.free_lists.pop() {
-                Some(index) => {
-                    self.lists[index as usize] = list;
-                    index
-                }
-                None => {
-                    self.lists.push(list);
-                    u32::try_from(self.lists.len() - 1).expect("no more lists than timers")
-                }
-            };
-            self.heap.push(index, start_ms.saturating_add(duration_ms));
-            index
-        });
-        timer.list = list;
-        let ends = &mut self.lists[list as usize];
-        let previous = std::mem::replace(&mut ends.last, key);
-        match previous {
-            NONE => ends.first = key,
-            last => self.links[last as usize].next = key,
-        }
-        self.links[key as usize] = Links {
-            previous,
-            next: NONE,
-        };
     }
 
-    /// Appends a timer to the list in which it waits.
-    #[inline]
-    fn move_to_end(&mut self, list: u32, key: u32) {
-        let ends = &mut self.lists[list as usize];
-        if ends.last == key {
-            return;
-        }
-        // Not the last, so somebody is behind it.
-        let Links { previous, next } = self.links[key as usize];
-        match previous {
-            NONE => ends.first = next,
-            previous => self.links[previous as usize].next = next,
-        }
-        self.links[next as usize].previous = previous;
-        let last = std::mem::replace(&mut ends.last, key);
-        self.links[last as usize].next = key;
-        self.links[key as usize] = Links {
-            previous: last,
-            next: NONE,
-        };
-    }
-
-    /// Takes a timer out of the list it waits in, if it waits. The list stays.
+    /// Takes a timer out of the list it waits in. The list stays.
     fn unlink(&mut self, key: u32) {
-        let list = std::mem::replace(&mut self.timers[key as usize].list, NONE);
-        if list != NONE {
-            self.close_gap(list, key);
-        }
-    }
-
-    /// Joins the neighbours of a timer that has left a list. Returns whether nobody is left there.
-    #[inline(always)]
-    fn close_gap(&mut self, list: u32, key: u32) -> bool {
-        let Links { previous, next } = self.links[key as usize];
-        match previous {
-            NONE => self.lists[list as usize].first = next,
-            previous => self.links[previous as usize].next = next,
-        }
-        match next {
-            NONE => self.lists[list as usize].last = previous,
-            next => self.links[next as usize].previous = previous,
-        }
-        previous == NONE && next == NONE
-    }
-
-    fn remove_list(&mut self, index: u32) {
-        let list = &self.lists[index as usize];
-        debug_assert_eq!(list.first, NONE, "a list was removed with timers in it");
-        self.by_duration.remove(list.duration_ms);
-        self.heap.remove(index);
-        self.free_lists.push(index);
+        let place = self.timers[key as usize].place;
+        self.lists.remove(key, place, false);
     }
 }
 
