@@ -23,11 +23,11 @@ use none as system;
 /// and worker cost more, with twice as many a socket runs dry meanwhile (`benches/README.md`).
 pub(crate) const FILE_PIPE_SIZE: usize = 512 * 1024;
 
-/// Pipes that workers have at a time; who comes then is read. Each is two descriptors, and more than the
-/// usual number of workers is rarely of use.
-const MAX_LENT: usize = 8;
+/// Files that are sent in this way at a time; who comes then is read. Each has up to two pipes, of two
+/// descriptors each, and more than the usual number of workers is rarely of use.
+const MAX_FILLING: usize = 8;
 
-/// Pipes that are kept for them.
+/// Pipes that are kept for them, beside one for each that is at it.
 const MAX_KEPT: usize = 2;
 
 /// What a loop splices with.
@@ -37,8 +37,8 @@ pub(super) struct Splicer {
     pipe: Option<KernelPipe>,
     /// Empty pipes for workers.
     kept: Vec<KernelPipe>,
-    /// How many workers have, or had and were not given back.
-    lent: usize,
+    /// How many files are at it.
+    filling: usize,
     /// The system does not splice.
     off: bool,
     /// SIGPIPE was seen to do nothing.
@@ -105,6 +105,12 @@ impl Splicer {
     /// And back, empty.
     pub(super) fn put_back(&mut self, pipe: Option<KernelPipe>) {
         self.pipe = pipe;
+    }
+
+    /// Keeps an empty pipe, and no more than are likely to be of use.
+    fn keep(&mut self, pipe: Option<KernelPipe>) {
+        self.kept.extend(pipe);
+        self.kept.truncate(self.filling + MAX_KEPT);
     }
 
     fn make(&mut self, size: usize) -> Option<KernelPipe> {
@@ -174,8 +180,36 @@ impl Backend {
         }
     }
 
-    /// A pipe for a worker, which has to be [given back](Backend::give_back_pipe). None if the file has to
-    /// be read.
+    /// Another file is sent by way of pipes, until it has [finished](Backend::finish_filling). Gives the first
+    /// of them, for a worker. None if it has to be read.
+    pub(crate) fn begin_filling(&mut self) -> Option<KernelPipe> {
+        if self.filling() >= MAX_FILLING {
+            return None;
+        }
+        let pipe = self.lend_pipe()?;
+        if let Backend::Os(os) = self {
+            os.splicer.filling += 1;
+        }
+        Some(pipe)
+    }
+
+    /// One of them is through.
+    pub(crate) fn finish_filling(&mut self) {
+        if let Backend::Os(os) = self {
+            os.splicer.filling = os.splicer.filling.saturating_sub(1);
+            os.splicer.keep(None);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn filling(&self) -> usize {
+        match self {
+            Backend::Os(os) => os.splicer.filling,
+            Backend::Null(_) => 0,
+        }
+    }
+
+    /// A pipe for a worker.
     pub(crate) fn lend_pipe(&mut self) -> Option<KernelPipe> {
         match self {
             Backend::Os(os) => os.lend_pipe(),
@@ -186,7 +220,18 @@ impl Backend {
     /// A worker's pipe comes back, if it is empty; else it was closed.
     pub(crate) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
         if let Backend::Os(os) = self {
-            os.give_back_pipe(pipe);
+            os.splicer.keep(pipe);
+        }
+    }
+
+    /// Has TCP send what it keeps back since more was to follow.
+    pub(crate) fn push_out(&mut self, stream: &Stream) {
+        if let Stream::Os(io) = stream {
+            let no_delay = io.nodelay().unwrap_or(false);
+            self.set_no_delay(stream, true);
+            if !no_delay {
+                self.set_no_delay(stream, false);
+            }
         }
     }
 
@@ -223,27 +268,18 @@ impl Os {
         }
     }
 
-    /// A pipe for a worker, to take from a file once. None if that has to be read.
+    /// A pipe for a worker. None if the file has to be read.
     pub(super) fn lend_pipe(&mut self) -> Option<KernelPipe> {
         let Os {
             splicer, forced, ..
         } = self;
-        if splicer.is_off() || splicer.lent >= MAX_LENT || forced.refuse_splices {
+        if splicer.is_off() || forced.refuse_splices {
             return None;
         }
         let kept = splicer.kept.pop();
         let pipe = kept.or_else(|| splicer.make(FILE_PIPE_SIZE))?;
-        splicer.lent += 1;
         self.counts.splices += 1;
         Some(pipe)
-    }
-
-    /// A worker's pipe comes back, if it is empty; else it was closed.
-    pub(super) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
-        self.splicer.lent = self.splicer.lent.saturating_sub(1);
-        if self.splicer.kept.len() < MAX_KEPT {
-            self.splicer.kept.extend(pipe);
-        }
     }
 
     /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it

@@ -145,6 +145,21 @@ impl State {
         self.stream(id).is_some_and(|stream| stream.takes_at_once())
     }
 
+    /// A socket was told that more follows, and nothing does: what TCP keeps back for that goes out.
+    pub(crate) fn push_out(&mut self, id: Id) {
+        let State {
+            entries, backend, ..
+        } = self;
+        // What waits goes out in its own time, and takes it along.
+        if let Some(stream) = stream_of(entries, id)
+            && stream.takes_at_once()
+            && !stream.common.flags.any(flag::UNIX)
+            && let Some(io) = &stream.io
+        {
+            backend.push_out(io);
+        }
+    }
+
     /// A `write` of the first bytes that are in a pipe of the kernel's, to a socket that takes them at once.
     /// They are in it no more afterwards; it may be closed. With `more` the next follow before anything else
     /// happens.
