@@ -150,6 +150,17 @@ impl Backend {
         }
     }
 
+    /// How many bytes a socket has that were not read. None if it does not say.
+    pub(crate) fn unread(&mut self, from: &Stream) -> Option<usize> {
+        match (self, from) {
+            (Backend::Os(os), Stream::Os(from)) => {
+                os.counts.looks += 1;
+                system::unread(from)
+            }
+            _ => None,
+        }
+    }
+
     /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
     /// may be closed. With `more` further bytes follow at once, so an incomplete segment waits for them.
     pub(crate) fn splice_out(
@@ -350,6 +361,7 @@ mod linux {
     use std::os::fd::AsFd;
 
     use bytes::{Bytes, BytesMut};
+    use rustix::io::ioctl_fionread;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
     pub(super) const SPLICES: bool = true;
@@ -413,6 +425,11 @@ mod linux {
         }
     }
 
+    /// How many bytes a socket has that were not read.
+    pub(super) fn unread(from: impl AsFd) -> Option<usize> {
+        usize::try_from(ioctl_fionread(from).ok()?).ok()
+    }
+
     /// Whether SIGPIPE does nothing, as the standard library has it in every program that begins with a
     /// `main` of Rust's. A splice into a socket whose peer is gone sends it, and unlike `send` it can't be
     /// told not to.
@@ -456,6 +473,10 @@ mod none {
 
     pub(super) fn is_pipe_signal_ignored() -> bool {
         false
+    }
+
+    pub(super) fn unread<F>(_from: F) -> Option<usize> {
+        None
     }
 
     /// Never there.

@@ -21,6 +21,7 @@ pub(super) fn divert(raw: Raw, listener: ListenerId, to: StreamId, pipe: Rc<dyn 
         listener,
         to: to.0.id(),
         pipe,
+        doubts: 0,
     });
     table::with(raw, |state, id| {
         let place = &mut stream(state, id)?.readable.diversion;
