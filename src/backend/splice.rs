@@ -19,8 +19,8 @@ use linux as system;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "splice")))]
 use none as system;
 
-/// Bytes of a file that a worker takes at a time: eight chunks of Node's. With fewer the rounds between loop
-/// and worker cost more, with twice as many a socket runs dry meanwhile (`benches/README.md`).
+/// Bytes of a file that a worker takes at a time: eight chunks of Node's. Each time is a round between loop and
+/// worker. Half and twice as many cost the same (`benches/README.md`).
 pub(crate) const FILE_PIPE_SIZE: usize = 512 * 1024;
 
 /// Files that are sent in this way at a time; who comes then is read. Each has up to two pipes, of two

@@ -81,9 +81,9 @@ pub(crate) fn push_out(raw: Raw, to: Id) {
     table::with(raw, |state, _| state.push_out(to));
 }
 
-/// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next follows at once.
-/// Returns who has got them. None, and nothing was done, if
-/// somebody wants to see them by now, or nobody takes them.
+/// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next are in a pipe, too.
+/// If they do not follow after all, they have to be [pushed out](push_out). Returns who has got them. None, and
+/// nothing was done, if somebody wants to see them by now, or nobody takes them.
 pub(crate) fn hand_on(
     raw: Raw,
     pipe: &mut Option<KernelPipe>,
