@@ -302,15 +302,10 @@ fn the_end_of_a_block_that_comes_alone_has_the_next_spliced() {
         passes(2 * LARGE);
         after = passes(53);
     }
-    assert!(
-        after.splices >= before.splices + 2 * ROUNDS,
-        "{before:?} {after:?}"
-    );
-    // Only the ends are written, if that.
-    assert!(
-        after.writes <= before.writes + ROUNDS,
-        "{before:?} {after:?}"
-    );
+    let (spliced, written) = (after.splices - before.splices, after.writes - before.writes);
+    assert!(spliced >= 2 * ROUNDS, "{before:?} {after:?}");
+    // Not the next block, whenever an end has come by itself.
+    assert!(written < ROUNDS / 2, "{before:?} {after:?}");
 }
 
 #[test]
