@@ -8,27 +8,17 @@ use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use nodeloop::net::{ServerOptions, Socket, SocketOptions};
 use nodeloop::stream::PipeOptions;
 use nodeloop::{Builder, Counts, Loop};
-use support::files::pattern;
+use support::on_and_off::*;
 use support::*;
-
-/// Large enough that both sides are full more than once.
-const BULK: usize = 8 << 20;
 
 /// What is large enough for a pipe to divert its source.
 const LARGE: usize = 32 * 1024;
-
-/// The bytes that are sent.
-fn bytes() -> &'static [u8] {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| pattern(BULK))
-}
 
 /// Whether what comes from a socket can pass within the kernel here: a Unix socket is read, since descriptors
 /// may come with its bytes.
@@ -79,36 +69,14 @@ fn follow(log: &Recorder, name: &'static str, socket: Socket) {
     });
 }
 
-/// Runs a script on a loop that splices and on one that does not. They tell the same. Returns what the first
-/// has counted, and what the second has.
 fn on_both(script: impl Fn(&Loop) -> Vec<String>) -> [Counts; 2] {
     on_both_built(|builder| builder, script)
-}
-
-fn on_both_built(
-    build: impl Fn(Builder) -> Builder,
-    script: impl Fn(&Loop) -> Vec<String>,
-) -> [Counts; 2] {
-    let [fast, plain] = [false, true].map(|refuses| {
-        let builder = build(Loop::builder()).refuse_splices(refuses);
-        let lp = builder.build().unwrap();
-        let _deadline = deadline(&lp, 60);
-        let trace = script(&lp);
-        (trace, lp.counts())
-    });
-    assert_eq!(fast.0, plain.0);
-    assert_eq!(plain.1.splices, 0);
-    [fast.1, plain.1]
 }
 
 /// The same for a script of which much passes within the kernel.
 #[track_caller]
 fn on_both_fast(script: impl Fn(&Loop) -> Vec<String>) {
-    let [fast, plain] = on_both(script);
-    assert_eq!(fast.splices > 0, splices(), "{fast:?}");
-    if splices() {
-        assert!(fast.reads < plain.reads, "{fast:?} {plain:?}");
-    }
+    on_both_saving(splices(), |counts| counts.reads, script);
 }
 
 /// Sends everything and ends.
@@ -130,31 +98,6 @@ fn sending_in_vain(mut stream: TcpStream) -> JoinHandle<()> {
     })
 }
 
-/// Receives everything.
-fn receiving(stream: TcpStream) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || read_to_end(&stream))
-}
-
-/// Receives what comes until an end or an error.
-fn receiving_in_vain(mut stream: TcpStream) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        bytes
-    })
-}
-
-/// Does something as soon as a condition holds.
-fn when(lp: &Loop, condition: impl Fn() -> bool + 'static, act: impl FnOnce() + 'static) {
-    fn look(lp: nodeloop::LoopHandle, condition: Box<dyn Fn() -> bool>, act: Box<dyn FnOnce()>) {
-        lp.set_immediate(move |immediate| match condition() {
-            true => act(),
-            false => look(nodeloop::AsLoop::event_loop(&immediate), condition, act),
-        });
-    }
-    look(lp.handle(), Box::new(condition), Box::new(act));
-}
-
 /// Does something when about a half has passed, while nobody waits for 'drain', which would have the source
 /// flow.
 fn midway(lp: &Loop, relay: &Relay, act: impl FnOnce(Relay) + 'static) {
@@ -168,12 +111,6 @@ fn midway(lp: &Loop, relay: &Relay, act: impl FnOnce(Relay) + 'static) {
         },
         move || act(given),
     );
-}
-
-/// The bytes are the first of those that were sent.
-#[track_caller]
-fn assert_begins(received: &[u8]) {
-    assert!(received == &bytes()[..received.len()], "{}", received.len());
 }
 
 /// Pipes everything, with something that happens on the way. All of it arrives.
@@ -331,6 +268,44 @@ fn after_bulk_small_messages_are_read_again() {
     assert!(small.reads >= bulk.reads + 9);
     passes(BULK, sender, receiver);
     assert!(lp.counts().splices > small.splices + 10);
+}
+
+#[test]
+fn the_end_of_a_block_that_comes_alone_has_the_next_spliced() {
+    if !splices() {
+        return println!("skipped: nothing is spliced here");
+    }
+    const ROUNDS: u64 = 20;
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let (relay, peers) = relay(&lp);
+    relay.from.pipe(relay.to);
+    let Peers { sender, receiver } = peers;
+    let passes = |size: usize| {
+        let (writer, bytes) = (sender.try_clone().unwrap(), &bytes()[..size]);
+        let writing = thread::spawn(move || (&writer).write_all(bytes).unwrap());
+        let reader = receiver.try_clone().unwrap();
+        let reading = thread::spawn(move || {
+            let mut received = vec![0; size];
+            (&reader).read_exact(&mut received).unwrap();
+            assert_begins(&received);
+        });
+        turn_while(&lp, &reading);
+        join(writing);
+        join(reading);
+        lp.counts()
+    };
+    let before = passes(BULK);
+    assert!(before.splices > 0);
+    let mut after = before;
+    for _ in 0..ROUNDS {
+        passes(2 * LARGE);
+        after = passes(53);
+    }
+    let (spliced, written) = (after.splices - before.splices, after.writes - before.writes);
+    assert!(spliced >= 2 * ROUNDS, "{before:?} {after:?}");
+    // Not the next block, whenever an end has come by itself.
+    assert!(written < ROUNDS / 2, "{before:?} {after:?}");
 }
 
 #[test]
@@ -723,6 +698,30 @@ fn what_passes_is_activity() {
         events
     });
     assert_eq!(fast.splices > 0, splices());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_destination_that_refuses_midway_is_written_to() {
+    on_both_fast(|lp| {
+        let at_refusal = Rc::new(Cell::new(None));
+        let noted = at_refusal.clone();
+        let trace = all_arrives(lp, move |lp, relay| {
+            let (handle, noted) = (lp.handle(), noted.clone());
+            midway(lp, relay, move |relay| {
+                refuse_splices_into(&relay.to.try_clone_fd().unwrap());
+                noted.set(Some(handle.counts()));
+            });
+        });
+        let (before, after) = (at_refusal.get().unwrap(), lp.counts());
+        if before.splices > 0 {
+            // A chunk that was taken in and refused, and looks in vain.
+            let more = after.splices - before.splices;
+            assert!((2..16).contains(&more), "{more}");
+            assert!(after.reads > before.reads + 16, "{before:?} {after:?}");
+        }
+        trace
+    });
 }
 
 #[test]

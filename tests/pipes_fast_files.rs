@@ -10,24 +10,22 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::OnceLock;
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use nodeloop::fs::{self, ReadOptions, ReadStream};
 use nodeloop::net::{ServerOptions, Socket};
 use nodeloop::stream::PipeOptions;
-use nodeloop::{Builder, Counts, Loop};
+use nodeloop::{Builder, Counts, Loop, LoopHandle};
 use support::files::*;
+#[cfg(target_os = "linux")]
+use support::on_and_off::refuse_splices_into;
+use support::on_and_off::{
+    BULK, assert_begins, bytes, on_both_saving, receiving, receiving_in_vain, when,
+};
 use support::*;
-
-/// Large enough that the receiver's side is full more than once.
-const BULK: usize = 8 << 20;
-
-/// The bytes that are sent.
-fn bytes() -> &'static [u8] {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| pattern(BULK))
-}
 
 fn splices() -> bool {
     cfg!(all(target_os = "linux", feature = "splice"))
@@ -77,63 +75,31 @@ fn follow(log: &Recorder, file: ReadStream, to: Socket) {
     });
 }
 
-/// Runs a script on a loop that splices and on one that does not. They tell the same. Returns what the first
-/// has counted, and what the second has.
 fn on_both(script: impl Fn(&Loop) -> Vec<String>) -> [Counts; 2] {
     on_both_built(|builder| builder, script)
+}
+
+/// A script whose trace has the file's events first: which of the two is the first depends on the pace of
+/// others.
+fn by_stream(script: impl Fn(&Loop) -> Vec<String>) -> impl Fn(&Loop) -> Vec<String> {
+    move |lp| {
+        let mut trace = script(lp);
+        trace.sort_by_key(|event| event.starts_with("to"));
+        trace
+    }
 }
 
 fn on_both_built(
     build: impl Fn(Builder) -> Builder,
     script: impl Fn(&Loop) -> Vec<String>,
 ) -> [Counts; 2] {
-    let [fast, plain] = [false, true].map(|refuses| {
-        let lp = build(Loop::builder()).refuse_splices(refuses).build();
-        let lp = lp.unwrap();
-        let _deadline = deadline(&lp, 60);
-        let mut trace = script(&lp);
-        // Which of the two is the first depends on the pace of others.
-        trace.sort_by_key(|event| event.starts_with("to"));
-        (trace, lp.counts())
-    });
-    assert_eq!(fast.0, plain.0);
-    assert_eq!(plain.1.splices, 0);
-    [fast.1, plain.1]
+    on_and_off::on_both_built(build, by_stream(script))
 }
 
 /// The same for a script of which much passes within the kernel.
 #[track_caller]
 fn on_both_fast(script: impl Fn(&Loop) -> Vec<String>) {
-    let [fast, plain] = on_both(script);
-    assert_eq!(fast.splices > 0, splices(), "{fast:?}");
-    if splices() {
-        assert!(fast.jobs < plain.jobs, "{fast:?} {plain:?}");
-    }
-}
-
-/// Receives everything.
-fn receiving(stream: TcpStream) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || read_to_end(&stream))
-}
-
-/// Receives what comes until an end or an error.
-fn receiving_in_vain(mut stream: TcpStream) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        bytes
-    })
-}
-
-/// Does something as soon as a condition holds.
-fn when(lp: &Loop, condition: impl Fn() -> bool + 'static, act: impl FnOnce() + 'static) {
-    fn look(lp: nodeloop::LoopHandle, condition: Box<dyn Fn() -> bool>, act: Box<dyn FnOnce()>) {
-        lp.set_immediate(move |immediate| match condition() {
-            true => act(),
-            false => look(nodeloop::AsLoop::event_loop(&immediate), condition, act),
-        });
-    }
-    look(lp.handle(), Box::new(condition), Box::new(act));
+    on_both_saving(splices(), |counts| counts.jobs, by_stream(script));
 }
 
 /// Does something when about a half has passed, while nobody waits for 'drain', which would have the file
@@ -148,12 +114,6 @@ fn midway(lp: &Loop, sending: &Sending, act: impl FnOnce(Sending) + 'static) {
         },
         move || act(given),
     );
-}
-
-/// The bytes are the first of those that were sent.
-#[track_caller]
-fn assert_begins(received: &[u8]) {
-    assert!(received == &bytes()[..received.len()], "{}", received.len());
 }
 
 /// Pipes everything, with something that happens on the way. All of it arrives.
@@ -437,6 +397,31 @@ fn files_follow_one_another_without_end() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_socket_that_refuses_midway_is_written_to() {
+    let (_scratch, path) = bulk();
+    on_both_fast(|lp| {
+        let at_refusal = Rc::new(Cell::new(None));
+        let noted = at_refusal.clone();
+        let trace = all_arrives(lp, &path, move |lp, sending| {
+            let (handle, noted) = (lp.handle(), noted.clone());
+            midway(lp, sending, move |sending| {
+                refuse_splices_into(&sending.to.try_clone_fd().unwrap());
+                noted.set(Some(handle.counts()));
+            });
+        });
+        let (before, after) = (at_refusal.get().unwrap(), lp.counts());
+        if before.splices > 0 {
+            // The chunks of what was taken from the file already.
+            let more = after.splices - before.splices;
+            assert!((1..=18).contains(&more), "{more}");
+            assert!(after.jobs > before.jobs + 16, "{before:?} {after:?}");
+        }
+        trace
+    });
+}
+
+#[test]
 fn many_files_at_once() {
     let (_scratch, path) = bulk();
     let [fast, plain] = on_both(|lp| {
@@ -457,6 +442,160 @@ fn many_files_at_once() {
     });
     assert_eq!(fast.splices > 0, splices());
     assert!(!splices() || fast.jobs < plain.jobs);
+}
+
+/// Does something when a condition holds, looking in between the chunks of files that take turns. The loop has
+/// one worker: what that has taken of files by now is delivered in front of the look, and the second chunks of
+/// it come behind.
+fn between_chunks(
+    lp: LoopHandle,
+    condition: impl Fn() -> bool + 'static,
+    act: impl FnOnce() + 'static,
+) {
+    let look = move |lp, _| match condition() {
+        true => act(),
+        false => between_chunks(lp, condition, act),
+    };
+    let (done, is_done) = mpsc::channel();
+    lp.spawn_blocking(|| (), look);
+    lp.spawn_blocking(move || done.send(()).unwrap(), |_, _| ());
+    is_done.recv().unwrap();
+}
+
+/// Sends a file beside others. Something holds it back behind a chunk of which TCP was told that more
+/// follows: what was written by then arrives, and when it goes on, all does. Returns whether it came to that.
+fn is_held_back_beside_others(path: &Path, hold: fn(&Sending), go_on: fn(&Sending)) -> bool {
+    const CHUNK: u64 = 64 * 1024;
+    let lp = Loop::builder().worker_threads(1).build().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let (held, receiver) = sending(&lp, path);
+    held.file.pipe(held.to);
+    let others: Vec<_> = (0..3)
+        .map(|_| {
+            let (sending, receiver) = sending(&lp, path);
+            sending.file.pipe(sending.to);
+            receiving(receiver)
+        })
+        .collect();
+    let is_held = Rc::new(Cell::new(false));
+    let (looked_at, given, noted) = (held.clone(), held.clone(), is_held.clone());
+    let last_read = Cell::new(0);
+    between_chunks(
+        lp.handle(),
+        move || {
+            let read = looked_at.file.bytes_read();
+            // One chunk since the look before, and it was taken whole: the fill has more. The file's first
+            // chunk is read.
+            let is_within = read == last_read.replace(read) + CHUNK && read > CHUNK;
+            let is_within = is_within && looked_at.to.writable_length() == 0;
+            is_within || read == BULK as u64 || looked_at.file.destroyed()
+        },
+        move || {
+            noted.set(given.file.bytes_read() < BULK as u64);
+            if noted.get() {
+                hold(&given);
+            }
+        },
+    );
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let counted = arrived.clone();
+    let receiver = thread::spawn(move || {
+        let mut received = Vec::new();
+        let mut buffer = vec![0; 100_000];
+        loop {
+            let size = (&receiver).read(&mut buffer).unwrap();
+            if size == 0 {
+                return received;
+            }
+            received.extend_from_slice(&buffer[..size]);
+            counted.store(received.len(), Ordering::SeqCst);
+        }
+    });
+    turn_until(&lp, || is_held.get() || held.to.writable_ended());
+    let options = lp.counts().options;
+    if is_held.get() {
+        let written = held.to.bytes_written();
+        turn_until(&lp, || arrived.load(Ordering::SeqCst) as u64 == written);
+        go_on(&held);
+    }
+    lp.run().unwrap();
+    assert!(join(receiver) == bytes());
+    for other in others {
+        assert!(join(other) == bytes());
+    }
+    is_held.get() && options > 0
+}
+
+#[test]
+fn a_file_that_is_held_back_beside_others_keeps_nothing_back() {
+    if !splices() || over_unix() {
+        return println!("skipped: nobody is told here that more follows");
+    }
+    let (_scratch, path) = bulk();
+    let ways: [(fn(&Sending), fn(&Sending)); 2] = [
+        (
+            |it| {
+                it.file.pause();
+            },
+            |it| {
+                it.file.resume();
+            },
+        ),
+        (
+            |it| {
+                it.file.unpipe(it.to);
+            },
+            |it| {
+                it.file.pipe(it.to);
+            },
+        ),
+    ];
+    for (hold, go_on) in ways {
+        // Whether the socket is full by then is a matter of the receiver's pace.
+        let is_held = || is_held_back_beside_others(&path, hold, go_on);
+        assert!((0..20).any(|_| is_held()), "it never came to that");
+    }
+}
+
+#[test]
+fn files_that_end_early_leave_room_for_others() {
+    // More than are sent in this way at a time.
+    const ENDED: usize = 20;
+    if !splices() {
+        return println!("skipped: nothing is spliced here");
+    }
+    let (_scratch, path) = bulk();
+    let lp = Loop::builder().worker_threads(1).build().unwrap();
+    let _deadline = deadline(&lp, 60);
+    for n in 0..ENDED {
+        let (ended, receiver) = sending(&lp, &path);
+        ended.file.pipe(ended.to);
+        let (other, other_receiver) = sending(&lp, &path);
+        other.file.pipe(other.to);
+        let file = ended.file;
+        let half = (BULK / 2) as u64;
+        between_chunks(
+            lp.handle(),
+            move || file.bytes_read() >= half || file.destroyed(),
+            move || {
+                match n % 2 {
+                    0 => ended.file.destroy(),
+                    _ => ended.to.destroy(),
+                };
+                ended.to.on_close(move |_, _| ended.file.destroy());
+                ended.file.on_close(move |_| ended.to.destroy());
+            },
+        );
+        let receivers = [receiver, other_receiver].map(receiving_in_vain);
+        lp.run().unwrap();
+        let [received, of_other] = receivers.map(join);
+        assert_begins(&received);
+        assert!(received.len() < BULK && of_other == bytes());
+    }
+    let before = lp.counts();
+    all_arrives(&lp, &path, |_, _| {});
+    let chunks = (BULK / (64 * 1024)) as u64;
+    assert!(lp.counts().splices > before.splices + chunks / 2);
 }
 
 /// Something ends a transfer midway. What has arrived by then is the beginning.

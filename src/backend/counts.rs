@@ -15,6 +15,8 @@ pub struct Counts {
     /// Bytes taken from one descriptor or given to another within the kernel (`splice`): of what is
     /// piped into a socket.
     pub splices: u64,
+    /// Looks how much of that there is (`ioctl`).
+    pub looks: u64,
     /// Connections taken from listeners (`accept4`), failed ones included.
     pub accepts: u64,
     /// Listening sockets made (each is `socket`, `bind`, `listen`, and options).

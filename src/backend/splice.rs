@@ -19,15 +19,15 @@ use linux as system;
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "splice")))]
 use none as system;
 
-/// Bytes of a file that a worker takes at a time: eight chunks of Node's. With fewer the rounds between loop
-/// and worker cost more, with twice as many a socket runs dry meanwhile (`benches/README.md`).
+/// Bytes of a file that a worker takes at a time: eight chunks of Node's. Each time is a round between loop and
+/// worker. Half and twice as many cost the same (`benches/README.md`).
 pub(crate) const FILE_PIPE_SIZE: usize = 512 * 1024;
 
-/// Pipes that workers have at a time; who comes then is read. Each is two descriptors, and more than the
-/// usual number of workers is rarely of use.
-const MAX_LENT: usize = 8;
+/// Files that are sent in this way at a time; who comes then is read. Each has up to two pipes, of two
+/// descriptors each, and more than the usual number of workers is rarely of use.
+const MAX_FILLING: usize = 8;
 
-/// Pipes that are kept for them.
+/// Pipes that are kept for them, beside one for each that is at it.
 const MAX_KEPT: usize = 2;
 
 /// What a loop splices with.
@@ -37,8 +37,8 @@ pub(super) struct Splicer {
     pipe: Option<KernelPipe>,
     /// Empty pipes for workers.
     kept: Vec<KernelPipe>,
-    /// How many workers have, or had and were not given back.
-    lent: usize,
+    /// How many files are at it.
+    filling: usize,
     /// The system does not splice.
     off: bool,
     /// SIGPIPE was seen to do nothing.
@@ -107,6 +107,12 @@ impl Splicer {
         self.pipe = pipe;
     }
 
+    /// Keeps an empty pipe, and no more than are likely to be of use.
+    fn keep(&mut self, pipe: Option<KernelPipe>) {
+        self.kept.extend(pipe);
+        self.kept.truncate(self.filling + MAX_KEPT);
+    }
+
     fn make(&mut self, size: usize) -> Option<KernelPipe> {
         if !self.is_safe {
             self.is_safe = system::is_pipe_signal_ignored();
@@ -144,6 +150,17 @@ impl Backend {
         }
     }
 
+    /// How many bytes a socket has that were not read. None if it does not say.
+    pub(crate) fn unread(&mut self, from: &Stream) -> Option<usize> {
+        match (self, from) {
+            (Backend::Os(os), Stream::Os(from)) => {
+                os.counts.looks += 1;
+                system::unread(from)
+            }
+            _ => None,
+        }
+    }
+
     /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
     /// may be closed. With `more` further bytes follow at once, so an incomplete segment waits for them.
     pub(crate) fn splice_out(
@@ -174,8 +191,36 @@ impl Backend {
         }
     }
 
-    /// A pipe for a worker, which has to be [given back](Backend::give_back_pipe). None if the file has to
-    /// be read.
+    /// Another file is sent by way of pipes, until it has [finished](Backend::finish_filling). Gives the first
+    /// of them, for a worker. None if it has to be read.
+    pub(crate) fn begin_filling(&mut self) -> Option<KernelPipe> {
+        if self.filling() >= MAX_FILLING {
+            return None;
+        }
+        let pipe = self.lend_pipe()?;
+        if let Backend::Os(os) = self {
+            os.splicer.filling += 1;
+        }
+        Some(pipe)
+    }
+
+    /// One of them is through.
+    pub(crate) fn finish_filling(&mut self) {
+        if let Backend::Os(os) = self {
+            os.splicer.filling = os.splicer.filling.saturating_sub(1);
+            os.splicer.keep(None);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn filling(&self) -> usize {
+        match self {
+            Backend::Os(os) => os.splicer.filling,
+            Backend::Null(_) => 0,
+        }
+    }
+
+    /// A pipe for a worker.
     pub(crate) fn lend_pipe(&mut self) -> Option<KernelPipe> {
         match self {
             Backend::Os(os) => os.lend_pipe(),
@@ -186,7 +231,18 @@ impl Backend {
     /// A worker's pipe comes back, if it is empty; else it was closed.
     pub(crate) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
         if let Backend::Os(os) = self {
-            os.give_back_pipe(pipe);
+            os.splicer.keep(pipe);
+        }
+    }
+
+    /// Has TCP send what it keeps back since more was to follow.
+    pub(crate) fn push_out(&mut self, stream: &Stream) {
+        if let Stream::Os(io) = stream {
+            let no_delay = io.nodelay().unwrap_or(false);
+            self.set_no_delay(stream, true);
+            if !no_delay {
+                self.set_no_delay(stream, false);
+            }
         }
     }
 
@@ -223,27 +279,18 @@ impl Os {
         }
     }
 
-    /// A pipe for a worker, to take from a file once. None if that has to be read.
+    /// A pipe for a worker. None if the file has to be read.
     pub(super) fn lend_pipe(&mut self) -> Option<KernelPipe> {
         let Os {
             splicer, forced, ..
         } = self;
-        if splicer.is_off() || splicer.lent >= MAX_LENT || forced.refuse_splices {
+        if splicer.is_off() || forced.refuse_splices {
             return None;
         }
         let kept = splicer.kept.pop();
         let pipe = kept.or_else(|| splicer.make(FILE_PIPE_SIZE))?;
-        splicer.lent += 1;
         self.counts.splices += 1;
         Some(pipe)
-    }
-
-    /// A worker's pipe comes back, if it is empty; else it was closed.
-    pub(super) fn give_back_pipe(&mut self, pipe: Option<KernelPipe>) {
-        self.splicer.lent = self.splicer.lent.saturating_sub(1);
-        if self.splicer.kept.len() < MAX_KEPT {
-            self.splicer.kept.extend(pipe);
-        }
     }
 
     /// Gives the first `size` bytes that are in a pipe to a socket. They are in it no more afterwards; it
@@ -314,6 +361,7 @@ mod linux {
     use std::os::fd::AsFd;
 
     use bytes::{Bytes, BytesMut};
+    use rustix::io::ioctl_fionread;
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
     pub(super) const SPLICES: bool = true;
@@ -377,6 +425,11 @@ mod linux {
         }
     }
 
+    /// How many bytes a socket has that were not read.
+    pub(super) fn unread(from: impl AsFd) -> Option<usize> {
+        usize::try_from(ioctl_fionread(from).ok()?).ok()
+    }
+
     /// Whether SIGPIPE does nothing, as the standard library has it in every program that begins with a
     /// `main` of Rust's. A splice into a socket whose peer is gone sends it, and unlike `send` it can't be
     /// told not to.
@@ -420,6 +473,10 @@ mod none {
 
     pub(super) fn is_pipe_signal_ignored() -> bool {
         false
+    }
+
+    pub(super) fn unread<F>(_from: F) -> Option<usize> {
+        None
     }
 
     /// Never there.

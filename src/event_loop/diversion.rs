@@ -25,8 +25,12 @@ use crate::ground::listeners::ListenerId;
 /// less than a copy (`benches/README.md`), and a source that sends so much at a time is likely to send more.
 pub(crate) const DIVERTS_FROM: usize = 32 * 1024;
 
-/// A source that brings fewer bytes at a time is read again: below this, a splice saves nothing.
+/// Fewer bytes at a time are read: below this, a splice saves nothing.
 const DIVERTS_WHILE: usize = 16 * 1024;
+
+/// A source that has so little so often in a row has changed to small messages, and is read from then on. The
+/// end of a block that comes by itself does not yet say so.
+const MAX_DOUBTS: u8 = 8;
 
 /// A pipe whose bytes are diverted.
 pub trait Diverter {
@@ -42,6 +46,8 @@ pub(crate) struct Diversion {
     pub(crate) to: Id,
     /// The pipe.
     pub(crate) pipe: Rc<dyn Diverter>,
+    /// How often in a row the source had little. It is then asked how much it has before it is spliced.
+    pub(crate) doubts: u8,
 }
 
 /// What was taken of a diverted socket's bytes.
@@ -83,8 +89,11 @@ impl State {
             return self.bury(diversion);
         };
         let place = &mut stream.extra().diversion;
-        if place.as_ref().map(|old| old.listener) == Some(diversion.listener) {
+        if let Some(old) = place
+            && old.listener == diversion.listener
+        {
             // It has said so, and could not be followed at this moment.
+            old.doubts = 0;
             return;
         }
         let old = place.replace(diversion);
@@ -109,27 +118,60 @@ impl State {
         let stream = self.stream(id)?;
         let diversion = stream.extra.as_ref()?.diversion.as_ref()?;
         let (listener, to, pipe) = (diversion.listener, diversion.to, diversion.pipe.clone());
-        let is_alone = stream.data.is_sole(listener);
-        if is_alone && !stream.is_read_by(listener) {
+        let doubts = diversion.doubts;
+        if !stream.data.is_sole(listener) {
+            // The pipe is gone, or somebody else wants to see the bytes.
+            self.stop_diverting(id);
+            return None;
+        }
+        if !stream.is_read_by(listener) {
             return None;
         }
         let State {
             entries, backend, ..
         } = self;
-        if is_alone && !stream_of(entries, to)?.takes_at_once() {
+        if !stream_of(entries, to)?.takes_at_once() {
             return None;
         }
         let io = stream_of(entries, id)?.io.as_ref()?;
-        let result = match is_alone {
-            true => backend.splice_in(io, size),
-            // The pipe is gone, or somebody else wants to see the bytes.
-            false => None,
+        if doubts > 0 && backend.unread(io) < Some(DIVERTS_WHILE) {
+            self.doubt(id);
+            return None;
+        }
+        let Some(result) = backend.splice_in(io, size) else {
+            self.stop_diverting(id);
+            return None;
         };
-        // An end that comes next is no reason to stop.
-        if !matches!(result, Some(Err(_) | Ok(0 | DIVERTS_WHILE..))) {
+        match result {
+            Ok(1..DIVERTS_WHILE) => self.doubt(id),
+            Ok(DIVERTS_WHILE..) if doubts > 0 => self.trust(id),
+            // An end that comes next is no reason to doubt.
+            _ => {}
+        }
+        Some(Taken { result, to, pipe })
+    }
+
+    /// A diverted socket had little.
+    fn doubt(&mut self, id: Id) {
+        let doubts = self.doubts(id).map_or(0, |doubts| {
+            *doubts += 1;
+            *doubts
+        });
+        if doubts > MAX_DOUBTS {
             self.stop_diverting(id);
         }
-        result.map(|result| Taken { result, to, pipe })
+    }
+
+    /// It had much again.
+    fn trust(&mut self, id: Id) {
+        if let Some(doubts) = self.doubts(id) {
+            *doubts = 0;
+        }
+    }
+
+    fn doubts(&mut self, id: Id) -> Option<&mut u8> {
+        let extra = self.stream(id)?.extra.as_mut()?;
+        Some(&mut extra.diversion.as_mut()?.doubts)
     }
 
     /// A `write` of the bytes that were taken, to a socket that takes them at once.
@@ -143,6 +185,21 @@ impl State {
     /// Whether a socket takes at once what is written to it.
     pub(crate) fn takes_at_once(&mut self, id: Id) -> bool {
         self.stream(id).is_some_and(|stream| stream.takes_at_once())
+    }
+
+    /// A socket was told that more follows, and nothing does: what TCP keeps back for that goes out.
+    pub(crate) fn push_out(&mut self, id: Id) {
+        let State {
+            entries, backend, ..
+        } = self;
+        // What waits goes out in its own time, and takes it along.
+        if let Some(stream) = stream_of(entries, id)
+            && stream.takes_at_once()
+            && !stream.common.flags.any(flag::UNIX)
+            && let Some(io) = &stream.io
+        {
+            backend.push_out(io);
+        }
     }
 
     /// A `write` of the first bytes that are in a pipe of the kernel's, to a socket that takes them at once.

@@ -118,6 +118,24 @@ pub(crate) fn spawn_at<T: Send + 'static>(
     Job(lp.raw(id))
 }
 
+/// Has `done` called with what is there already: in the poll phase, behind the mail that waits.
+pub(crate) fn later<T: Send + 'static>(
+    lp: LoopHandle,
+    origin: &'static Location<'static>,
+    made: T,
+    done: impl FnOnce(T) + 'static,
+) {
+    let done: Done = Box::new(move |_, outcome| {
+        if let Ok(made) = outcome {
+            done(unpack(made));
+        }
+    });
+    lp.with(move |state| {
+        let id = state.add_job(done, None, origin);
+        state.mail.push_back(Mail::Job(id, Ok(Box::new(made))));
+    });
+}
+
 /// What a job's worker has made is of the type that its `done` takes.
 fn unpack<T: 'static>(made: Made) -> T {
     match made.downcast() {

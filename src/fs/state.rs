@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::file;
 use super::options::Flags;
+use super::unread::Unread;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::Entry;
 use crate::event_loop::extension::Work;
@@ -39,6 +40,8 @@ pub(super) struct FileState {
     pub(super) is_busy: bool,
     /// What waits for the worker.
     pub(super) when_idle: Option<Box<dyn FnOnce()>>,
+    /// What is on its way without being read.
+    pub(super) unread: Unread,
     /// Where the program made the stream.
     pub(super) origin: &'static Location<'static>,
     /// Listeners.
@@ -65,6 +68,7 @@ impl FileState {
             flush: false,
             is_busy: false,
             when_idle: None,
+            unread: Unread::default(),
             origin,
             open: Slot::Empty,
             ready: Slot::Empty,

@@ -62,6 +62,7 @@ impl Sealed for Socket {
             listener,
             to: to.id(),
             pipe,
+            doubts: 0,
         };
         table::with(self.0, |state, id| state.divert(id, diversion));
     }

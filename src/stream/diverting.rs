@@ -21,6 +21,7 @@ pub(super) fn divert(raw: Raw, listener: ListenerId, to: StreamId, pipe: Rc<dyn 
         listener,
         to: to.0.id(),
         pipe,
+        doubts: 0,
     });
     table::with(raw, |state, id| {
         let place = &mut stream(state, id)?.readable.diversion;
@@ -45,14 +46,29 @@ fn diverted(state: &mut State, id: Id) -> Option<(Id, Rc<dyn Diverter>)> {
     state.takes_at_once(to).then_some((to, pipe))
 }
 
-/// A pipe of the kernel's to fill with a stream's bytes, if they would go on unseen at this moment. It has
-/// to be [given back](give_back).
-pub(crate) fn lend_pipe(raw: Raw) -> Option<KernelPipe> {
+/// A pipe of the kernel's to fill with a stream's bytes, if they would go on unseen at this moment. From now
+/// on it is one of those that send in this way, until it has [finished](finish).
+pub(crate) fn begin(raw: Raw) -> Option<KernelPipe> {
     table::with(raw, |state, id| {
         diverted(state, id)?;
-        state.backend.lend_pipe()
+        state.backend.begin_filling()
     })
     .flatten()
+}
+
+/// One that did begin is through.
+pub(crate) fn finish(raw: Raw) {
+    table::with(raw, |state, _| state.backend.finish_filling());
+}
+
+/// Whether others have begun, too.
+pub(crate) fn has_company(raw: Raw) -> bool {
+    table::with(raw, |state, _| state.backend.filling() > 1) == Some(true)
+}
+
+/// Another pipe for one that has begun.
+pub(crate) fn lend_pipe(raw: Raw) -> Option<KernelPipe> {
+    table::with(raw, |state, _| state.backend.lend_pipe()).flatten()
 }
 
 /// Such a pipe comes back, if it is empty; else it was closed.
@@ -60,28 +76,31 @@ pub(crate) fn give_back(raw: Raw, pipe: Option<KernelPipe>) {
     table::with(raw, |state, _| state.backend.give_back_pipe(pipe));
 }
 
-/// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next follows at once.
-/// Returns false, and has done nothing, if
-/// somebody wants to see them by now, or nobody takes them.
+/// A socket was told that more follows, and nothing does.
+pub(crate) fn push_out(raw: Raw, to: Id) {
+    table::with(raw, |state, _| state.push_out(to));
+}
+
+/// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next are in a pipe, too.
+/// If they do not follow after all, they have to be [pushed out](push_out). Returns who has got them. None, and
+/// nothing was done, if somebody wants to see them by now, or nobody takes them.
 pub(crate) fn hand_on(
     raw: Raw,
     pipe: &mut Option<KernelPipe>,
     size: usize,
     has_more: bool,
-) -> bool {
+) -> Option<Id> {
     let passed = table::with(raw, |state, id| {
         let (to, diverter) = diverted(state, id)?;
         stream(state, id)?.flags.set(flag::DATA_EMITTED);
-        Some((state.write_spliced(to, pipe, size, has_more), diverter))
+        Some((to, state.write_spliced(to, pipe, size, has_more), diverter))
     });
-    let Some((more, diverter)) = passed.flatten() else {
-        return false;
-    };
+    let (to, more, diverter) = passed.flatten()?;
     if trace::on()
         && let Some(core) = table::find(raw.index)
     {
         core.trace_data(raw.id(), size);
     }
     diverter.passed(more);
-    true
+    Some(to)
 }

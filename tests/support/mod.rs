@@ -9,6 +9,7 @@
 
 pub mod calls;
 pub mod files;
+pub mod on_and_off;
 mod over_unix;
 pub mod own_network;
 pub mod traced;
