@@ -155,7 +155,7 @@ impl LoopHandle {
                 active: timer.state == TimerState::Alive,
                 referenced: timer.referenced,
                 kept: timer.kept,
-                origin: timer.value.origin,
+                origin: timer.origin,
             });
             let immediates = state
                 .immediates

@@ -23,7 +23,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::outbox::Outbox;
 use super::table;
 use super::task::{Task, TickCall};
-use super::timers::{TimerCall, TimerValue};
+use super::timers::TimerCall;
 use super::watchers::Watchers;
 use crate::backend::Backend;
 use crate::backend::datagram::Catch;
@@ -82,8 +82,8 @@ pub(crate) struct State {
     pub(crate) uncaught: VecDeque<Error>,
     /// Who is told of them instead.
     pub(crate) on_uncaught: Slot<dyn FnMut(LoopHandle, &Error)>,
-    /// Timers.
-    pub(crate) timers: TimerLists<TimerValue>,
+    /// Timers, each with its callback, which is away while it runs, and once it was cleared.
+    pub(crate) timers: TimerLists<Option<TimerCall>>,
     /// Deadlines of sockets.
     pub(crate) deadlines: Deadlines,
     /// Immediates.

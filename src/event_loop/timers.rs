@@ -13,14 +13,6 @@ use crate::ground::timer_lists::TimerState;
 /// A timer's callback.
 pub(crate) type TimerCall = Box<dyn FnMut(Timer)>;
 
-/// What belongs to a timer.
-pub(crate) struct TimerValue {
-    /// Its callback; away while it runs, and once it was cleared.
-    call: Option<TimerCall>,
-    /// Where the program made it.
-    pub(crate) origin: &'static Location<'static>,
-}
-
 impl State {
     /// Starts a timer, by the fresh clock (N20).
     pub(crate) fn start_timer(
@@ -32,13 +24,9 @@ impl State {
     ) -> Id {
         let now_ms = self.update_time();
         let serial = table::next_serial();
-        let value = TimerValue {
-            call: Some(call),
-            origin,
-        };
         let key = self
             .timers
-            .start(serial, now_ms, duration_ms, repeats, value);
+            .start(serial, now_ms, duration_ms, repeats, origin, Some(call));
         Id { key, serial }
     }
 
@@ -54,13 +42,13 @@ impl State {
             self.clear_timer_in_run(id);
             return None;
         }
-        self.timers.clear_and_remove(id.key, id.serial)?.call
+        self.timers.clear_and_remove(id.key, id.serial)?
     }
 
     #[inline(never)]
     fn clear_timer_in_run(&mut self, id: Id) {
         if let Some(value) = self.timers.clear(id.key, id.serial) {
-            let call = value.call.take();
+            let call = value.take();
             self.graveyard.extend(call.map(Dead::Timer));
             self.reap.push(Reap::Timer(id));
         }
@@ -93,8 +81,7 @@ impl State {
             TimerState::Cleared => true,
         };
         if over {
-            let value = self.timers.remove(id.key);
-            if let Some(call) = value.call {
+            if let Some(call) = self.timers.remove(id.key) {
                 self.graveyard.push(Dead::Timer(call));
             }
         }
@@ -119,7 +106,7 @@ impl State {
             true => self.update_time(),
             false => now_ms,
         };
-        let call = self.timers.value_mut(key).call.take();
+        let call = self.timers.value_mut(key).take();
         Some(Due::Timer(id, call, started_ms))
     }
 
@@ -146,7 +133,7 @@ impl State {
         if self.timers.state(id.key) == TimerState::Cleared {
             return call;
         }
-        self.timers.value_mut(id.key).call = call;
+        *self.timers.value_mut(id.key) = call;
         None
     }
 }

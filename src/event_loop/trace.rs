@@ -220,7 +220,7 @@ impl Core {
     /// A timer fires.
     #[cold]
     pub(crate) fn trace_timer(&self, id: Id) {
-        let origin = self.inside(|state| state.timers.value_mut(id.key).origin);
+        let origin = self.inside(|state| state.timers.origin(id.key));
         self.trace(format_args!("{:?} ({origin})", Timer(self.raw(id))));
     }
 

@@ -309,7 +309,7 @@ impl Scan {
         let now_ms = state.backend.now_ms();
         let alive = state.timers.iter();
         for timer in alive.filter(|timer| timer.state == TimerState::Alive) {
-            let origin = timer.value.origin;
+            let origin = timer.origin;
             let text = when_due(&timer, now_ms);
             self.add(timer.referenced, HandleKind::Timer, text, origin);
         }
@@ -451,7 +451,7 @@ fn requests(stream: &Stream) -> Vec<String> {
     requests
 }
 
-fn when_due<T>(timer: &TimerInfo<'_, T>, now_ms: u64) -> String {
+fn when_due(timer: &TimerInfo, now_ms: u64) -> String {
     let due = match timer.due_ms {
         None => "its callback is running".to_string(),
         Some(due_ms) if due_ms <= now_ms => "due now".to_string(),
