@@ -80,10 +80,8 @@ impl State {
             TimerState::Fired => !self.timers.is_kept(id.key),
             TimerState::Cleared => true,
         };
-        if over {
-            if let Some(call) = self.timers.remove(id.key) {
-                self.graveyard.push(Dead::Timer(call));
-            }
+        if over && let Some(call) = self.timers.remove(id.key) {
+            self.graveyard.push(Dead::Timer(call));
         }
     }
 
