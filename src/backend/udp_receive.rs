@@ -48,17 +48,18 @@ struct Caught {
 }
 
 /// What was received and not delivered yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Catch {
     buffer: Box<[u8]>,
     reads: Vec<Caught>,
-    /// The read that the next datagram is in.
-    at: usize,
-    /// Where in that read it begins.
-    offset: usize,
-    /// The datagram that was taken last: the read that it is in, and its place in the buffer.
-    taken: usize,
+    /// The read behind the one that datagrams are taken from.
+    next: usize,
+    /// Where in the buffer the rest of that one is, and the bytes of each datagram in it.
+    rest: Range<usize>,
+    each: usize,
+    /// The datagram that was taken last, and who sent it.
     place: Range<usize>,
+    from: SocketAddr,
 }
 
 impl Catch {
@@ -67,41 +68,43 @@ impl Catch {
         Catch {
             buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
             reads: Vec::with_capacity(SLOTS),
-            ..Catch::default()
+            next: 0,
+            rest: 0..0,
+            each: 0,
+            place: 0..0,
+            from: SocketAddr::from(([0, 0, 0, 0], 0)),
         }
     }
 
     /// Takes the next datagram, which is [`current`](Catch::current) then. False if there is none.
     #[inline]
     pub(crate) fn advance(&mut self) -> bool {
-        let Some(read) = self.reads.get(self.at) else {
-            return false;
-        };
-        self.taken = self.at;
-        self.place.start = read.start + self.offset;
-        self.place.end = read.start + (self.offset + read.each).min(read.size);
-        self.offset += read.each;
-        // An empty datagram is one too.
-        if self.offset >= read.size {
-            self.at += 1;
-            self.offset = 0;
+        if self.rest.is_empty() {
+            // An empty datagram is one too.
+            let Some(read) = self.reads.get(self.next) else {
+                return false;
+            };
+            self.next += 1;
+            self.rest = read.start..read.start + read.size;
+            self.each = read.each;
+            self.from = read.from;
         }
+        self.place.start = self.rest.start;
+        self.place.end = (self.rest.start + self.each).min(self.rest.end);
+        self.rest.start = self.place.end;
         true
     }
 
     /// The datagram that was taken last, and its sender.
     #[inline]
     pub(crate) fn current(&self) -> (&[u8], SocketAddr) {
-        (
-            &self.buffer[self.place.clone()],
-            self.reads[self.taken].from,
-        )
+        (&self.buffer[self.place.clone()], self.from)
     }
 
     /// Whether everything was taken out.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.at >= self.reads.len()
+        self.rest.is_empty() && self.next >= self.reads.len()
     }
 
     /// Its bytes.
@@ -123,8 +126,8 @@ impl Catch {
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.reads.clear();
-        self.at = 0;
-        self.offset = 0;
+        self.next = 0;
+        self.rest = 0..0;
     }
 
     /// Puts datagrams of `size` bytes into it: for the null backend.
@@ -344,7 +347,7 @@ mod tests {
             });
         Catch {
             reads: reads.collect(),
-            ..Catch::default()
+            ..Catch::with_room()
         }
     }
 

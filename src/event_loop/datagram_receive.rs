@@ -28,8 +28,6 @@ const KEPT_CATCHES: usize = 4;
 
 /// What serving comes to next.
 enum Next {
-    /// The share is over. Something may be left to be seen to.
-    Done(bool),
     /// The present datagram goes to the one 'message' listener.
     Deliver(Shared<MessageListener>),
     /// The present datagram goes to the 'message' listeners.
@@ -41,13 +39,11 @@ enum Next {
 /// A listener of 'message'.
 type MessageListener = dyn FnMut(UdpSocket, &[u8], RemoteInfo);
 
-/// A socket's share of a turn, with what it has borrowed from the loop. Dropped, also when a
-/// listener panics, it gives it back.
+/// What a socket has borrowed from the loop for its share of a turn. Dropped, also when a listener
+/// panics, it gives it back.
 struct Share<'a> {
     core: &'a Core,
     id: Id,
-    /// Datagrams that may still be delivered.
-    left: u32,
     /// What was received, until the share is over.
     catch: Option<Box<Catch>>,
 }
@@ -56,16 +52,16 @@ struct Share<'a> {
 // Not part of the service of streams, whose registers it would take.
 #[inline(never)]
 pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
+    // Datagrams that may still be delivered.
+    let mut left = RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn"));
     let mut share = Share {
         core,
         id,
-        left: RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn")),
-        catch: None,
+        catch: core.inside(|state| Some(state.begin_share(id))),
     };
-    core.inside(|state| share.catch = Some(state.begin_share(id)));
     let socket = UdpSocket(core.raw(id));
     let trace = trace::on();
-    loop {
+    while let Some(catch) = &mut share.catch {
         // One look sees to the end of the last loop callback, and finds the next datagram or the end.
         let next = core.inside(|state| {
             let quiet = match trace {
@@ -73,29 +69,37 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
                 false => state.settle_sends(),
             };
             match quiet {
-                true => share.advance(state),
-                false => Next::Finish,
+                true => find(state, id, catch, &mut left),
+                false => Some(Next::Finish),
             }
         });
-        if trace && matches!(next, Next::Deliver(_) | Next::Emit) {
-            core.trace_message(id, share.message().0.len());
-        }
         match next {
-            Next::Deliver(listener) => {
-                let (message, from) = share.message();
-                listener.borrow_mut()(socket, message, from);
+            Some(Next::Deliver(listener)) => {
+                let (message, address) = catch.current();
+                if trace {
+                    core.trace_message(id, message.len());
+                }
+                let size = message.len();
+                listener.borrow_mut()(socket, message, RemoteInfo { address, size });
             }
-            Next::Emit => {
-                let (message, from) = share.message();
+            Some(Next::Emit) => {
+                let (message, address) = catch.current();
+                if trace {
+                    core.trace_message(id, message.len());
+                }
+                let size = message.len();
+                let from = RemoteInfo { address, size };
                 core.emit(id, message_slot, |listener| listener(socket, message, from));
             }
-            Next::Finish => core.finish_callback()?,
-            Next::Done(false) => return Ok(()),
-            Next::Done(true) => break,
+            Some(Next::Finish) => core.finish_callback()?,
+            None => break,
         }
     }
-    core.finish_callback()?;
-    serve_queued(core, id)
+    if core.inside(|state| share.end(state)) {
+        core.finish_callback()?;
+        serve_queued(core, id)?;
+    }
+    Ok(())
 }
 
 /// Sends what waits for the kernel, and tells the completions, one loop callback each.
@@ -120,68 +124,48 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
     Ok(())
 }
 
+/// Finds the next datagram, receiving if need be. None if the share is over.
+#[inline]
+fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
+    while *left > 0 {
+        let datagram = state.datagram(id)?;
+        let active = datagram.common.flags.any(super::entry::flag::ACTIVE);
+        if !active && !mutated!("a closed UDP socket gets its messages") {
+            // N279: closed meanwhile; nothing more of it is delivered.
+            catch.clear();
+            return None;
+        }
+        if catch.advance() {
+            *left -= 1;
+            if let Some(list) = &datagram.options.receive_block
+                && list.check(catch.current().1)
+            {
+                continue;
+            }
+            if let Some(listener) = datagram.message.sole() {
+                return Some(Next::Deliver(listener));
+            }
+            if datagram.message.is_empty() {
+                continue;
+            }
+            return Some(Next::Emit);
+        }
+        if datagram.ready & ready::READABLE == 0 {
+            return None;
+        }
+        if let Err(error) = receive(state, id, catch, *left as usize) {
+            // As in libuv an error ends the share.
+            *left = 0;
+            let error = Error::system("recvmsg", error);
+            let task = DatagramTask::EmitError(error);
+            state.steps.push_back(Task::Datagram(id, task));
+            return Some(Next::Finish);
+        }
+    }
+    None
+}
+
 impl Share<'_> {
-    /// The present datagram.
-    #[inline]
-    fn message(&self) -> (&[u8], RemoteInfo) {
-        let (message, address) = match &self.catch {
-            Some(catch) => catch.current(),
-            None => unreachable!("there is one until the share is over"),
-        };
-        let size = message.len();
-        (message, RemoteInfo { address, size })
-    }
-
-    /// Finds the next datagram, receiving if need be. If there is none, ends the share.
-    #[inline]
-    fn advance(&mut self, state: &mut State) -> Next {
-        match self.find(state) {
-            Some(next) => next,
-            None => Next::Done(self.end(state)),
-        }
-    }
-
-    #[inline]
-    fn find(&mut self, state: &mut State) -> Option<Next> {
-        let catch = self.catch.as_deref_mut()?;
-        while self.left > 0 {
-            let datagram = state.datagram(self.id)?;
-            let active = datagram.common.flags.any(super::entry::flag::ACTIVE);
-            if !active && !mutated!("a closed UDP socket gets its messages") {
-                // N279: closed meanwhile; nothing more of it is delivered.
-                catch.clear();
-                return None;
-            }
-            if catch.advance() {
-                self.left -= 1;
-                if let Some(list) = &datagram.options.receive_block
-                    && list.check(catch.current().1)
-                {
-                    continue;
-                }
-                if let Some(listener) = datagram.message.sole() {
-                    return Some(Next::Deliver(listener));
-                }
-                if datagram.message.is_empty() {
-                    continue;
-                }
-                return Some(Next::Emit);
-            }
-            if datagram.ready & ready::READABLE == 0 {
-                return None;
-            }
-            if let Err(error) = receive(state, self.id, catch, self.left as usize) {
-                // As in libuv an error ends the share.
-                self.left = 0;
-                let error = Error::system("recvmsg", error);
-                let task = DatagramTask::EmitError(error);
-                state.steps.push_back(Task::Datagram(self.id, task));
-                return Some(Next::Finish);
-            }
-        }
-        None
-    }
-
     /// The share is over: gives back what it has borrowed. Returns whether something is left to be seen
     /// to.
     #[inline]
