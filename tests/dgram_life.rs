@@ -258,6 +258,44 @@ fn n262_an_error_forgets_what_waits_for_the_binding() {
 }
 
 #[test]
+fn n267_ticks_and_sends_keep_their_order() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (peer, to) = peer();
+    let (socket, _) = bound(&lp);
+    let (other, _) = bound(&lp);
+    // As in Node the close finds three gone, and one that waits for the tick behind it.
+    let handle = lp.handle();
+    lp.set_immediate(move |_| {
+        socket.send_to("one", to).unwrap();
+        handle.next_tick(move |lp| {
+            socket.send_to("three", to).unwrap();
+            lp.next_tick(move |_| socket.close().unwrap());
+            socket.send_to("never", to).unwrap();
+            other.send_to("of another", to).unwrap();
+        });
+        socket.send_to("two", to).unwrap();
+    });
+    for text in ["one", "two", "three", "of another"] {
+        turn_until(&lp, || socket_has(&peer));
+        assert_eq!(receive(&peer), text.as_bytes());
+    }
+    other.close().unwrap();
+    lp.run().unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let nothing = peer.recv(&mut [0; 9]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// Whether a peer would get something.
+fn socket_has(peer: &std::net::UdpSocket) -> bool {
+    peer.set_nonblocking(true).unwrap();
+    let has = peer.peek(&mut [0; 9]).is_ok();
+    peer.set_nonblocking(false).unwrap();
+    has
+}
+
+#[test]
 fn n278_a_close_waits_behind_what_waits_for_the_binding() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
