@@ -51,6 +51,7 @@ fn l2_l3_only_run_itself_runs_timers_before_the_first_turn() {
 #[test]
 fn l2_timers_of_a_loop_that_is_not_alive_do_not_run() {
     // L1, L2
+    let _watched = watched(20);
     for (_, run) in MODES {
         let lp = Loop::new().unwrap();
         let log = Recorder::new();
@@ -161,6 +162,7 @@ type Handle = (Box<dyn Fn()>, Box<dyn Fn()>, Box<dyn Fn() -> bool>);
 #[test]
 fn l31_every_handle_begins_referenced_and_is_counted_once() {
     // L31
+    let _watched = watched(20);
     let kinds: [(&str, fn(&Loop) -> Handle); 9] = kinds! {
         "a timeout": |lp: &Loop| lp.set_timeout(60_000, |_| {}),
         "an interval": |lp: &Loop| lp.set_interval(60_000, |_| {}),
@@ -200,6 +202,7 @@ fn l31_every_handle_begins_referenced_and_is_counted_once() {
 #[test]
 fn l31_what_is_not_active_keeps_the_word_and_counts_for_nothing() {
     // L31
+    let _watched = watched(20);
     let lp = Loop::new().unwrap();
     let watcher = lp.prepare(|_| {});
     watcher.stop();

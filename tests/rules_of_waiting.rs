@@ -114,6 +114,7 @@ fn l17_prepare_and_check_watchers_do_not_bound_the_wait() {
 #[test]
 fn l19_full_batches_are_followed_by_further_waits_of_the_same_turn() {
     // L19: 1024 events fill a batch, and 48 batches are the most.
+    let _watched = watched(20);
     let waits = |connections: u32| {
         let options = NullOptions {
             connections,
@@ -188,6 +189,7 @@ fn l20_l21_an_interrupted_wait_goes_on_for_what_is_left_of_its_time() {
 #[test]
 fn l20_a_wait_that_does_not_block_refreshes_the_clock_too() {
     // L20
+    let _watched = watched(20);
     let lp = Loop::new().unwrap();
     let times = Rc::new(Cell::new([0; 3]));
     let note = |at: usize, blocks: bool| {
@@ -317,6 +319,7 @@ fn l64_when_the_clock_is_refreshed() {
 #[test]
 fn t11_a_timer_of_a_check_watcher_fires_in_its_turn_only_if_it_is_due() {
     // T11
+    let _watched = watched(20);
     for (is_due, expected) in [(false, &["check"][..]), (true, &["check", "timer"])] {
         let lp = Loop::new().unwrap();
         let log = Recorder::new();
