@@ -152,18 +152,20 @@ fn l20_l21_an_interrupted_wait_goes_on_for_what_is_left_of_its_time() {
     in_own_process(name, "", body, |output| {
         let process = printed(output, "waits as ");
         let process = rustix::process::Pid::from_raw(process.parse().unwrap()).unwrap();
-        let (over, is_over) = std::sync::mpsc::channel();
+        use std::sync::mpsc;
+        let (over, is_over) = mpsc::channel::<()>();
         let signals = std::thread::spawn(move || {
+            use mpsc::TryRecvError;
             use rustix::process::{Signal, kill_process};
             // The process is not waited for before this ends, so the number is still its own.
-            while is_over.try_recv().is_err() {
+            while is_over.try_recv() == Err(TryRecvError::Empty) {
                 kill_process(process, Signal::STOP).unwrap();
                 kill_process(process, Signal::CONT).unwrap();
                 std::thread::yield_now();
             }
         });
         assert_eq!(printed(output, "the timer "), "fired");
-        over.send(()).unwrap();
+        drop(over);
         join(signals);
     });
 
@@ -171,18 +173,23 @@ fn l20_l21_an_interrupted_wait_goes_on_for_what_is_left_of_its_time() {
         const MS: u64 = 200;
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 20);
-        lp.update_time();
-        let begun = lp.now();
-        lp.set_timeout_once(MS, |_| {});
         println!("waits as {}", std::process::id());
-        assert!(!lp.run_once().unwrap(), "the timer has fired");
+        // On a busy machine the signals may miss a wait or two.
+        for round in 1.. {
+            lp.update_time();
+            let begun = lp.now();
+            lp.set_timeout_once(MS, |_| {});
+            // The turn does not end for an interruption.
+            assert!(!lp.run_once().unwrap(), "the timer has fired");
+            assert_eq!(lp.turns(), round);
+            // L20: what is left of the time is by a clock that is read after each of them.
+            let passed = lp.now() - begun;
+            assert!((MS..10_000).contains(&passed), "{passed} ms");
+            if lp.counts().waits > 2 * round + 2 {
+                break;
+            }
+        }
         println!("the timer fired");
-        // L20: what was left of the time is by a clock that was read after each interruption.
-        let passed = lp.now() - begun;
-        assert!((MS..10_000).contains(&passed), "{passed} ms");
-        // It was interrupted, and the turn has not ended for that.
-        let (turns, waits) = (lp.turns(), lp.counts().waits);
-        assert!(turns == 1 && waits > 2, "{turns} turns, {waits} waits");
     }
 }
 
@@ -236,6 +243,9 @@ fn l24_an_event_that_concerns_nobody_does_not_end_the_wait() {
 
 #[test]
 fn l27_l29_a_turn_is_one_wait_and_ends_with_what_that_brought() {
+    if tcp_only("a Unix socket is read until it would block, so it would have both in a turn") {
+        return;
+    }
     // L27, L29
     let (lp, _server, _deadline) = waiting_loop();
     let log = Recorder::new();
