@@ -147,16 +147,15 @@ fn l19_full_batches_are_followed_by_further_waits_of_the_same_turn() {
 #[cfg(target_os = "linux")]
 #[test]
 fn l20_l21_an_interrupted_wait_goes_on_for_what_is_left_of_its_time() {
+    use rustix::process::{Signal, kill_process};
+    use std::sync::mpsc::{self, TryRecvError};
     // L20, L21
     let name = "l20_l21_an_interrupted_wait_goes_on_for_what_is_left_of_its_time";
     in_own_process(name, "", body, |output| {
         let process = printed(output, "waits as ");
         let process = rustix::process::Pid::from_raw(process.parse().unwrap()).unwrap();
-        use std::sync::mpsc;
         let (over, is_over) = mpsc::channel::<()>();
         let signals = std::thread::spawn(move || {
-            use mpsc::TryRecvError;
-            use rustix::process::{Signal, kill_process};
             // The process is not waited for before this ends, so the number is still its own.
             while is_over.try_recv() == Err(TryRecvError::Empty) {
                 kill_process(process, Signal::STOP).unwrap();
