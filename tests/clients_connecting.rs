@@ -108,6 +108,7 @@ fn n97_c5_every_way_to_connect_begins_on_the_next_tick() {
 
 #[test]
 fn n103_n104_w11_writes_and_an_end_before_the_connection_stands() {
+    // N103, N104, W11
     scene(
         "both [cp-- opening rw--- 0/6 wl6 - --]
          ended [cp-- opening r--e- 0/11 wl11 - --]

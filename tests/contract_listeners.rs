@@ -360,6 +360,7 @@ fn rule_6_n14_a_panic_loses_neither_timers_nor_immediates_nor_ticks() {
 
 #[test]
 fn rule_7_run_inside_a_listener_is_an_error() {
+    // L7
     let lp = Rc::new(Loop::new().unwrap());
     let _deadline = deadline(&*lp, 10);
     let seen = Rc::new(RefCell::new(Vec::new()));

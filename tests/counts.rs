@@ -114,6 +114,7 @@ impl World {
 
 #[test]
 fn an_echo_is_one_wait_one_read_and_one_write() {
+    // L29, R7
     within_deadline(|| {
         let world = World::echoing();
         let mut client = world.client();

@@ -157,6 +157,7 @@ fn quit(address: SocketAddr) {
 
 #[test]
 fn n93_accept_after_emfile() {
+    // N93, A14
     const CLIENTS: usize = 60;
     let name = "n93_accept_after_emfile";
     in_own_process(name, "ulimit -n 32 &&", body, |output| {
@@ -193,6 +194,7 @@ fn n93_accept_after_emfile() {
 
 #[test]
 fn n93_accept_after_emfile_without_a_spare() {
+    // N93, A14: libuv would spin.
     let name = "n93_accept_after_emfile_without_a_spare";
     in_own_process(name, "ulimit -n 32 &&", body, |output| {
         let address: SocketAddr = printed(output, "at ").parse().unwrap();

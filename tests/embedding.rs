@@ -93,7 +93,7 @@ fn e2_nothing_alive_is_no_wait() {
 
 #[test]
 fn e2_a_server_alone_waits_without_limit() {
-    // E2
+    // E2, L15
     let lp = Loop::new().unwrap();
     let (server, _) = listening(&lp, |_| {});
     lp.run_nowait().unwrap();
@@ -106,7 +106,7 @@ fn e2_a_server_alone_waits_without_limit() {
 
 #[test]
 fn e2_a_timer_limits_the_wait_by_the_clock_of_now() {
-    // E2
+    // E2, L15
     let lp = Loop::new().unwrap();
     let timer = lp.set_timeout(60_000, |_| {});
     let first = lp.poll_timeout().unwrap();

@@ -309,6 +309,7 @@ fn ask(mut peer: &TcpStream, what: &[u8; 1]) -> usize {
 #[cfg(target_os = "linux")]
 #[test]
 fn n93_two_hundred_clients_and_sixty_four_descriptors() {
+    // N93, A14
     const CLIENTS: usize = 200;
     let name = "n93_two_hundred_clients_and_sixty_four_descriptors";
     in_own_process(name, "ulimit -S -n 64 &&", body, |output| {

@@ -454,6 +454,7 @@ fn n201_on_a_socket_that_never_connects() {
 
 #[test]
 fn n212_connect_sets_it_before_connecting() {
+    // N212
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let (_sockets, address) = deaf();
@@ -471,7 +472,7 @@ fn n212_connect_sets_it_before_connecting() {
 
 #[test]
 fn a_long_timeout_is_not_cut() {
-    // Node cuts what is longer than 2^31 - 1 ms to that.
+    // Node cuts what is longer than 2^31 - 1 ms to that. L15: the wait is capped, not the timeout.
     let lp = Loop::new().unwrap();
     let (socket, _peer) = pair(&lp);
     for ms in [1 << 31, u64::MAX] {

@@ -142,6 +142,7 @@ fn has_ipv6() -> bool {
 
 #[test]
 fn n252_one_that_refuses_has_the_next_begin_at_once() {
+    // N252
     on_every_loop(|lp| {
         let _deadline = deadline(lp, 10);
         let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Listens)]);
@@ -265,6 +266,7 @@ fn an_older_attempt_that_fails_leaves_the_others_alone() {
 
 #[test]
 fn n255_n256_when_all_fail_the_error_has_all_of_them() {
+    // N255, N256; N251: families take turns, and none is tried twice.
     if !has_ipv6() {
         return;
     }
@@ -312,6 +314,7 @@ fn n255_n256_when_all_fail_the_error_has_all_of_them() {
 
 #[test]
 fn n254_one_address_alone_is_as_without() {
+    // N254
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let network = Network::new(&[("127.0.0.1", Refuses)]);
@@ -335,6 +338,7 @@ fn n254_one_address_alone_is_as_without() {
 
 #[test]
 fn n250_where_one_address_is_tried_it_is_the_first() {
+    // N250
     let lp = Loop::builder().auto_select_family(false).build().unwrap();
     let _deadline = deadline(&lp, 10);
     let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Listens)]);
@@ -370,6 +374,7 @@ fn n250_where_one_address_is_tried_it_is_the_first() {
 
 #[test]
 fn n258_a_timeout_of_less_than_10_ms_is_10_and_the_loops_own_counts() {
+    // N258
     for (of_the_loop, own, least) in [(0, None, 10), (40, None, 40), (60_000, Some(1), 10)] {
         let builder = Loop::builder().auto_select_family_attempt_timeout(of_the_loop);
         let lp = builder.build().unwrap();
@@ -392,6 +397,7 @@ fn n258_a_timeout_of_less_than_10_ms_is_10_and_the_loops_own_counts() {
 
 #[test]
 fn n257_destroying_it_ends_all_attempts() {
+    // N257
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let network = Network::new(&[
@@ -425,6 +431,7 @@ fn n257_destroying_it_ends_all_attempts() {
 
 #[test]
 fn n257_destroyed_by_its_own_listeners() {
+    // N257
     let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Listens)]);
     type Arm = fn(Socket);
     let cases: [(Arm, &[&str]); 3] = [
@@ -466,6 +473,7 @@ fn n257_destroyed_by_its_own_listeners() {
 
 #[test]
 fn n253_what_was_written_goes_to_the_one_that_connects_and_nothing_of_its_answer_is_lost() {
+    // N253
     on_every_loop(|lp| {
         let _deadline = deadline(lp, 20);
         let mut network = Network::new(&[
@@ -502,6 +510,7 @@ fn n253_what_was_written_goes_to_the_one_that_connects_and_nothing_of_its_answer
 
 #[test]
 fn n260_each_blocked_address_is_a_failed_attempt() {
+    // N260
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let network = Network::new(&[("127.0.0.1", Listens), ("127.0.0.2", Listens)]);

@@ -53,6 +53,7 @@ fn expect_no_spinning(lp: &Loop) {
 
 #[test]
 fn stale_event_after_a_descriptor_number_was_reused() {
+    // L23
     on_every_loop(|lp| {
         let _deadline = deadline(lp, 10);
         // The lowest free number is given out, so the first connection that comes when the victim
@@ -97,6 +98,7 @@ fn stale_event_after_a_descriptor_number_was_reused() {
 
 #[test]
 fn stale_end_after_a_descriptor_number_was_reused_outside_of_run() {
+    // L23
     // The event is in the kernel's queue already when its descriptor is closed.
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

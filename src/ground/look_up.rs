@@ -195,6 +195,7 @@ mod tests {
 
     #[test]
     fn n251_families_take_turns_and_nothing_is_tried_twice() {
+        // N251
         let cases: [(&[&str], &[&str]); 5] = [
             (&[], &[]),
             (&["1.1.1.1", "1.1.1.1"], &["1.1.1.1"]),

@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
 use nodeloop::{AsLoop, Builder, Loop};
@@ -297,6 +297,14 @@ pub fn turn_until(lp: &Loop, mut done: impl FnMut() -> bool) {
         }
         let alive = lp.run_once().unwrap();
         assert!(alive || done(), "the loop ended before it was done");
+    }
+}
+
+/// Keeps the program busy, as a long calculation does, without a look at the loop's clock.
+pub fn block(ms: u64) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(ms) {
+        std::hint::spin_loop();
     }
 }
 
