@@ -141,6 +141,45 @@ fn send_train(peer: &UdpSocket, bytes: &[u8], size: u16) {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn trains_and_single_datagrams_in_any_order() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (peer, _) = peer();
+    let (socket, address) = bound(&lp);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let noted = seen.clone();
+    socket.on_message(move |_, message, _| noted.borrow_mut().push(message.to_vec()));
+    peer.connect(address).unwrap();
+    for _ in 0..FLOOD {
+        peer.send(b"flood").unwrap();
+    }
+    turn_until(&lp, || seen.borrow().len() == FLOOD);
+    // What the receives before have had decides what they are handed: so each follows each, received alone
+    // and together, and no size of one is taken for that of another.
+    let kinds = [(1, 7), (3, 100), (5, 10), (1, 1), (2, 1400)];
+    for together in [false, true] {
+        seen.borrow_mut().clear();
+        let mut sent: Vec<Vec<u8>> = Vec::new();
+        for (first, second) in (0..25).map(|pair| (kinds[pair / 5], kinds[pair % 5])) {
+            for (count, size) in [first, second] {
+                let bytes = vec![sent.len() as u8; count * size];
+                match count {
+                    1 => drop(peer.send(&bytes).unwrap()),
+                    _ => send_train(&peer, &bytes, size as u16),
+                }
+                sent.extend(bytes.chunks(size).map(<[u8]>::to_vec));
+                if !together {
+                    turn_until(&lp, || seen.borrow().len() == sent.len());
+                }
+            }
+        }
+        turn_until(&lp, || seen.borrow().len() == sent.len());
+        assert_eq!(*seen.borrow(), sent);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_train_is_taken_apart_and_goes_on_in_the_next_turn() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

@@ -218,12 +218,12 @@ fn receive_once(
     drained
 }
 
-/// What the system is handed to receive several datagrams that come one by one.
+/// What the system is handed to receive several datagrams.
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
 #[derive(Default)]
 pub(super) struct Headers {
-    v4: Option<nix::sys::socket::MultiHeaders<nix::sys::socket::SockaddrIn>>,
-    v6: Option<nix::sys::socket::MultiHeaders<nix::sys::socket::SockaddrIn6>>,
+    v4: batch::Headers<nix::sys::socket::SockaddrIn>,
+    v6: batch::Headers<nix::sys::socket::SockaddrIn6>,
 }
 
 /// Nothing: datagrams are received one by one.
@@ -262,36 +262,69 @@ mod batch {
     use super::{Catch, Caught, SLOT, SLOTS, STRIDE};
     use crate::backend::udp::OsDatagram;
 
+    /// What the system is handed for one family.
+    pub(super) struct Headers<A> {
+        /// For datagrams that come one by one.
+        single: Option<MultiHeaders<A>>,
+        /// For trains, with room for their sizes; and for how many reads.
+        trains: Option<Box<(MultiHeaders<A>, usize)>>,
+    }
+
+    impl<A> Default for Headers<A> {
+        fn default() -> Headers<A> {
+            Headers {
+                single: None,
+                trains: None,
+            }
+        }
+    }
+
     pub(super) fn receive<A: Copy + SockaddrLike>(
-        headers: &mut Option<MultiHeaders<A>>,
+        headers: &mut Headers<A>,
         io: &OsDatagram,
         catch: &mut Catch,
         wanted: usize,
         address: impl Fn(A) -> SocketAddr,
     ) -> io::Result<bool> {
         if io.coalesces.get() {
-            // Made anew each time: the kernel writes the lengths of control messages over those of
-            // their buffers, and these headers don't set them again.
-            let mut headers = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
-            return receive_up_to::<A, SLOTS, true>(&mut headers, io, catch, wanted, address);
+            let kept = headers.trains.take().filter(|kept| kept.1 >= wanted);
+            let mut kept = kept.unwrap_or_else(|| {
+                let made = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
+                Box::new((made, wanted))
+            });
+            let trains = match wanted {
+                ..=2 => receive_up_to::<A, 2, true>(&mut kept.0, io, catch, wanted, address)?,
+                _ => receive_up_to::<A, SLOTS, true>(&mut kept.0, io, catch, wanted, address)?,
+            };
+            // The kernel writes the lengths of the messages over those of the room for them, and these
+            // headers don't set them again. Each train comes with one message, which fills its room;
+            // what comes alone has none, and would leave no room for the next.
+            if trains == catch.reads.len() {
+                headers.trains = Some(kept);
+            }
+            return Ok(catch.reads.len() < wanted);
         }
         // Used again: the one length that the kernel writes, that of the address, is what it was.
-        let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(SLOTS, None));
+        let make = || MultiHeaders::preallocate(SLOTS, None);
+        let headers = headers.single.get_or_insert_with(make);
+        // Where the kernel stops before a batch is full nothing is left, or an error, of which it will tell.
         // Each buffer costs a little to name, and most receives ask for few.
         match wanted {
-            ..=2 => receive_up_to::<A, 2, false>(headers, io, catch, wanted, address),
-            _ => receive_up_to::<A, SLOTS, false>(headers, io, catch, wanted, address),
-        }
+            ..=2 => receive_up_to::<A, 2, false>(headers, io, catch, wanted, address)?,
+            _ => receive_up_to::<A, SLOTS, false>(headers, io, catch, wanted, address)?,
+        };
+        Ok(catch.reads.len() < wanted)
     }
 
-    /// Up to `N` reads. Only where trains come do messages say how large each datagram is.
+    /// Up to `N` reads. Only where trains come do messages say how large each datagram is. Returns of how
+    /// many they did.
     fn receive_up_to<A: Copy + SockaddrLike, const N: usize, const TRAINS: bool>(
         headers: &mut MultiHeaders<A>,
         io: &OsDatagram,
         catch: &mut Catch,
         wanted: usize,
         address: impl Fn(A) -> SocketAddr,
-    ) -> io::Result<bool> {
+    ) -> io::Result<usize> {
         let mut slots = catch.buffer.chunks_mut(STRIDE);
         let mut buffers: [[IoSliceMut<'_>; 1]; N] = std::array::from_fn(|_| {
             let slot = slots.next().unwrap_or_default();
@@ -305,6 +338,7 @@ mod batch {
             MsgFlags::empty(),
             None,
         )?;
+        let mut trains = 0;
         for (slot, message) in received.enumerate() {
             let messages = TRAINS.then(|| message.cmsgs().ok()).flatten();
             let each = messages.and_then(|mut messages| {
@@ -313,6 +347,7 @@ mod batch {
                     _ => None,
                 })
             });
+            trains += usize::from(each.is_some());
             let size = message.bytes;
             let Some(from) = message.address else {
                 continue;
@@ -324,9 +359,7 @@ mod batch {
                 from: address(from),
             });
         }
-        // The kernel stopped before the batch was full: nothing is left, or an error, of which it
-        // will tell.
-        Ok(catch.reads.len() < wanted)
+        Ok(trains)
     }
 }
 
