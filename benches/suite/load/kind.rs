@@ -203,7 +203,7 @@ impl Kind {
             Kind::BulkEcho { .. } | Kind::ProxyBulk { .. } => usual * 2,
             Kind::Broadcast { receivers, .. } if receivers >= 1000 => usual * 2,
             // Who is woken for each is charged now this for it, now that.
-            Kind::Datagrams { in_flight: 1, .. } => usual * 3,
+            Kind::Datagrams { in_flight: 1, .. } => usual * 2,
             Kind::Files { connections, .. } if connections > 1 => usual.div_ceil(3),
             _ => usual,
         }
