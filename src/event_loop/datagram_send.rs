@@ -14,7 +14,6 @@ use super::datagram_entry::{
     BindState, ConnectState, DatagramTask, Host, WaitingCall, datagram_of,
 };
 use super::handle::Id;
-use super::server::with_scope;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
 use crate::backend::datagram::already_connected;
@@ -68,11 +67,15 @@ impl State {
     /// find nothing to look up. Returns whether it did.
     #[inline]
     pub(crate) fn stage(&mut self, id: Id, payload: &Payload<'_>, host: &Host, port: u16) -> bool {
-        let (Some(bytes), Host::Address(address, scope)) = (payload.one(), host) else {
+        let Some(bytes) = payload.one() else {
             return false;
         };
         let size = bytes.len();
-        if port == 0 || size > GATHER_LIMIT || !self.settings.gather {
+        if matches!(host, Host::Name(_))
+            || port == 0
+            || size > GATHER_LIMIT
+            || !self.settings.gather
+        {
             return false;
         }
         if self.outbox.owner().is_some_and(|owner| owner != id) {
@@ -89,9 +92,8 @@ impl State {
             && datagram.options.send_block.is_none()
             && datagram.has_room(size)
             && self.outbox.takes_staged(id, size);
-        if plain {
+        if plain && let Ok(address) = datagram.near_address(host, port) {
             datagram.untried.add(size);
-            let address = with_scope(*address, port, *scope);
             // In front of the queue of ticks while that is empty, else a tick of its own.
             let ahead = self.ticks.is_empty();
             self.outbox.stage(id, bytes, address, ahead);
@@ -99,8 +101,9 @@ impl State {
                 let tick = Task::Datagram(id, DatagramTask::SendStaged);
                 self.ticks.push(tick);
             }
+            return true;
         }
-        plain
+        false
     }
 
     /// The ordinary end of a 'message' listener: sends what it alone has left behind. Returns whether the
