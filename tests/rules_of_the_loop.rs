@@ -6,7 +6,6 @@ mod support;
 use std::io::Write;
 
 use nodeloop::Loop;
-use nodeloop::net::Server;
 use support::*;
 
 /// The three ways to run a loop; of `run` no more than a turn is wanted, so it has to be stopped.
@@ -15,16 +14,6 @@ const MODES: [(&str, fn(&Loop)); 3] = [
     ("run_once", |lp| assert!(lp.run_once().is_ok())),
     ("run_nowait", |lp| assert!(lp.run_nowait().is_ok())),
 ];
-
-/// A loop that a listening server keeps alive, which waits without limit but for the deadline.
-fn waiting_loop() -> (Loop, Server, Deadline) {
-    let lp = Loop::new().unwrap();
-    let (server, _) = listening(&lp, |_| {});
-    // What was queued by `listen`, and what the registration reports.
-    lp.run_nowait().unwrap();
-    let deadline = deadline(&lp, 10);
-    (lp, server, deadline)
-}
 
 #[test]
 fn l2_l3_only_run_itself_runs_timers_before_the_first_turn() {

@@ -13,16 +13,6 @@ use nodeloop::null::{self, NullOptions};
 use nodeloop::{Loop, LoopHandle, Watcher};
 use support::*;
 
-/// A loop that a listening server keeps alive, which waits without limit but for the deadline.
-fn waiting_loop() -> (Loop, Server, Deadline) {
-    let lp = Loop::new().unwrap();
-    let (server, _) = listening(&lp, |_| {});
-    // What was queued by `listen`, and what the registration reports.
-    lp.run_nowait().unwrap();
-    let deadline = deadline(&lp, 10);
-    (lp, server, deadline)
-}
-
 #[test]
 fn l13_what_was_there_when_the_turn_began_has_run_once_not_wait() {
     // L13: also if it is over before the wait.

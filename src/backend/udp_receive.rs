@@ -286,34 +286,54 @@ mod batch {
         wanted: usize,
         address: impl Fn(A) -> SocketAddr,
     ) -> io::Result<bool> {
-        if io.coalesces.get() {
-            let kept = headers.trains.take().filter(|kept| kept.1 >= wanted);
-            let mut kept = kept.unwrap_or_else(|| {
-                let made = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
-                Box::new((made, wanted))
-            });
-            let trains = match wanted {
-                ..=2 => receive_up_to::<A, 2, true>(&mut kept.0, io, catch, wanted, address)?,
-                _ => receive_up_to::<A, SLOTS, true>(&mut kept.0, io, catch, wanted, address)?,
-            };
-            // The kernel writes the lengths of the messages over those of the room for them, and these
-            // headers don't set them again. Each train comes with one message, which fills its room;
-            // what comes alone has none, and would leave no room for the next.
-            if trains == catch.reads.len() {
-                headers.trains = Some(kept);
+        match io.coalesces.get() {
+            true => receive_trains(&mut headers.trains, io, catch, wanted, address)?,
+            false => {
+                // Used again: the one length that the kernel writes, that of the address, is what it was.
+                let make = || MultiHeaders::preallocate(SLOTS, None);
+                let headers = headers.single.get_or_insert_with(make);
+                receive_some::<A, false>(headers, io, catch, wanted, address)?;
             }
-            return Ok(catch.reads.len() < wanted);
         }
-        // Used again: the one length that the kernel writes, that of the address, is what it was.
-        let make = || MultiHeaders::preallocate(SLOTS, None);
-        let headers = headers.single.get_or_insert_with(make);
-        // Where the kernel stops before a batch is full nothing is left, or an error, of which it will tell.
-        // Each buffer costs a little to name, and most receives ask for few.
-        match wanted {
-            ..=2 => receive_up_to::<A, 2, false>(headers, io, catch, wanted, address)?,
-            _ => receive_up_to::<A, SLOTS, false>(headers, io, catch, wanted, address)?,
-        };
+        // Where the kernel stops before the batch is full nothing is left, or an error, of which it will
+        // tell.
         Ok(catch.reads.len() < wanted)
+    }
+
+    fn receive_trains<A: Copy + SockaddrLike>(
+        kept: &mut Option<Box<(MultiHeaders<A>, usize)>>,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<()> {
+        let enough = kept.take().filter(|headers| headers.1 >= wanted);
+        let mut headers = enough.unwrap_or_else(|| {
+            let made = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
+            Box::new((made, wanted))
+        });
+        let trains = receive_some::<A, true>(&mut headers.0, io, catch, wanted, address)?;
+        // The kernel writes the lengths of the messages over those of the room for them, and these headers
+        // don't set them again. Each train comes with one message, which fills its room; what comes
+        // alone has none, and would leave no room for the next.
+        if trains == catch.reads.len() {
+            *kept = Some(headers);
+        }
+        Ok(())
+    }
+
+    /// Each buffer costs a little to name, and most receives ask for few.
+    fn receive_some<A: Copy + SockaddrLike, const TRAINS: bool>(
+        headers: &mut MultiHeaders<A>,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<usize> {
+        match wanted {
+            ..=2 => receive_up_to::<A, 2, TRAINS>(headers, io, catch, wanted, address),
+            _ => receive_up_to::<A, SLOTS, TRAINS>(headers, io, catch, wanted, address),
+        }
     }
 
     /// Up to `N` reads. Only where trains come do messages say how large each datagram is. Returns of how

@@ -273,8 +273,8 @@ impl DatagramState {
     #[inline]
     pub(crate) fn wants_to_send(&self) -> bool {
         // Mostly nothing waits, which one look tells.
-        let can_send = self.ready & ready::WRITABLE != 0 && !self.queue.is_empty();
-        self.queued.datagrams > 0 && (can_send || !self.told.is_empty())
+        let can_send = || self.ready & ready::WRITABLE != 0 && !self.queue.is_empty();
+        self.queued.datagrams > 0 && (!self.told.is_empty() || can_send())
     }
 
     /// Whether nothing is sent there (N296).

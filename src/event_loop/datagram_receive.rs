@@ -28,10 +28,8 @@ const KEPT_CATCHES: usize = 4;
 
 /// What serving comes to next.
 enum Next {
-    /// The present datagram goes to the one 'message' listener.
-    Deliver(Shared<MessageListener>),
-    /// The present datagram goes to the 'message' listeners.
-    Emit,
+    /// The present datagram goes to the one 'message' listener, or to all of them.
+    Deliver(Option<Shared<MessageListener>>),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
 }
@@ -74,22 +72,19 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
             }
         });
         match next {
-            Some(Next::Deliver(listener)) => {
+            Some(Next::Deliver(sole)) => {
                 let (message, address) = catch.current();
-                if trace {
-                    core.trace_message(id, message.len());
-                }
-                let size = message.len();
-                listener.borrow_mut()(socket, message, RemoteInfo { address, size });
-            }
-            Some(Next::Emit) => {
-                let (message, address) = catch.current();
-                if trace {
-                    core.trace_message(id, message.len());
-                }
                 let size = message.len();
                 let from = RemoteInfo { address, size };
-                core.emit(id, message_slot, |listener| listener(socket, message, from));
+                if trace {
+                    core.trace_message(id, size);
+                }
+                match sole {
+                    Some(listener) => listener.borrow_mut()(socket, message, from),
+                    None => {
+                        core.emit(id, message_slot, |listener| listener(socket, message, from));
+                    }
+                }
             }
             Some(Next::Finish) => core.finish_callback()?,
             None => break,
@@ -142,13 +137,10 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
             {
                 continue;
             }
-            if let Some(listener) = datagram.message.sole() {
-                return Some(Next::Deliver(listener));
-            }
             if datagram.message.is_empty() {
                 continue;
             }
-            return Some(Next::Emit);
+            return Some(Next::Deliver(datagram.message.sole()));
         }
         if datagram.ready & ready::READABLE == 0 {
             return None;

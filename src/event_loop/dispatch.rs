@@ -156,17 +156,25 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
                     return Ok(());
                 }
             }
-            Look::Accept(id) => {
-                accept::accept_one(core, id)?;
-                core.inside(|state| leave_batch(state, id));
-            }
-            Look::Datagrams(id) => {
-                datagram_receive::serve(core, id)?;
-                core.inside(|state| leave_batch(state, id));
-            }
+            Look::Accept(id) => serve_server(core, id)?,
+            Look::Datagrams(id) => serve_datagrams(core, id)?,
             Look::Done => return Ok(()),
         }
     }
+}
+
+/// A server's share of the turn.
+fn serve_server(core: &Core, id: Id) -> Result<()> {
+    accept::accept_one(core, id)?;
+    core.inside(|state| leave_batch(state, id));
+    Ok(())
+}
+
+/// A UDP socket's share of the turn.
+fn serve_datagrams(core: &Core, id: Id) -> Result<()> {
+    datagram_receive::serve(core, id)?;
+    core.inside(|state| leave_batch(state, id));
+    Ok(())
 }
 
 impl Service {
@@ -263,14 +271,8 @@ impl Service {
                     own_buffer::deliver(core, id, own, size);
                 }
                 Next::Finish => core.finish_callback()?,
-                Next::Accept(id) => {
-                    accept::accept_one(core, id)?;
-                    core.inside(|state| leave_batch(state, id));
-                }
-                Next::Datagrams(id) => {
-                    datagram_receive::serve(core, id)?;
-                    core.inside(|state| leave_batch(state, id));
-                }
+                Next::Accept(id) => serve_server(core, id)?,
+                Next::Datagrams(id) => serve_datagrams(core, id)?,
                 Next::Done => return Ok(false),
             }
             if self.id.is_none() {

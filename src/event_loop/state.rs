@@ -448,15 +448,12 @@ impl State {
             if let Some(error) = self.uncaught.pop_front() {
                 return Following::Uncaught(error);
             }
-            if self.outbox.ahead() > 0 {
-                match self.outbox.take_ahead() {
-                    Some(id) if trace => {
-                        let tick = DatagramTask::SendStaged;
-                        return Following::Tick(Task::Datagram(id, tick));
-                    }
-                    Some(id) => self.send_staged(id),
-                    None => {}
+            if let Some(id) = self.outbox.take_ahead() {
+                if trace {
+                    let tick = DatagramTask::SendStaged;
+                    return Following::Tick(Task::Datagram(id, tick));
                 }
+                self.send_staged(id);
                 continue;
             }
             if self.ticks.is_starving() {

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 
-use super::datagram_entry::DatagramTask;
-use super::datagram_entry::{Backlog, DatagramState};
+use super::datagram_entry::{Backlog, DatagramState, DatagramTask};
 use super::entry::{Entry, Peer, ServerState, Stream, flag};
 use super::handle::{Id, LoopHandle};
 use super::info::HandleKind;

@@ -300,6 +300,17 @@ pub fn turn_until(lp: &Loop, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A loop that a listening server keeps alive, which waits without limit but for the deadline.
+#[track_caller]
+pub fn waiting_loop() -> (Loop, Server, Deadline) {
+    let lp = Loop::new().unwrap();
+    let (server, _) = listening(&lp, |_| {});
+    // What was queued by `listen`, and what the registration reports.
+    lp.run_nowait().unwrap();
+    let deadline = deadline(&lp, 10);
+    (lp, server, deadline)
+}
+
 /// Keeps the program busy, as a long calculation does, without a look at the loop's clock.
 pub fn block(ms: u64) {
     let begun = Instant::now();
