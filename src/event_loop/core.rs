@@ -88,6 +88,12 @@ impl Core {
         (result, buries)
     }
 
+    /// As [`with`](Core::with), for what discards nothing unless the loop is in `run`: `act` is told.
+    #[inline]
+    pub(crate) fn with_running<R>(&self, act: impl FnOnce(&mut State, bool) -> R) -> R {
+        act(&mut self.state.borrow_mut(), self.running.get())
+    }
+
     /// Emits an event: calls the listeners while nothing is borrowed. One that is alone stays in its
     /// slot meanwhile; several are taken out, and put back also when one of them panics. Returns
     /// whether anybody listened.

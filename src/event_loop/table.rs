@@ -66,12 +66,12 @@ pub(crate) fn with<R>(raw: Raw, act: impl FnOnce(&mut State, Id) -> R) -> Option
     })
 }
 
-/// The same, and whether the loop is in `run`.
+/// The same for what discards nothing unless the loop is in `run`: `act` is told.
 #[inline]
 pub(crate) fn with_running<R>(raw: Raw, act: impl FnOnce(&mut State, Id, bool) -> R) -> Option<R> {
     enter(raw.index, |core| {
-        let running = core.running.get();
-        Some(core.act(|state| act(state, raw.id(), running)))
+        let result = core.with_running(|state, running| act(state, raw.id(), running));
+        Some((result, false))
     })
 }
 

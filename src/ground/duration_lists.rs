@@ -8,7 +8,11 @@
 //! branches on what comes from there. So a start looks at one such place, the entry of its duration, which
 //! says what the timer comes behind; the rest it only writes. And a list that ends is not looked for in
 //! the heap: it is marked as gone, and taken out when it comes to the top, or with all others when they
-//! are more than those in use.
+//! are too many.
+//!
+//! Nor does a timer that is cleared [leave](DurationLists::leave) its list at once. Several do together,
+//! before anybody looks at a list again: in a short loop the processor waits for the memory of many at a time,
+//! and between them whoever clears has little to do but to wait for the timer itself.
 
 use super::duration_table::DurationTable;
 use super::list_heap::{Entry, ListHeap};
@@ -22,8 +26,17 @@ const LIST: u32 = 1 << 31;
 /// Instead of the first timer of a list that is gone.
 const GONE: u32 = LIST;
 
-/// So many lists that are gone may be in the heap in addition to as many as are in use.
+/// For each list in use the heap may have so many that are gone.
+const GONE_FOR_EACH: usize = 3;
+
+/// So many lists that are gone it may have in addition to these.
 const MOST_GONE: usize = 64;
+
+/// So many timers leave together: a power of two.
+const MOST_LEAVING: usize = 64;
+
+/// Marks the key of a timer that leaves, if its list ends when it is empty then.
+const ENDS: u32 = 1 << 31;
 
 /// The lists of a loop.
 pub(crate) struct DurationLists {
@@ -41,6 +54,19 @@ pub(crate) struct DurationLists {
     heap: ListHeap,
     /// How many of these are gone.
     gone: usize,
+    /// Timers that are to leave their lists, in this order.
+    leaving: [Leaving; MOST_LEAVING],
+    /// How many these are: there is room for one more.
+    leaving_count: usize,
+}
+
+/// A timer that is to leave its list.
+#[derive(Clone, Copy)]
+struct Leaving {
+    /// Its key, which may be marked by [`ENDS`].
+    key: u32,
+    /// The place of its duration.
+    place: u32,
 }
 
 /// The neighbours of a timer. A list stands before its first timer and behind its last.
@@ -88,6 +114,8 @@ impl DurationLists {
             table: DurationTable::new(),
             heap: ListHeap::default(),
             gone: 0,
+            leaving: [Leaving { key: 0, place: 0 }; MOST_LEAVING],
+            leaving_count: 0,
         }
     }
 
@@ -102,13 +130,15 @@ impl DurationLists {
 
     /// Whether there is no list.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.settle();
         self.heap.len() == self.gone
     }
 
     /// The list that is looked at next.
     #[inline]
     pub(crate) fn first(&mut self) -> Option<FirstList> {
+        self.settle();
         loop {
             let entry = *self.heap.first()?;
             let timer = match self.lists[entry.list as usize].next {
@@ -138,6 +168,7 @@ impl DurationLists {
 
     /// The list of a timer that does not wait ends if it is empty.
     pub(crate) fn end_if_empty(&mut self, key: u32) {
+        self.settle();
         let place = self.table.find(self.times(key).duration_ms);
         let last = place.map_or(NONE, |place| *self.table.at(place));
         if last >= LIST && last != NONE {
@@ -145,7 +176,7 @@ impl DurationLists {
         }
     }
 
-    /// Whether a timer waits in a list.
+    /// Whether a timer waits in a list; also one that is to leave.
     #[inline]
     pub(crate) fn waits(&self, key: u32) -> bool {
         self.timers[key as usize].previous != NONE
@@ -161,6 +192,7 @@ impl DurationLists {
     /// as long as the timer waits.
     #[inline]
     pub(crate) fn append(&mut self, key: u32, times: Times) -> u32 {
+        self.settle();
         if self.timers.len() == key as usize {
             assert!(key < LIST, "fewer than 2^31 timers");
             self.timers.push(Links {
@@ -181,6 +213,7 @@ impl DurationLists {
     /// Appends a timer to the list in which it waits.
     #[inline]
     pub(crate) fn move_to_end(&mut self, key: u32, place: u32, start_ms: u64) {
+        self.settle();
         self.times[key as usize].start_ms = start_ms;
         let Links { previous, next } = self.timers[key as usize];
         if next != NONE {
@@ -191,9 +224,49 @@ impl DurationLists {
         }
     }
 
-    /// Takes a timer out of the list in which it waits. If that is empty then, it stays unless it `ends`.
+    /// Has a timer leave the list in which it waits, before anybody looks at a list again. If that is
+    /// empty then, it stays unless it `ends`.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, key: u32, place: u32, ends: bool) {
+    pub(crate) fn leave(&mut self, key: u32, place: u32, ends: bool) {
+        let key = key | if ends { ENDS } else { 0 };
+        self.leaving[self.leaving_count % MOST_LEAVING] = Leaving { key, place };
+        self.leaving_count += 1;
+        if self.leaving_count == MOST_LEAVING {
+            self.all_leave();
+        }
+    }
+
+    /// Takes a timer out of the list in which it waits. That stays, even if it is empty then.
+    pub(crate) fn unlink(&mut self, key: u32, place: u32) {
+        self.settle();
+        self.remove(key, place, false);
+    }
+
+    /// Comes before every look at the lists.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.leaving_count > 0 {
+            self.all_leave();
+        }
+    }
+
+    /// Those that are to leave do.
+    #[inline(never)]
+    fn all_leave(&mut self) {
+        for at in 0..self.leaving_count {
+            let Leaving { key, place } = self.leaving[at % MOST_LEAVING];
+            self.remove(key & !ENDS, place, key & ENDS != 0);
+        }
+        self.leaving_count = 0;
+        let in_use = self.heap.len() - self.gone;
+        if self.gone > GONE_FOR_EACH * in_use + MOST_GONE {
+            self.sweep_gone();
+        }
+    }
+
+    /// Takes a timer out now. A list that is empty then stays unless it `ends`.
+    #[inline(always)]
+    fn remove(&mut self, key: u32, place: u32, ends: bool) {
         let Links { previous, next } = self.timers[key as usize];
         self.timers[key as usize].previous = NONE;
         if next == NONE {
@@ -216,9 +289,6 @@ impl DurationLists {
         self.nodes(previous)[index(previous)].next = first;
         self.table.set(place, last);
         self.gone += usize::from(is_over);
-        if self.gone > self.heap.len() / 2 + MOST_GONE {
-            self.sweep_gone();
-        }
     }
 
     /// Forgets everything.

@@ -106,7 +106,7 @@ impl<T> TimerLists<T> {
 
     /// Whether no timer waits.
     #[inline]
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&mut self) -> bool {
         self.lists.is_empty()
     }
 
@@ -178,7 +178,7 @@ impl<T> TimerLists<T> {
         if let Some((key, serial)) = self.chosen.take()
             && self.running.is_some_and(|(_, at_ms)| at_ms == now_ms)
             && self.contains(key, serial)
-            && self.lists.waits(key)
+            && self.waits(key)
         {
             self.unlink(key);
             return Some(key);
@@ -312,7 +312,7 @@ impl<T> TimerLists<T> {
         // As in Node an empty list stays if its last timer held nothing: it decides where
         // the next timer of this duration stands among equals.
         if self.lists.waits(key) {
-            self.lists.remove(key, place, referenced);
+            self.lists.leave(key, place, referenced);
         } else if referenced {
             // Its callback is running.
             self.lists.end_if_empty(key);
@@ -348,6 +348,11 @@ impl<T> TimerLists<T> {
     pub(crate) fn will_fire(&self, key: u32) -> bool {
         let timer = &self.timers[key as usize];
         timer.state == TimerState::Alive && (timer.repeats || self.lists.waits(key))
+    }
+
+    /// Whether it waits in a list. What is cleared does not, but may not have left yet.
+    fn waits(&self, key: u32) -> bool {
+        self.state(key) == TimerState::Alive && self.lists.waits(key)
     }
 
     /// Has it held in its slot when it is over, or not any more.
@@ -398,7 +403,7 @@ impl<T> TimerLists<T> {
                 state: timer.state,
                 referenced: timer.referenced,
                 kept: timer.kept,
-                due_ms: self.lists.waits(key as u32).then(|| times.due_ms()),
+                due_ms: self.waits(key as u32).then(|| times.due_ms()),
                 period_ms: timer.repeats.then_some(times.duration_ms),
                 origin: self.origin(key as u32),
             }
@@ -436,7 +441,7 @@ impl<T> TimerLists<T> {
     /// Takes a timer out of the list it waits in. The list stays.
     fn unlink(&mut self, key: u32) {
         let place = self.timers[key as usize].place;
-        self.lists.remove(key, place, false);
+        self.lists.unlink(key, place);
     }
 }
 

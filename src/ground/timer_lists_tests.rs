@@ -393,21 +393,29 @@ impl Compared {
                 self.timers.lists.set_referenced(key, referenced);
                 self.model.insert(key, now_ms, duration_ms, referenced);
             }
-            (4..7, Some(key)) => {
-                let serial = self.timers.lists.serial(key);
-                assert!(
-                    self.timers
-                        .lists
-                        .clear_and_remove(key, serial + 1)
-                        .is_none()
-                );
-                assert!(self.timers.lists.clear_and_remove(key, serial).is_some());
-                self.model.clear(key);
-            }
+            (4..7, Some(key)) => self.clear(key),
             (_, Some(key)) => {
                 self.timers.lists.refresh(key, now_ms);
                 let (_, duration_ms, referenced) = self.model.timers[&key];
                 self.model.insert(key, now_ms, duration_ms, referenced);
+            }
+        }
+    }
+
+    fn clear(&mut self, key: u32) {
+        let lists = &mut self.timers.lists;
+        let serial = lists.serial(key);
+        assert!(lists.clear_and_remove(key, serial + 1).is_none());
+        assert!(lists.clear_and_remove(key, serial).is_some());
+        self.model.clear(key);
+    }
+
+    /// Clears about nine of ten.
+    fn clear_most(&mut self) {
+        let alive: Vec<u32> = self.model.timers.keys().copied().collect();
+        for key in alive {
+            if self.next(10) > 0 {
+                self.clear(key);
             }
         }
     }
@@ -469,6 +477,9 @@ fn the_order_is_that_of_a_plain_model() {
         for _ in 0..4000 {
             for _ in 0..compared.next(12) {
                 compared.act(now_ms, durations);
+            }
+            if compared.next(500) == 0 {
+                compared.clear_most();
             }
             now_ms += compared.next(3);
             loop {
