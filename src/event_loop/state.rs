@@ -1,28 +1,26 @@
 //! Everything a loop owns. Only ever borrowed between calls into user code.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use slab::Slab;
 
 use super::channels::Channels;
-use super::datagram_entry::DatagramTask;
 use super::datagram_send::Sending;
 use super::deadlines::Deadlines;
 use super::entry::{
     Common, Entry, Flags, Live, ServerState, Stream, entry_of, flag, server_of, stream_of,
 };
+pub(crate) use super::following::{Dead, Following, Reap};
 use super::handle::{Id, LoopHandle};
 use super::immediates::Immediates;
 use super::jobs::Jobs;
 use super::mailbox::{Mail, Mailbox};
 use super::outbox::Outbox;
 use super::table;
-use super::task::{Task, TickCall};
+use super::task::Task;
 use super::timers::TimerCall;
 use super::watchers::Watchers;
 use crate::backend::Backend;
@@ -180,47 +178,6 @@ impl Batch {
             self.served = 0;
         }
     }
-}
-
-/// An object whose life may be over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Reap {
-    /// A server or a socket.
-    Entry(Id),
-    /// A timer.
-    Timer(Id),
-}
-
-/// What follows user code that has returned.
-pub(crate) enum Following {
-    /// The rest of the loop callback.
-    Step(Task),
-    /// Something was discarded and is to be dropped.
-    Burial,
-    /// Small writes are to be sent; the log is told before.
-    Flush,
-    /// `run` ends with this.
-    Uncaught(Error),
-    /// The next loop callback: a user's tick, with the line that queued it.
-    UserTick(TickCall, &'static Location<'static>),
-    /// Another tick.
-    Tick(Task),
-    /// There have been suspiciously many ticks; the log is told before the next.
-    Starvation,
-    /// The loop goes on.
-    Nothing,
-}
-
-/// What was discarded while the state was borrowed.
-pub(crate) enum Dead {
-    /// A buffer: its owner's destructor may be user code.
-    Chunk(#[allow(dead_code, reason = "held to be dropped")] Bytes),
-    /// An object with its listeners.
-    Entry(#[allow(dead_code, reason = "held to be dropped")] Entry),
-    /// A timer's callback.
-    Timer(#[allow(dead_code, reason = "held to be dropped")] TimerCall),
-    /// A listener, a callback, an error.
-    Other(#[allow(dead_code, reason = "held to be dropped")] Box<dyn Any>),
 }
 
 impl State {
@@ -416,96 +373,6 @@ impl State {
         ListenerId(self.next_listener)
     }
 
-    /// What is to be done next, now that user code has returned. One look for each step and each tick:
-    /// this stands between any two of them. Small writes go out here, unless the log is to be told
-    /// (`trace`).
-    #[inline]
-    pub(crate) fn what_follows(&mut self, trace: bool) -> Following {
-        loop {
-            if self.is_quiet() {
-                self.ticks.ran_dry();
-                return Following::Nothing;
-            }
-            if !self.steps.is_empty() {
-                if !self.outbox.is_empty() {
-                    self.flush_outbox();
-                }
-                if let Some(step) = self.steps.pop_front() {
-                    return Following::Step(step);
-                }
-            }
-            if !self.graveyard.is_empty() {
-                return Following::Burial;
-            }
-            if !self.gather.is_empty() {
-                if trace {
-                    return Following::Flush;
-                }
-                // Before the ticks, which tell what has become of it.
-                self.flush_all();
-                continue;
-            }
-            if let Some(error) = self.uncaught.pop_front() {
-                return Following::Uncaught(error);
-            }
-            if let Some(id) = self.outbox.take_ahead() {
-                if trace {
-                    let tick = DatagramTask::SendStaged;
-                    return Following::Tick(Task::Datagram(id, tick));
-                }
-                self.send_staged(id);
-                continue;
-            }
-            if self.ticks.is_starving() {
-                return Following::Starvation;
-            }
-            if self.outbox.is_empty() && matches!(self.ticks.front(), Some(Task::User(..))) {
-                // A user's is the ordinary case, and small.
-                if let Some(Task::User(call, origin)) = self.ticks.pop() {
-                    return Following::UserTick(call, origin);
-                }
-            }
-            match self.next_tick() {
-                // The frequent ones in which no user code runs.
-                Some(Task::Resume(id)) if !trace && self.resume_plainly(id) => {}
-                Some(Task::Datagram(id, DatagramTask::SendStaged)) if !trace => {
-                    self.send_staged(id);
-                }
-                Some(tick) => return Following::Tick(tick),
-                None => self.free_what_is_over(),
-            }
-        }
-    }
-
-    /// The next tick. What was laid aside goes out before, unless this tick adds to it.
-    fn next_tick(&mut self) -> Option<Task> {
-        if !self.outbox.is_empty() {
-            match self.ticks.front() {
-                Some(Task::Datagram(_, DatagramTask::Send(_) | DatagramTask::SendStaged)) => {}
-                None if self.outbox.is_held() => {}
-                _ => self.flush_outbox(),
-            }
-        }
-        self.ticks.pop()
-    }
-
-    /// Frees what ended and was not put to use again.
-    fn free_what_is_over(&mut self) {
-        let mut over = std::mem::take(&mut self.reap);
-        for reap in over.drain(..) {
-            self.free_if_over(reap);
-        }
-        // Its memory is kept.
-        if self.reap.is_empty() {
-            self.reap = over;
-        }
-    }
-
-    /// Lays something aside that may hold user code in its destructor.
-    pub(crate) fn bury(&mut self, dead: impl Any) {
-        self.graveyard.push(Dead::Other(Box::new(dead)));
-    }
-
     /// ref and unref of a server or a socket.
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
         let State { entries, live, .. } = self;
@@ -525,37 +392,6 @@ impl State {
         flags.clear(flag::KEPT);
         if flags.any(flag::OVER) {
             self.free_if_over(Reap::Entry(id));
-        }
-    }
-
-    /// Frees an object whose life is over: not in use again, not kept.
-    pub(crate) fn free_if_over(&mut self, reap: Reap) {
-        match reap {
-            Reap::Timer(id) => self.free_timer_if_over(id),
-            Reap::Entry(id) => {
-                let Some(entry) = self.entry(id) else { return };
-                let over = match entry {
-                    Entry::Stream(stream) => {
-                        let flags = stream.common.flags;
-                        let closed = flags.any(flag::DESTROYED) && !flags.any(flag::CLOSE_DUE);
-                        stream.io.is_none() && closed
-                    }
-                    Entry::Server(server) => {
-                        server.listener.is_none()
-                            && !server.is_looking_up
-                            && server.connections == 0
-                    }
-                    Entry::Datagram(datagram) => datagram.is_over(),
-                    Entry::Extension(extension) => extension.object.is_over(),
-                };
-                let flags = &mut entry.common_mut().flags;
-                if over && flags.any(flag::KEPT) {
-                    flags.set(flag::OVER);
-                } else if over {
-                    let entry = self.entries.remove(id.key as usize);
-                    self.graveyard.push(Dead::Entry(entry));
-                }
-            }
         }
     }
 }

@@ -448,3 +448,7 @@ impl<T> TimerLists<T> {
 #[cfg(test)]
 #[path = "timer_lists_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "timer_lists_model_tests.rs"]
+mod model_tests;
