@@ -213,7 +213,7 @@ impl DurationLists {
     /// Appends a timer to the list in which it waits.
     #[inline]
     pub(crate) fn move_to_end(&mut self, key: u32, place: u32, start_ms: u64) {
-        self.settle();
+        // Those that are to leave need not have left: the others are in the same order without them.
         self.times[key as usize].start_ms = start_ms;
         let Links { previous, next } = self.timers[key as usize];
         if next != NONE {
@@ -242,7 +242,7 @@ impl DurationLists {
         self.remove(key, place, false);
     }
 
-    /// Comes before every look at the lists.
+    /// Comes before every look at the lists that might find them there.
     #[inline(always)]
     fn settle(&mut self) {
         if self.leaving_count > 0 {
