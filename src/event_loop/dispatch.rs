@@ -157,7 +157,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
                 }
             }
             Look::Accept(id) => serve_server(core, id)?,
-            Look::Datagrams(id) => serve_datagrams(core, id)?,
+            Look::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
             Look::Done => return Ok(()),
         }
     }
@@ -166,13 +166,6 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
 /// A server's share of the turn.
 fn serve_server(core: &Core, id: Id) -> Result<()> {
     accept::accept_one(core, id)?;
-    core.inside(|state| leave_batch(state, id));
-    Ok(())
-}
-
-/// A UDP socket's share of the turn.
-fn serve_datagrams(core: &Core, id: Id) -> Result<()> {
-    datagram_receive::serve(core, id)?;
     core.inside(|state| leave_batch(state, id));
     Ok(())
 }
@@ -272,7 +265,7 @@ impl Service {
                 }
                 Next::Finish => core.finish_callback()?,
                 Next::Accept(id) => serve_server(core, id)?,
-                Next::Datagrams(id) => serve_datagrams(core, id)?,
+                Next::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
                 Next::Done => return Ok(false),
             }
             if self.id.is_none() {
@@ -315,7 +308,7 @@ impl Service {
 /// An object's share of the turn is over. If it still has something to read it goes to the ready
 /// queue, which the next turn serves first. Returns whether it has something to write.
 #[inline]
-fn leave_batch(state: &mut State, id: Id) -> bool {
+pub(crate) fn leave_batch(state: &mut State, id: Id) -> bool {
     state.batch.next();
     let Some(entry) = state.entry(id) else {
         return false;
