@@ -310,6 +310,8 @@ mod batch {
         }
     }
 
+    // One function for each family, each without what is rare: it runs cold, once after each sleep.
+    #[inline(never)]
     pub(super) fn receive<A: Copy + SockaddrLike>(
         headers: &mut Headers<A>,
         io: &OsDatagram,
@@ -331,6 +333,7 @@ mod batch {
         Ok(catch.reads() < wanted)
     }
 
+    #[inline(never)]
     fn receive_trains<A: Copy + SockaddrLike>(
         kept: &mut Option<Box<(MultiHeaders<A>, usize)>>,
         io: &OsDatagram,
@@ -363,12 +366,24 @@ mod batch {
     ) -> io::Result<usize> {
         match wanted {
             ..=2 => receive_up_to::<A, 2, TRAINS>(headers, io, catch, wanted, address),
-            _ => receive_up_to::<A, SLOTS, TRAINS>(headers, io, catch, wanted, address),
+            _ => receive_many::<A, TRAINS>(headers, io, catch, wanted, address),
         }
+    }
+
+    #[inline(never)]
+    fn receive_many<A: Copy + SockaddrLike, const TRAINS: bool>(
+        headers: &mut MultiHeaders<A>,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<usize> {
+        receive_up_to::<A, SLOTS, TRAINS>(headers, io, catch, wanted, address)
     }
 
     /// Up to `N` reads. Only where trains come do messages say how large each datagram is. Returns of how
     /// many they did.
+    #[inline]
     fn receive_up_to<A: Copy + SockaddrLike, const N: usize, const TRAINS: bool>(
         headers: &mut MultiHeaders<A>,
         io: &OsDatagram,

@@ -110,11 +110,11 @@ impl State {
     /// loop may go on at once.
     #[inline]
     pub(crate) fn settle_sends(&mut self) -> bool {
-        if self.is_quiet() {
-            return true;
-        }
-        if self.left_behind_but_for_sends() != 0 || !self.gather.is_empty() {
+        if self.left_behind_but_for_sends() | usize::from(!self.gather.is_empty()) != 0 {
             return false;
+        }
+        if self.outbox.ahead() == 0 {
+            return true;
         }
         while let Some(id) = self.outbox.take_ahead() {
             self.send_staged(id);
@@ -310,8 +310,15 @@ impl State {
     }
 
     /// Sends what was laid aside, but for what is staged.
+    #[inline]
     pub(crate) fn flush_outbox(&mut self) {
-        let Some(id) = self.outbox.owner().filter(|_| !self.outbox.is_empty()) else {
+        if !self.outbox.is_empty() {
+            self.send_laid_aside();
+        }
+    }
+
+    fn send_laid_aside(&mut self) {
+        let Some(id) = self.outbox.owner() else {
             return;
         };
         while !self.outbox.is_empty() {
