@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::panic::Location;
 
 use super::core::Core;
+use super::datagram_receive::put_catch_away;
 use super::datagram_entry::{
     Backlog, BindRequest, BindState, ConnectState, DatagramOptions, DatagramState, DatagramTask,
     Host, Waiting, WaitingCall, close_slot, connect_slot, datagram_of, error_slot, listening_slot,
@@ -321,7 +322,7 @@ impl State {
             self.stalled_until_ms = 0;
         }
         if let Some(catch) = datagram.catch.take() {
-            self.put_catch_away(catch);
+            put_catch_away(&mut self.catches, catch);
         }
         self.closing.push(id);
         self.ticks.push(Task::Datagram(id, DatagramTask::EmitClose));

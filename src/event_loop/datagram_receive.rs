@@ -69,17 +69,19 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
         // One look sees to the end of the last loop callback, and finds the next datagram or ends the
         // share.
         let next = core.inside(|state| {
+            let Some(catch) = &mut share.catch else {
+                return Next::Over(false);
+            };
             let quiet = match trace {
                 true => state.is_quiet(),
-                false => state.settle_sends(),
+                false => state.settle_sends(catch.is_empty()),
             };
-            match (quiet, &mut share.catch) {
-                (false, _) => Next::Finish,
-                (true, Some(catch)) => match find(state, id, catch, &mut left) {
-                    Some(next) => next,
-                    None => Next::Over(share.end(state)),
-                },
-                (true, None) => Next::Over(false),
+            if !quiet {
+                return Next::Finish;
+            }
+            match find(state, id, catch, &mut left) {
+                Some(next) => next,
+                None => Next::Over(share.end(state)),
             }
         });
         match next {
@@ -215,6 +217,31 @@ impl Share<'_> {
     /// whether there is.
     #[inline]
     fn end(&mut self, state: &mut State) -> bool {
+        state.outbox.hold(false);
+        if state.outbox.is_empty() && state.is_quiet() {
+            // The ordinary case in one look: all was delivered, and nothing waits to be sent.
+            let State {
+                entries,
+                batch,
+                catches,
+                ..
+            } = state;
+            if let Some(datagram) = datagram_of(entries, self.id)
+                && !datagram.wants_service()
+                && let Some(catch) = self.catch.take_if(|catch| catch.is_empty())
+            {
+                datagram.common.flags.clear(flag::QUEUED);
+                batch.next();
+                put_catch_away(catches, catch);
+                return false;
+            }
+        }
+        self.end_in_full(state)
+    }
+
+    /// Every other case.
+    #[inline(never)]
+    fn end_in_full(&mut self, state: &mut State) -> bool {
         let is_left = self.give_back(state) || !state.is_quiet();
         if !is_left {
             leave_batch(state, self.id);
@@ -277,15 +304,17 @@ impl State {
                 return wants_to_send;
             }
         }
-        self.put_catch_away(catch);
+        put_catch_away(&mut self.catches, catch);
         wants_to_send
     }
+}
 
-    /// Keeps a buffer for the next socket that receives.
-    pub(crate) fn put_catch_away(&mut self, mut catch: Box<Catch>) {
-        if self.catches.len() < KEPT_CATCHES {
-            catch.clear();
-            self.catches.push(catch);
-        }
+/// Keeps a buffer for the next socket that receives.
+#[expect(clippy::vec_box, reason = "as in the state")]
+#[inline]
+pub(crate) fn put_catch_away(catches: &mut Vec<Box<Catch>>, mut catch: Box<Catch>) {
+    if catches.len() < KEPT_CATCHES {
+        catch.clear();
+        catches.push(catch);
     }
 }

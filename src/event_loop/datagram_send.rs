@@ -5,7 +5,7 @@
 //! system calls as possible: before any user code runs but the 'message' listeners of the datagrams
 //! that were received along with the present one. To everybody else they have gone.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use super::datagram::not_running;
@@ -106,16 +106,64 @@ impl State {
         false
     }
 
-    /// The ordinary end of a 'message' listener: sends what it alone has left behind. Returns whether the
-    /// loop may go on at once.
+    /// The ordinary end of a 'message' listener: sends what it alone has left behind. What others that were
+    /// received along with its datagram will send goes with it, unless it was the `last`. Returns whether
+    /// the loop may go on at once.
     #[inline]
-    pub(crate) fn settle_sends(&mut self) -> bool {
+    pub(crate) fn settle_sends(&mut self, last: bool) -> bool {
         if self.left_behind_but_for_sends() | usize::from(!self.gather.is_empty()) != 0 {
             return false;
         }
-        if self.outbox.ahead() == 0 {
+        if self.outbox.ahead() == 0 || (last && self.send_sole()) {
             return true;
         }
+        self.send_all_ahead()
+    }
+
+    /// The ordinary answer: the one datagram that is staged, by a socket that has nothing else to send and
+    /// nothing more to receive now. Returns whether it has gone.
+    #[inline(never)]
+    fn send_sole(&mut self) -> bool {
+        let State {
+            entries,
+            backend,
+            outbox,
+            ..
+        } = self;
+        let Some((id, bytes, to)) = outbox.sole_ahead() else {
+            return false;
+        };
+        let Some(datagram) = datagram_of(entries, id) else {
+            return false;
+        };
+        let Some(io) = &datagram.io else {
+            return false;
+        };
+        if datagram.ready & ready::READABLE != 0
+            || datagram.connected == ConnectState::Connected
+            || datagram.queued.datagrams > 0
+        {
+            return false;
+        }
+        match backend.send_datagram(io, &[IoSlice::new(bytes)], to) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                datagram.untried.subtract(bytes.len());
+                let payload = Payload::from(bytes).take();
+                outbox.clear_sole();
+                self.queue_datagram(id, payload, to, None);
+                self.is_quiet()
+            }
+            // Of an error nobody wants to hear.
+            _ => {
+                datagram.untried.subtract(bytes.len());
+                outbox.clear_sole();
+                true
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn send_all_ahead(&mut self) -> bool {
         while let Some(id) = self.outbox.take_ahead() {
             self.send_staged(id);
         }

@@ -42,9 +42,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
             return;
         };
         // A descriptor that was handed to somebody else may outlive its object here.
-        if entry.common().is_called(token)
-            && let Some(serial) = entry.take_note(bits)
-        {
+        if let Some(serial) = entry.take_note(bits, |common| common.is_called(token)) {
             batch.push(Id { key, serial });
         }
     });
@@ -58,7 +56,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
 fn invent_events(state: &mut State) {
     let State { entries, batch, .. } = state;
     for (key, entry) in entries.iter_mut() {
-        if let Some(serial) = entry.take_note(ready::READABLE | ready::WRITABLE) {
+        if let Some(serial) = entry.take_note(ready::READABLE | ready::WRITABLE, |_| true) {
             let key = key as u32;
             batch.push(Id { key, serial });
         }

@@ -236,6 +236,25 @@ impl Outbox {
         untold
     }
 
+    /// The only one, if it is staged and goes before the first tick: whose it is, its bytes, and where it
+    /// goes.
+    #[inline]
+    pub(crate) fn sole_ahead(&self) -> Option<(Id, &[u8], Option<SocketAddr>)> {
+        match &*self.pieces {
+            [piece] if self.ahead == 1 => Some((self.id?, &self.bytes, piece.to)),
+            _ => None,
+        }
+    }
+
+    /// That one went out, or failed, or is to wait elsewhere.
+    #[inline]
+    pub(crate) fn clear_sole(&mut self) {
+        self.ahead = 0;
+        self.id = None;
+        self.pieces.clear();
+        self.bytes.clear();
+    }
+
     /// Begins anew if nothing is left.
     #[inline]
     pub(crate) fn clear_if_sent(&mut self) {
