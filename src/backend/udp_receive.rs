@@ -175,6 +175,7 @@ impl Catch {
     }
 
     /// Puts datagrams of `size` bytes into it: for the null backend.
+    #[inline(never)]
     pub(super) fn fill(&mut self, count: usize, size: usize, from: SocketAddr) {
         self.clear();
         let size = size.min(SLOT);

@@ -171,13 +171,17 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
         if let Err(error) = receive(datagram, backend, catch, *left as usize) {
             // As in libuv an error ends the share.
             *left = 0;
-            let error = Error::system("recvmsg", error);
-            let task = DatagramTask::EmitError(error);
-            steps.push_back(Task::Datagram(id, task));
+            steps.push_back(failure(id, error));
             return Some(Next::Finish);
         }
     }
     None
+}
+
+#[cold]
+fn failure(id: Id, error: io::Error) -> Task {
+    let error = Error::system("recvmsg", error);
+    Task::Datagram(id, DatagramTask::EmitError(error))
 }
 
 /// One receive from the kernel, of `most` datagrams unless they come in trains.

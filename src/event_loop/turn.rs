@@ -216,10 +216,13 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
-        wait_and_harvest(state, limit)
+        wait_and_harvest(state, limit).map(|()| state.has_mail())
     });
-    waited.map_err(|error| Error::system("poll", error))?;
-    mailbox::deliver(core)?;
+    match waited {
+        Ok(false) => {}
+        Ok(true) => mailbox::deliver(core)?,
+        Err(error) => return Err(Error::system("poll", error)),
+    }
     if trace {
         core.trace_batch();
     }
