@@ -74,7 +74,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
             };
             let quiet = match trace {
                 true => state.is_quiet(),
-                false => state.settle_sends(catch.is_empty()),
+                false => state.settle_sends(|| catch.is_empty()),
             };
             if !quiet {
                 return Next::Finish;
@@ -160,10 +160,11 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
             {
                 continue;
             }
-            if datagram.message.is_empty() {
+            let sole = datagram.message.sole();
+            if sole.is_none() && datagram.message.is_empty() {
                 continue;
             }
-            return Some(Next::Deliver(datagram.message.sole()));
+            return Some(Next::Deliver(sole));
         }
         if datagram.ready & ready::READABLE == 0 {
             return None;

@@ -107,14 +107,14 @@ impl State {
     }
 
     /// The ordinary end of a 'message' listener: sends what it alone has left behind. What others that were
-    /// received along with its datagram will send goes with it, unless it was the `last`. Returns whether
-    /// the loop may go on at once.
+    /// received along with its datagram will send goes with it, unless it `was_last`. Returns whether the
+    /// loop may go on at once.
     #[inline]
-    pub(crate) fn settle_sends(&mut self, last: bool) -> bool {
+    pub(crate) fn settle_sends(&mut self, was_last: impl Fn() -> bool) -> bool {
         if self.left_behind_but_for_sends() | usize::from(!self.gather.is_empty()) != 0 {
             return false;
         }
-        if self.outbox.ahead() == 0 || (last && self.send_sole()) {
+        if self.outbox.ahead() == 0 || (was_last() && self.send_sole()) {
             return true;
         }
         self.send_all_ahead()

@@ -343,6 +343,7 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
 }
 
 /// How long the loop may block (L12–L16).
+#[inline]
 fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
     if why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
