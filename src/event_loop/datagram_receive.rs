@@ -32,8 +32,9 @@ const KEPT_CATCHES: usize = 4;
 
 /// What serving comes to next.
 enum Next {
-    /// The present datagram goes to the one 'message' listener, or to all of them.
-    Deliver(Option<Shared<MessageListener>>),
+    /// The present datagram goes to the one 'message' listener, or to all of them; and whether those behind
+    /// it do as well, whoever sent them.
+    Deliver(Option<Shared<MessageListener>>, bool),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
     /// The share is over; and whether something is left to be seen to.
@@ -85,19 +86,30 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
             }
         });
         match next {
-            Next::Deliver(sole) => {
-                let Some(catch) = &share.catch else { break };
-                let (message, address) = catch.current();
-                let size = message.len();
-                let from = RemoteInfo { address, size };
-                if trace {
-                    core.trace_message(id, size);
-                }
-                match sole {
-                    Some(listener) => listener.borrow_mut()(socket, message, from),
-                    None => {
-                        core.emit(id, message_slot, |listener| listener(socket, message, from));
+            Next::Deliver(sole, plain) => {
+                let Some(catch) = &mut share.catch else {
+                    break;
+                };
+                let Some(listener) = sole else {
+                    let (message, from) = arrived(catch);
+                    if trace {
+                        core.trace_message(id, from.size);
                     }
+                    core.emit(id, message_slot, |listener| listener(socket, message, from));
+                    continue;
+                };
+                loop {
+                    let (message, from) = arrived(catch);
+                    if trace {
+                        core.trace_message(id, from.size);
+                    }
+                    core.was_called.set(false);
+                    listener.borrow_mut()(socket, message, from);
+                    // Where the listener has called nothing the next one needs no look.
+                    if core.was_called.get() || !plain || left == 0 || !catch.advance() {
+                        break;
+                    }
+                    left -= 1;
                 }
             }
             Next::Finish => core.finish_callback()?,
@@ -111,6 +123,14 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The present datagram, and who sent it.
+#[inline]
+fn arrived(catch: &Catch) -> (&[u8], RemoteInfo) {
+    let (message, address) = catch.current();
+    let size = message.len();
+    (message, RemoteInfo { address, size })
 }
 
 /// Sends what waits for the kernel, and tells the completions, one loop callback each.
@@ -164,7 +184,8 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
             if sole.is_none() && datagram.message.is_empty() {
                 continue;
             }
-            return Some(Next::Deliver(sole));
+            let plain = datagram.options.receive_block.is_none();
+            return Some(Next::Deliver(sole, plain));
         }
         if datagram.ready & ready::READABLE == 0 {
             return None;
