@@ -13,13 +13,13 @@ use std::net::SocketAddr;
 use std::panic::Location;
 
 use super::core::Core;
-use super::datagram_receive::put_catch_away;
 use super::datagram_entry::{
     Backlog, BindRequest, BindState, ConnectState, DatagramOptions, DatagramState, DatagramTask,
     Host, Waiting, WaitingCall, close_slot, connect_slot, datagram_of, error_slot, listening_slot,
 };
 use super::datagram_names::Wanted;
 use super::datagram_options::parse_with_zone;
+use super::datagram_receive::put_catch_away;
 use super::entry::{Entry, flag};
 use super::handle::{Id, UdpSocket};
 use super::look_up::CustomLookup;

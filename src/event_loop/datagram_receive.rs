@@ -7,9 +7,7 @@
 use std::io;
 
 use super::core::Core;
-use super::datagram_entry::{
-    DatagramState, DatagramTask, RemoteInfo, datagram_of, message_slot,
-};
+use super::datagram_entry::{DatagramState, DatagramTask, RemoteInfo, datagram_of, message_slot};
 use super::dispatch::leave_batch;
 use super::entry::flag;
 use super::handle::{Id, UdpSocket};

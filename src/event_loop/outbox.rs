@@ -323,9 +323,30 @@ mod tests {
         outbox.drop_staged(ID);
         assert!(!outbox.has_staged() && outbox.ahead() == 0);
         assert_eq!(sizes(&outbox), [4]);
+        outbox.add(ID, b"untold", None, None);
+        outbox.add(ID, b"told", None, Some(8));
         assert!(!outbox.note_all_sent(), "somebody is to be told");
         let (piece, bytes, key) = outbox.next_sent().unwrap();
         assert_eq!((piece.to, bytes, key), (None, &b"gone"[..], Some(7)));
+        assert_eq!(outbox.next_sent().unwrap().2, None);
+        assert_eq!(outbox.next_sent().unwrap().2, Some(8));
+        assert!(outbox.note_all_sent());
+    }
+
+    #[test]
+    fn one_that_is_alone_is_found_at_once() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.sole_ahead().is_none());
+        outbox.stage(ID, b"tick", to(), false);
+        assert!(outbox.sole_ahead().is_none(), "it has a tick");
+        outbox.drop_staged(ID);
+        outbox.stage(ID, b"one", to(), true);
+        assert_eq!(outbox.sole_ahead(), Some((ID, &b"one"[..], Some(to()))));
+        outbox.clear_sole();
+        assert!(!outbox.has_staged() && outbox.ahead() == 0 && outbox.owner().is_none());
+        outbox.add(ID, b"gone", None, None);
+        outbox.stage(ID, b"one", to(), true);
+        assert!(outbox.sole_ahead().is_none(), "another has gone before it");
     }
 
     #[test]
