@@ -242,7 +242,7 @@ impl Share<'_> {
     #[inline]
     fn end(&mut self, state: &mut State) -> bool {
         state.outbox.hold(false);
-        if state.outbox.is_empty() && state.is_quiet() {
+        if state.is_quiet() {
             // The ordinary case in one look: all was delivered, and nothing waits to be sent.
             let State {
                 entries,
