@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use nodeloop::Loop;
 use nodeloop::dgram::{self, SocketOptions, SocketType};
@@ -54,6 +56,30 @@ fn n296_rules_that_are_added_later_count() {
         lp.run().unwrap();
         log.expect(&["close"]);
     }
+}
+
+/// Also where the listener has called nothing of ours, and where they were received together.
+#[test]
+fn n296_a_rule_that_a_listener_adds_holds_for_what_is_behind() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let coming = BlockList::new();
+    let options = SocketOptions::new(SocketType::Udp4).receive_block_list(&coming);
+    let socket = dgram::create_socket(&lp, options);
+    let heard = Rc::new(Cell::new(0));
+    let hearing = heard.clone();
+    socket.on_message(move |_, _, _| {
+        hearing.set(hearing.get() + 1);
+        coming.add_address(HERE).unwrap();
+    });
+    let address = socket.bind_sync(("127.0.0.1", 0)).unwrap();
+    let (peer, _) = peer();
+    for datagram in [b"one", b"two", b"six"] {
+        peer.send_to(datagram, address).unwrap();
+    }
+    turn_until(&lp, || lp.counts().datagrams_received == 3);
+    lp.run_nowait().unwrap();
+    assert_eq!(heard.get(), 1);
 }
 
 #[test]

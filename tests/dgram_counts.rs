@@ -442,6 +442,37 @@ fn what_the_kernel_refuses_waits() {
     assert!(after.waits < 30, "{} waits", after.waits);
 }
 
+/// The one answer that there is, too, though it goes out as it lies in the outbox.
+#[test]
+fn an_answer_that_the_kernel_refuses_waits() {
+    let lp = Loop::builder().refuse_sends(3).build().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (peer, to) = peer();
+    let (socket, address) = bound(&lp);
+    let answers = Rc::new(Cell::new(0));
+    let counted = answers.clone();
+    socket.on_message(move |socket, message, from| {
+        socket.send_to(message, from).unwrap();
+        counted.set(counted.get() + 1);
+    });
+    peer.connect(address).unwrap();
+    for round in 1..=3 {
+        peer.send(b"ping").unwrap();
+        turn_until(&lp, || answers.get() == round);
+        assert_eq!(
+            (socket.send_queue_count(), socket.send_queue_size()),
+            (1, 4)
+        );
+        // Behind it, in order.
+        socket.send_to("later", to).unwrap();
+        turn_until(&lp, || socket.send_queue_count() == 0);
+        assert_eq!(
+            (receive(&peer), receive(&peer)),
+            (b"ping".into(), b"later".into())
+        );
+    }
+}
+
 /// A close while datagrams wait for the kernel: each is told, then nothing is left.
 #[test]
 fn closing_cancels_what_waits_for_the_kernel() {

@@ -51,7 +51,7 @@ struct Caught {
 #[derive(Debug)]
 pub(crate) struct Catch {
     buffer: Box<[u8]>,
-    reads: Vec<Caught>,
+    reads: Reads,
     /// The read behind the one that datagrams are taken from.
     next: usize,
     /// Where in the buffer the rest of that one is, and the bytes of each datagram in it.
@@ -62,12 +62,56 @@ pub(crate) struct Catch {
     from: SocketAddr,
 }
 
+/// What the last receive has brought.
+#[derive(Debug)]
+struct Reads {
+    list: Vec<Caught>,
+    /// Whether one of them is a train.
+    has_trains: bool,
+}
+
+impl Reads {
+    #[inline]
+    fn push(&mut self, read: Caught) {
+        self.has_trains |= read.each < read.size;
+        self.list.push(read);
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.list.clear();
+        self.has_trains = false;
+    }
+
+    /// How many datagrams they are.
+    #[inline]
+    fn count(&self) -> u64 {
+        match self.has_trains {
+            true => self.count_in_trains(),
+            false => self.list.len() as u64,
+        }
+    }
+
+    #[inline(never)]
+    fn count_in_trains(&self) -> u64 {
+        // An empty datagram is one too.
+        let counts = self.list.iter().map(|read| match read.size {
+            0 => 1,
+            size => size.div_ceil(read.each) as u64,
+        });
+        counts.sum()
+    }
+}
+
 impl Catch {
     /// Room for a full batch.
     pub(crate) fn with_room() -> Catch {
         Catch {
             buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
-            reads: Vec::with_capacity(SLOTS),
+            reads: Reads {
+                list: Vec::with_capacity(SLOTS),
+                has_trains: false,
+            },
             next: 0,
             rest: 0..0,
             each: 0,
@@ -81,7 +125,7 @@ impl Catch {
     pub(crate) fn advance(&mut self) -> bool {
         if self.rest.is_empty() {
             // An empty datagram is one too.
-            let Some(read) = self.reads.get(self.next) else {
+            let Some(read) = self.reads.list.get(self.next) else {
                 return false;
             };
             self.next += 1;
@@ -104,7 +148,7 @@ impl Catch {
     /// Whether everything was taken out.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_empty() && self.next >= self.reads.len()
+        self.rest.is_empty() && self.next >= self.reads.list.len()
     }
 
     /// Its bytes.
@@ -114,12 +158,12 @@ impl Catch {
 
     /// Whether the last receive has brought a train.
     pub(crate) fn has_trains(&self) -> bool {
-        self.reads.iter().any(|read| read.each < read.size)
+        self.reads.has_trains
     }
 
     /// How many reads the last receive has brought.
     pub(crate) fn reads(&self) -> usize {
-        self.reads.len()
+        self.reads.list.len()
     }
 
     /// Forgets what was in it.
@@ -131,6 +175,7 @@ impl Catch {
     }
 
     /// Puts datagrams of `size` bytes into it: for the null backend.
+    #[inline(never)]
     pub(super) fn fill(&mut self, count: usize, size: usize, from: SocketAddr) {
         self.clear();
         let size = size.min(SLOT);
@@ -175,24 +220,11 @@ impl Os {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok(drained) => {
-                    self.counts.datagrams_received += catch.count();
+                    self.counts.datagrams_received += catch.reads.count();
                     return Ok(drained && Os::HAS_EDGES);
                 }
             }
         }
-    }
-}
-
-impl Catch {
-    /// How many datagrams the last receive has brought.
-    fn count(&self) -> u64 {
-        self.reads
-            .iter()
-            .map(|read| match read.size <= read.each {
-                true => 1,
-                false => read.size.div_ceil(read.each) as u64,
-            })
-            .sum()
     }
 }
 
@@ -212,7 +244,7 @@ fn receive_once(
             SocketAddrV6::from(from).into()
         }),
     };
-    if catch.reads.len() >= FLOOD && !io.shared && !io.coalesces.replace(true) {
+    if catch.reads() >= FLOOD && !io.shared && !io.coalesces.replace(true) {
         coalesce(&io.socket, true);
     }
     drained
@@ -279,6 +311,8 @@ mod batch {
         }
     }
 
+    // One function for each family, each without what is rare: it runs cold, once after each sleep.
+    #[inline(never)]
     pub(super) fn receive<A: Copy + SockaddrLike>(
         headers: &mut Headers<A>,
         io: &OsDatagram,
@@ -297,9 +331,10 @@ mod batch {
         }
         // Where the kernel stops before the batch is full nothing is left, or an error, of which it will
         // tell.
-        Ok(catch.reads.len() < wanted)
+        Ok(catch.reads() < wanted)
     }
 
+    #[inline(never)]
     fn receive_trains<A: Copy + SockaddrLike>(
         kept: &mut Option<Box<(MultiHeaders<A>, usize)>>,
         io: &OsDatagram,
@@ -316,7 +351,7 @@ mod batch {
         // The kernel writes the lengths of the messages over those of the room for them, and these headers
         // don't set them again. Each train comes with one message, which fills its room; what comes
         // alone has none, and would leave no room for the next.
-        if trains == catch.reads.len() {
+        if trains == catch.reads() {
             *kept = Some(headers);
         }
         Ok(())
@@ -332,12 +367,24 @@ mod batch {
     ) -> io::Result<usize> {
         match wanted {
             ..=2 => receive_up_to::<A, 2, TRAINS>(headers, io, catch, wanted, address),
-            _ => receive_up_to::<A, SLOTS, TRAINS>(headers, io, catch, wanted, address),
+            _ => receive_many::<A, TRAINS>(headers, io, catch, wanted, address),
         }
+    }
+
+    #[inline(never)]
+    fn receive_many<A: Copy + SockaddrLike, const TRAINS: bool>(
+        headers: &mut MultiHeaders<A>,
+        io: &OsDatagram,
+        catch: &mut Catch,
+        wanted: usize,
+        address: impl Fn(A) -> SocketAddr,
+    ) -> io::Result<usize> {
+        receive_up_to::<A, SLOTS, TRAINS>(headers, io, catch, wanted, address)
     }
 
     /// Up to `N` reads. Only where trains come do messages say how large each datagram is. Returns of how
     /// many they did.
+    #[inline]
     fn receive_up_to<A: Copy + SockaddrLike, const N: usize, const TRAINS: bool>(
         headers: &mut MultiHeaders<A>,
         io: &OsDatagram,
@@ -354,7 +401,7 @@ mod batch {
         let received = recvmmsg(
             io.socket.as_raw_fd(),
             headers,
-            buffers.iter_mut().take(wanted),
+            buffers[..wanted.min(N)].iter_mut(),
             MsgFlags::empty(),
             None,
         )?;
@@ -389,19 +436,17 @@ mod tests {
 
     fn catch(reads: &[(usize, usize)]) -> Catch {
         let from = SocketAddr::from(([127, 0, 0, 1], 1));
-        let reads = reads
-            .iter()
-            .enumerate()
-            .map(|(slot, &(size, each))| Caught {
-                start: slot * STRIDE,
+        let mut catch = Catch::with_room();
+        for (slot, &(size, each)) in reads.iter().enumerate() {
+            let start = slot * STRIDE;
+            catch.reads.push(Caught {
+                start,
                 size,
                 each,
                 from,
             });
-        Catch {
-            reads: reads.collect(),
-            ..Catch::with_room()
         }
+        catch
     }
 
     fn sizes(mut catch: Catch) -> Vec<usize> {
@@ -419,7 +464,7 @@ mod tests {
     #[test]
     fn trains_are_taken_apart() {
         let caught = catch(&[(10, 4), (0, 1), (7, 7), (6, 3), (3, 100)]);
-        assert_eq!(caught.count(), 3 + 1 + 1 + 2 + 1);
+        assert_eq!(caught.reads.count(), 3 + 1 + 1 + 2 + 1);
         assert_eq!(sizes(caught), [4, 4, 2, 0, 7, 3, 3, 3]);
         assert_eq!(sizes(catch(&[])), []);
     }

@@ -24,6 +24,9 @@ pub(crate) struct Core {
     pub(crate) serial: u64,
     /// Whether `run` is under way.
     pub(crate) running: Cell<bool>,
+    /// Whether somebody who is not the loop was in its state since the loop last asked: a listener that
+    /// has called nothing has changed nothing.
+    pub(crate) was_called: Cell<bool>,
     /// What the log has told of the present turn.
     pub(crate) trace: Trace,
 }
@@ -43,6 +46,7 @@ impl Core {
                 index,
                 serial,
                 running: Cell::new(false),
+                was_called: Cell::new(false),
                 trace: Trace::default(),
             })
         })
@@ -83,6 +87,7 @@ impl Core {
     #[inline]
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> (R, bool) {
         let mut state = self.state.borrow_mut();
+        self.was_called.set(true);
         let result = act(&mut state);
         let buries = !self.running.get() && !state.graveyard.is_empty();
         (result, buries)

@@ -293,6 +293,7 @@ impl DatagramState {
     }
 
     /// Where to send or connect: this machine unless something else was said (N268).
+    #[inline]
     pub(crate) fn near_address(&self, host: &Host, port: u16) -> Result<SocketAddr> {
         let here = match self.is_ipv6 {
             false => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -315,14 +316,20 @@ impl DatagramState {
 }
 
 /// The address that a host stands for. A name was looked up before, or is refused.
+#[inline]
 fn resolve(host: &Host, port: u16, default: IpAddr) -> Result<SocketAddr> {
     match host {
         Host::Default => Ok(SocketAddr::new(default, port)),
         Host::Address(address, scope) => Ok(with_scope(*address, port, *scope)),
-        Host::Name(name) => match parse_with_zone(name) {
-            Some((address, scope)) => Ok(with_scope(address, port, scope)),
-            None => Err(Error::look_up("ENOTFOUND", name)),
-        },
+        Host::Name(name) => resolve_name(name, port),
+    }
+}
+
+#[cold]
+fn resolve_name(name: &str, port: u16) -> Result<SocketAddr> {
+    match parse_with_zone(name) {
+        Some((address, scope)) => Ok(with_scope(address, port, scope)),
+        None => Err(Error::look_up("ENOTFOUND", name)),
     }
 }
 

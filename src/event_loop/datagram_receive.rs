@@ -7,11 +7,13 @@
 use std::io;
 
 use super::core::Core;
-use super::datagram_entry::{DatagramTask, RemoteInfo, datagram_of, message_slot};
+use super::datagram_entry::{DatagramState, DatagramTask, RemoteInfo, datagram_of, message_slot};
+use super::dispatch::leave_batch;
+use super::entry::flag;
 use super::handle::{Id, UdpSocket};
 use super::state::State;
 use super::task::Task;
-use super::trace;
+use crate::backend::Backend;
 use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
 use crate::backend::ready;
 use crate::ground::error::{Error, Result};
@@ -28,10 +30,13 @@ const KEPT_CATCHES: usize = 4;
 
 /// What serving comes to next.
 enum Next {
-    /// The present datagram goes to the one 'message' listener, or to all of them.
-    Deliver(Option<Shared<MessageListener>>),
+    /// The present datagram goes to the one 'message' listener, or to all of them; and whether those behind
+    /// it do as well, whoever sent them.
+    Deliver(Option<Shared<MessageListener>>, bool),
     /// Something was taken note of that the end of a loop callback sees to.
     Finish,
+    /// The share is over; and whether something is left to be seen to.
+    Over(bool),
 }
 
 /// A listener of 'message'.
@@ -46,10 +51,11 @@ struct Share<'a> {
     catch: Option<Box<Catch>>,
 }
 
-/// Serves a UDP socket: receives, then sends what waits (libuv's uv__udp_io).
+/// Serves a UDP socket, which stands at the front of the batch: receives, then sends what waits (libuv's
+/// uv__udp_io).
 // Not part of the service of streams, whose registers it would take.
 #[inline(never)]
-pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
+pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
     // Datagrams that may still be delivered.
     let mut left = RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn"));
     let mut share = Share {
@@ -58,46 +64,75 @@ pub(crate) fn serve(core: &Core, id: Id) -> Result<()> {
         catch: core.inside(|state| Some(state.begin_share(id))),
     };
     let socket = UdpSocket(core.raw(id));
-    let trace = trace::on();
-    while let Some(catch) = &mut share.catch {
-        // One look sees to the end of the last loop callback, and finds the next datagram or the end.
+    loop {
+        // One look sees to the end of the last loop callback, and finds the next datagram or ends the
+        // share.
         let next = core.inside(|state| {
+            let Some(catch) = &mut share.catch else {
+                return Next::Over(false);
+            };
             let quiet = match trace {
                 true => state.is_quiet(),
-                false => state.settle_sends(),
+                false => state.settle_sends(|| catch.is_empty()),
             };
-            match quiet {
-                true => find(state, id, catch, &mut left),
-                false => Some(Next::Finish),
+            if !quiet {
+                return Next::Finish;
+            }
+            match find(state, id, catch, &mut left) {
+                Some(next) => next,
+                None => Next::Over(share.end(state)),
             }
         });
         match next {
-            Some(Next::Deliver(sole)) => {
-                let (message, address) = catch.current();
-                let size = message.len();
-                let from = RemoteInfo { address, size };
-                if trace {
-                    core.trace_message(id, size);
-                }
-                match sole {
-                    Some(listener) => listener.borrow_mut()(socket, message, from),
-                    None => {
-                        core.emit(id, message_slot, |listener| listener(socket, message, from));
+            Next::Deliver(sole, plain) => {
+                let Some(catch) = &mut share.catch else {
+                    break;
+                };
+                let Some(listener) = sole else {
+                    let (message, from) = arrived(catch);
+                    if trace {
+                        core.trace_message(id, from.size);
                     }
+                    core.emit(id, message_slot, |listener| listener(socket, message, from));
+                    continue;
+                };
+                loop {
+                    let (message, from) = arrived(catch);
+                    if trace {
+                        core.trace_message(id, from.size);
+                    }
+                    core.was_called.set(false);
+                    listener.borrow_mut()(socket, message, from);
+                    // Where the listener has called nothing the next one needs no look.
+                    if core.was_called.get() || !plain || left == 0 || !catch.advance() {
+                        break;
+                    }
+                    left -= 1;
                 }
             }
-            Some(Next::Finish) => core.finish_callback()?,
-            None => break,
+            Next::Finish => core.finish_callback()?,
+            Next::Over(false) => break,
+            Next::Over(true) => {
+                core.finish_callback()?;
+                serve_queued(core, id)?;
+                core.inside(|state| leave_batch(state, id));
+                break;
+            }
         }
-    }
-    if core.inside(|state| share.end(state)) {
-        core.finish_callback()?;
-        serve_queued(core, id)?;
     }
     Ok(())
 }
 
+/// The present datagram, and who sent it.
+#[inline]
+fn arrived(catch: &Catch) -> (&[u8], RemoteInfo) {
+    let (message, address) = catch.current();
+    let size = message.len();
+    (message, RemoteInfo { address, size })
+}
+
 /// Sends what waits for the kernel, and tells the completions, one loop callback each.
+#[inline(never)]
 fn serve_queued(core: &Core, id: Id) -> Result<()> {
     let wants = core.inside(|state| {
         let datagram = state.datagram(id);
@@ -122,9 +157,15 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 /// Finds the next datagram, receiving if need be. None if the share is over.
 #[inline]
 fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
+    let State {
+        entries,
+        backend,
+        steps,
+        ..
+    } = state;
+    let datagram = datagram_of(entries, id)?;
     while *left > 0 {
-        let datagram = state.datagram(id)?;
-        let active = datagram.common.flags.any(super::entry::flag::ACTIVE);
+        let active = datagram.common.flags.any(flag::ACTIVE);
         if !active && !mutated!("a closed UDP socket gets its messages") {
             // N279: closed meanwhile; nothing more of it is delivered.
             catch.clear();
@@ -137,47 +178,40 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
             {
                 continue;
             }
-            if datagram.message.is_empty() {
+            let sole = datagram.message.sole();
+            if sole.is_none() && datagram.message.is_empty() {
                 continue;
             }
-            return Some(Next::Deliver(datagram.message.sole()));
+            let plain = datagram.options.receive_block.is_none();
+            return Some(Next::Deliver(sole, plain));
         }
         if datagram.ready & ready::READABLE == 0 {
             return None;
         }
-        if let Err(error) = receive(state, id, catch, *left as usize) {
+        if let Err(error) = receive(datagram, backend, catch, *left as usize) {
             // As in libuv an error ends the share.
             *left = 0;
-            let error = Error::system("recvmsg", error);
-            let task = DatagramTask::EmitError(error);
-            state.steps.push_back(Task::Datagram(id, task));
+            steps.push_back(failure(id, error));
             return Some(Next::Finish);
         }
     }
     None
 }
 
-impl Share<'_> {
-    /// The share is over: gives back what it has borrowed. Returns whether something is left to be seen
-    /// to.
-    #[inline]
-    fn end(&mut self, state: &mut State) -> bool {
-        let Some(catch) = self.catch.take() else {
-            return false;
-        };
-        let wants_to_send = state.end_share(self.id, catch);
-        wants_to_send || !state.is_quiet()
-    }
+#[cold]
+fn failure(id: Id, error: io::Error) -> Task {
+    let error = Error::system("recvmsg", error);
+    Task::Datagram(id, DatagramTask::EmitError(error))
 }
 
 /// One receive from the kernel, of `most` datagrams unless they come in trains.
-fn receive(state: &mut State, id: Id, catch: &mut Catch, most: usize) -> io::Result<()> {
-    let State {
-        entries, backend, ..
-    } = state;
-    let Some(datagram) = datagram_of(entries, id) else {
-        return Ok(());
-    };
+#[inline]
+fn receive(
+    datagram: &mut DatagramState,
+    backend: &mut Backend,
+    catch: &mut Catch,
+    most: usize,
+) -> io::Result<()> {
     let Some(io) = &datagram.io else {
         return Ok(());
     };
@@ -202,6 +236,52 @@ fn receive(state: &mut State, id: Id, catch: &mut Catch, most: usize) -> io::Res
     }
 }
 
+impl Share<'_> {
+    /// The share is over: the socket leaves the batch, unless something is left to be seen to. Returns
+    /// whether there is.
+    #[inline]
+    fn end(&mut self, state: &mut State) -> bool {
+        state.outbox.hold(false);
+        if state.is_quiet() {
+            // The ordinary case in one look: all was delivered, and nothing waits to be sent.
+            let State {
+                entries,
+                batch,
+                catches,
+                ..
+            } = state;
+            if let Some(datagram) = datagram_of(entries, self.id)
+                && !datagram.wants_service()
+                && let Some(catch) = self.catch.take_if(|catch| catch.is_empty())
+            {
+                datagram.common.flags.clear(flag::QUEUED);
+                batch.next();
+                put_catch_away(catches, catch);
+                return false;
+            }
+        }
+        self.end_in_full(state)
+    }
+
+    /// Every other case.
+    #[inline(never)]
+    fn end_in_full(&mut self, state: &mut State) -> bool {
+        let is_left = self.give_back(state) || !state.is_quiet();
+        if !is_left {
+            leave_batch(state, self.id);
+        }
+        is_left
+    }
+
+    /// Returns whether datagrams wait that may be sent.
+    fn give_back(&mut self, state: &mut State) -> bool {
+        match self.catch.take() {
+            Some(catch) => state.end_share(self.id, catch),
+            None => false,
+        }
+    }
+}
+
 /// How many reads the next receive asks for. Each costs a little even if it brings nothing, and each
 /// may bring a train of 64 datagrams, far more than a turn delivers.
 fn next_reads(reads: usize, wanted: usize, catch: &Catch) -> usize {
@@ -219,7 +299,7 @@ impl Drop for Share<'_> {
     fn drop(&mut self) {
         if self.catch.is_some() {
             let core = self.core;
-            core.inside(|state| self.end(state));
+            core.inside(|state| self.give_back(state));
         }
     }
 }
@@ -248,15 +328,17 @@ impl State {
                 return wants_to_send;
             }
         }
-        self.put_catch_away(catch);
+        put_catch_away(&mut self.catches, catch);
         wants_to_send
     }
+}
 
-    /// Keeps a buffer for the next socket that receives.
-    pub(crate) fn put_catch_away(&mut self, mut catch: Box<Catch>) {
-        if self.catches.len() < KEPT_CATCHES {
-            catch.clear();
-            self.catches.push(catch);
-        }
+/// Keeps a buffer for the next socket that receives.
+#[expect(clippy::vec_box, reason = "as in the state")]
+#[inline]
+pub(crate) fn put_catch_away(catches: &mut Vec<Box<Catch>>, mut catch: Box<Catch>) {
+    if catches.len() < KEPT_CATCHES {
+        catch.clear();
+        catches.push(catch);
     }
 }

@@ -25,7 +25,7 @@ use crate::ground::payload::Payload;
 pub(crate) type SendDone = Box<dyn FnOnce(Result<usize>)>;
 
 /// Larger datagrams are not laid aside, so they are not copied either.
-const GATHER_LIMIT: usize = 16 * 1024;
+pub(crate) const GATHER_LIMIT: usize = 16 * 1024;
 
 /// A datagram that waits to be tried.
 pub(crate) struct Outgoing {
@@ -63,65 +63,6 @@ pub(crate) enum Sending {
 }
 
 impl State {
-    /// The ordinary `send` to an address, in one look: lays the datagram aside at once, since its tick will
-    /// find nothing to look up. Returns whether it did.
-    #[inline]
-    pub(crate) fn stage(&mut self, id: Id, payload: &Payload<'_>, host: &Host, port: u16) -> bool {
-        let Some(bytes) = payload.one() else {
-            return false;
-        };
-        let size = bytes.len();
-        if matches!(host, Host::Name(_))
-            || port == 0
-            || size > GATHER_LIMIT
-            || !self.settings.gather
-        {
-            return false;
-        }
-        if self.outbox.owner().is_some_and(|owner| owner != id) {
-            self.flush_outbox();
-        }
-        let Some(datagram) = datagram_of(&mut self.entries, id) else {
-            return false;
-        };
-        let plain = datagram.bound == BindState::Bound
-            && datagram.connected != ConnectState::Connected
-            && !datagram.is_closed()
-            && datagram.queued.datagrams == 0
-            && datagram.unresolved.is_empty()
-            && datagram.options.send_block.is_none()
-            && datagram.has_room(size)
-            && self.outbox.takes_staged(id, size);
-        if plain && let Ok(address) = datagram.near_address(host, port) {
-            datagram.untried.add(size);
-            // In front of the queue of ticks while that is empty, else a tick of its own.
-            let ahead = self.ticks.is_empty();
-            self.outbox.stage(id, bytes, address, ahead);
-            if !ahead {
-                let tick = Task::Datagram(id, DatagramTask::SendStaged);
-                self.ticks.push(tick);
-            }
-            return true;
-        }
-        false
-    }
-
-    /// The ordinary end of a 'message' listener: sends what it alone has left behind. Returns whether the
-    /// loop may go on at once.
-    #[inline]
-    pub(crate) fn settle_sends(&mut self) -> bool {
-        if self.is_quiet() {
-            return true;
-        }
-        if self.left_behind_but_for_sends() != 0 || !self.gather.is_empty() {
-            return false;
-        }
-        while let Some(id) = self.outbox.take_ahead() {
-            self.send_staged(id);
-        }
-        self.is_quiet()
-    }
-
     /// `send`. What the system says goes to the completion; only what Node throws is returned
     /// (N270, N271), and then the completion stays with the caller.
     pub(crate) fn send(
@@ -175,36 +116,6 @@ impl State {
             _ => self.wait_for_binding(id, WaitingCall::Send(outgoing))?,
         }
         Ok(())
-    }
-
-    /// The tick of a datagram that was laid aside. A socket that was closed has forgotten it.
-    #[inline]
-    pub(crate) fn send_staged(&mut self, id: Id) {
-        if self.outbox.owner() != Some(id) {
-            return;
-        }
-        let Some(staged) = self.outbox.first_staged() else {
-            return;
-        };
-        let Some(datagram) = datagram_of(&mut self.entries, id) else {
-            return;
-        };
-        datagram.untried.subtract(staged.size);
-        let waits = datagram.queued.datagrams > 0;
-        if datagram.connected == ConnectState::Connected {
-            // EISCONN, of which nobody wants to hear.
-            self.outbox.take_staged();
-            self.outbox.clear_if_sent();
-        } else if waits {
-            let payload = Payload::from(self.outbox.take_staged());
-            self.outbox.clear_if_sent();
-            self.queue_datagram(id, payload, staged.to, None);
-        } else {
-            self.outbox.commit();
-            if self.outbox.is_full() {
-                self.flush_outbox();
-            }
-        }
     }
 
     /// The look-up of a send.
@@ -310,8 +221,15 @@ impl State {
     }
 
     /// Sends what was laid aside, but for what is staged.
+    #[inline]
     pub(crate) fn flush_outbox(&mut self) {
-        let Some(id) = self.outbox.owner().filter(|_| !self.outbox.is_empty()) else {
+        if !self.outbox.is_empty() {
+            self.send_laid_aside();
+        }
+    }
+
+    fn send_laid_aside(&mut self) {
+        let Some(id) = self.outbox.owner() else {
             return;
         };
         while !self.outbox.is_empty() {
@@ -381,7 +299,7 @@ impl State {
     }
 
     /// Has a datagram wait for the kernel (U14).
-    fn queue_datagram(
+    pub(crate) fn queue_datagram(
         &mut self,
         id: Id,
         payload: Payload<'static>,
@@ -546,7 +464,7 @@ impl State {
 
 impl super::datagram_entry::DatagramState {
     /// Whether another datagram may wait.
-    fn has_room(&self, size: usize) -> bool {
+    pub(crate) fn has_room(&self, size: usize) -> bool {
         let datagrams = self.untried.datagrams + self.queued.datagrams;
         let bytes = self.untried.bytes + self.queued.bytes;
         datagrams < self.options.limit.datagrams

@@ -42,9 +42,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
             return;
         };
         // A descriptor that was handed to somebody else may outlive its object here.
-        if entry.common().is_called(token)
-            && let Some(serial) = entry.take_note(bits)
-        {
+        if let Some(serial) = entry.take_note(bits, |common| common.is_called(token)) {
             batch.push(Id { key, serial });
         }
     });
@@ -58,7 +56,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
 fn invent_events(state: &mut State) {
     let State { entries, batch, .. } = state;
     for (key, entry) in entries.iter_mut() {
-        if let Some(serial) = entry.take_note(ready::READABLE | ready::WRITABLE) {
+        if let Some(serial) = entry.take_note(ready::READABLE | ready::WRITABLE, |_| true) {
             let key = key as u32;
             batch.push(Id { key, serial });
         }
@@ -157,7 +155,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
                 }
             }
             Look::Accept(id) => serve_server(core, id)?,
-            Look::Datagrams(id) => serve_datagrams(core, id)?,
+            Look::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
             Look::Done => return Ok(()),
         }
     }
@@ -166,13 +164,6 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
 /// A server's share of the turn.
 fn serve_server(core: &Core, id: Id) -> Result<()> {
     accept::accept_one(core, id)?;
-    core.inside(|state| leave_batch(state, id));
-    Ok(())
-}
-
-/// A UDP socket's share of the turn.
-fn serve_datagrams(core: &Core, id: Id) -> Result<()> {
-    datagram_receive::serve(core, id)?;
     core.inside(|state| leave_batch(state, id));
     Ok(())
 }
@@ -272,7 +263,7 @@ impl Service {
                 }
                 Next::Finish => core.finish_callback()?,
                 Next::Accept(id) => serve_server(core, id)?,
-                Next::Datagrams(id) => serve_datagrams(core, id)?,
+                Next::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
                 Next::Done => return Ok(false),
             }
             if self.id.is_none() {
@@ -315,7 +306,7 @@ impl Service {
 /// An object's share of the turn is over. If it still has something to read it goes to the ready
 /// queue, which the next turn serves first. Returns whether it has something to write.
 #[inline]
-fn leave_batch(state: &mut State, id: Id) -> bool {
+pub(crate) fn leave_batch(state: &mut State, id: Id) -> bool {
     state.batch.next();
     let Some(entry) = state.entry(id) else {
         return false;

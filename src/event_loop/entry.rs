@@ -200,28 +200,32 @@ impl Entry {
         }
     }
 
-    /// Adds what an event says. If the object is to be served, and does not wait to be already, its
-    /// serial.
+    /// Adds what an event says, if it `concerns` the object. If the object is to be served, and does not
+    /// wait to be already, its serial.
     #[inline]
-    pub(crate) fn take_note(&mut self, bits: u8) -> Option<u64> {
+    pub(crate) fn take_note(
+        &mut self,
+        bits: u8,
+        concerns: impl Fn(&Common) -> bool,
+    ) -> Option<u64> {
         let (common, wants_service) = match self {
-            Entry::Stream(stream) => {
+            Entry::Stream(stream) if concerns(&stream.common) => {
                 stream.ready |= bits;
                 let wants_service = stream.wants_service();
                 (&mut stream.common, wants_service)
             }
-            Entry::Server(server) => {
+            Entry::Server(server) if concerns(&server.common) => {
                 server.ready |= bits;
                 let wants_service = server.listener.is_some();
                 (&mut server.common, wants_service)
             }
-            Entry::Datagram(datagram) => {
+            Entry::Datagram(datagram) if concerns(&datagram.common) => {
                 datagram.ready |= bits;
                 let wants_service = datagram.wants_service();
                 (&mut datagram.common, wants_service)
             }
-            // The backend knows nothing of it.
-            Entry::Extension(_) => return None,
+            // The backend knows nothing of an extension.
+            _ => return None,
         };
         if !wants_service || common.flags.any(flag::QUEUED) {
             return None;

@@ -138,17 +138,14 @@ impl State {
 }
 
 /// Delivers the mail: what has come up to now.
+#[inline(never)]
 pub(crate) fn deliver(core: &Core) -> Result<()> {
-    let any = core.inside(|state| {
+    core.inside(|state| {
         if state.mailbox.waits() {
             let fresh = state.mailbox.take();
             state.mail.extend(fresh);
         }
-        !state.mail.is_empty()
     });
-    if !any {
-        return Ok(());
-    }
     while let Some(mail) = core.inside(|state| state.mail.pop_front()) {
         match mail {
             Mail::Post(call) => core.callback(|core| call(core.handle()))?,

@@ -19,6 +19,7 @@ pub(crate) mod datagram_names;
 mod datagram_options;
 pub(crate) mod datagram_receive;
 pub(crate) mod datagram_send;
+mod datagram_staged;
 pub(crate) mod deadlines;
 #[cfg(unix)]
 mod descriptors;

@@ -1,5 +1,6 @@
 //! Datagrams laid aside, to go out together.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::handle::Id;
@@ -26,8 +27,9 @@ pub(crate) struct Outbox {
     /// Their bytes behind each other.
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
-    /// The completion of each, by its key.
-    keys: Vec<Option<usize>>,
+    /// Those that somebody is told of, by their place among the pieces, and the key of the completion. All
+    /// of them are still to go out.
+    told: VecDeque<(usize, usize)>,
     /// Up to where they went out: datagrams and bytes.
     sent: Mark,
     /// From where on they are staged.
@@ -88,7 +90,7 @@ impl Outbox {
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
             + self.pieces.capacity() * size_of::<Piece>()
-            + self.keys.capacity() * size_of::<Option<usize>>()
+            + self.told.capacity() * size_of::<(usize, usize)>()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -131,7 +133,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn stage(&mut self, id: Id, bytes: &[u8], to: SocketAddr, ahead: bool) {
         self.id = Some(id);
-        self.push(bytes, Some(to), None);
+        self.push(bytes, Some(to));
         self.ahead += usize::from(ahead);
     }
 
@@ -139,19 +141,22 @@ impl Outbox {
     pub(crate) fn add(&mut self, id: Id, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
         debug_assert!(!self.has_staged());
         self.id = Some(id);
-        self.push(bytes, to, key);
+        if let Some(key) = key {
+            self.told.push_back((self.pieces.len(), key));
+        }
+        self.push(bytes, to);
         self.staged.piece += 1;
         self.staged.byte += bytes.len();
         self.note_due();
     }
 
-    fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>, key: Option<usize>) {
+    #[inline]
+    fn push(&mut self, bytes: &[u8], to: Option<SocketAddr>) {
         self.bytes.extend_from_slice(bytes);
         self.pieces.push(Piece {
             size: bytes.len(),
             to,
         });
-        self.keys.push(key);
     }
 
     /// The first staged datagram.
@@ -173,7 +178,6 @@ impl Outbox {
     /// The first staged datagram goes another way: its bytes.
     pub(crate) fn take_staged(&mut self) -> Vec<u8> {
         let Mark { piece, byte } = self.staged;
-        self.keys.remove(piece);
         let size = self.pieces.remove(piece).size;
         self.bytes.drain(byte..byte + size).collect()
     }
@@ -182,7 +186,6 @@ impl Outbox {
     pub(crate) fn drop_staged(&mut self, id: Id) {
         if self.id == Some(id) {
             self.pieces.truncate(self.staged.piece);
-            self.keys.truncate(self.staged.piece);
             self.bytes.truncate(self.staged.byte);
             self.ahead = 0;
             self.clear_if_sent();
@@ -210,7 +213,12 @@ impl Outbox {
         if piece == self.staged.piece {
             return None;
         }
-        let (sent, key) = (self.pieces[piece], self.keys[piece]);
+        let sent = self.pieces[piece];
+        let told = self.told.front().filter(|&&(place, _)| place == piece);
+        let key = told.map(|&(_, key)| key);
+        if key.is_some() {
+            self.told.pop_front();
+        }
         self.sent.piece += 1;
         self.sent.byte += sent.size;
         self.note_due();
@@ -220,13 +228,31 @@ impl Outbox {
     /// All that has gone went out. Returns false, and does nothing, if somebody is to be told.
     #[inline]
     pub(crate) fn note_all_sent(&mut self) -> bool {
-        let keys = &self.keys[self.sent.piece..self.staged.piece];
-        let untold = keys.iter().all(Option::is_none);
+        let untold = self.told.is_empty();
         if untold {
             self.sent = self.staged;
             self.due = 0;
         }
         untold
+    }
+
+    /// The only one, if it is staged and goes before the first tick: whose it is, its bytes, and where it
+    /// goes.
+    #[inline]
+    pub(crate) fn sole_ahead(&self) -> Option<(Id, &[u8], Option<SocketAddr>)> {
+        match &*self.pieces {
+            [piece] if self.ahead == 1 => Some((self.id?, &self.bytes, piece.to)),
+            _ => None,
+        }
+    }
+
+    /// That one went out, or failed, or is to wait elsewhere.
+    #[inline]
+    pub(crate) fn clear_sole(&mut self) {
+        self.ahead = 0;
+        self.id = None;
+        self.pieces.clear();
+        self.bytes.clear();
     }
 
     /// Begins anew if nothing is left.
@@ -237,7 +263,6 @@ impl Outbox {
         }
         self.id = None;
         self.pieces.clear();
-        self.keys.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.sent = Mark::default();
@@ -298,9 +323,30 @@ mod tests {
         outbox.drop_staged(ID);
         assert!(!outbox.has_staged() && outbox.ahead() == 0);
         assert_eq!(sizes(&outbox), [4]);
+        outbox.add(ID, b"untold", None, None);
+        outbox.add(ID, b"told", None, Some(8));
         assert!(!outbox.note_all_sent(), "somebody is to be told");
         let (piece, bytes, key) = outbox.next_sent().unwrap();
         assert_eq!((piece.to, bytes, key), (None, &b"gone"[..], Some(7)));
+        assert_eq!(outbox.next_sent().unwrap().2, None);
+        assert_eq!(outbox.next_sent().unwrap().2, Some(8));
+        assert!(outbox.note_all_sent());
+    }
+
+    #[test]
+    fn one_that_is_alone_is_found_at_once() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.sole_ahead().is_none());
+        outbox.stage(ID, b"tick", to(), false);
+        assert!(outbox.sole_ahead().is_none(), "it has a tick");
+        outbox.drop_staged(ID);
+        outbox.stage(ID, b"one", to(), true);
+        assert_eq!(outbox.sole_ahead(), Some((ID, &b"one"[..], Some(to()))));
+        outbox.clear_sole();
+        assert!(!outbox.has_staged() && outbox.ahead() == 0 && outbox.owner().is_none());
+        outbox.add(ID, b"gone", None, None);
+        outbox.stage(ID, b"one", to(), true);
+        assert!(outbox.sole_ahead().is_none(), "another has gone before it");
     }
 
     #[test]

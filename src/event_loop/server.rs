@@ -375,6 +375,7 @@ fn falls_back(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::AddrInUse
 }
 
+#[inline]
 pub(crate) fn with_scope(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
     let mut address = SocketAddr::new(address, port);
     if let SocketAddr::V6(address) = &mut address {

@@ -100,8 +100,10 @@ impl Drop for Running<'_> {
 }
 
 /// One turn of the loop.
+///
+/// A quiet turn is a wait and its I/O: a look before and one behind tell that the phases around it are
+/// empty. They stand apart, so that what every turn runs is close together.
 fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
-    // A quiet turn is a wait and its I/O: one look tells that the phases around it are empty.
     let (has_work, may_block) = core.inside(|state| {
         let idling = state.watchers.is_idling();
         let may_block = match mode {
@@ -113,39 +115,37 @@ fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
         let has_work = !state.pending.is_empty() || state.watchers.has_any();
         (has_work, may_block)
     });
-    let phase = |name| {
-        if trace {
-            core.trace_phase(name);
-        }
-    };
+    if has_work || trace {
+        run_phases_before(core, trace)?;
+    }
+    poll(core, may_block, trace)?;
+    if trace || core.inside(|state| state.has_phases_behind()) {
+        run_phases_behind(core, trace)?;
+    }
+    Ok(())
+}
+
+/// The phases in front of the poll.
+#[inline(never)]
+fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
+    let phase = |name| tell_phase(core, name, trace);
     if trace {
         core.trace_turn();
     }
     phase("pending");
-    if has_work {
-        run_pending(core)?;
-        phase("idle");
-        watchers::run_watchers(core, WatcherKind::Idle)?;
-        phase("prepare");
-        watchers::run_watchers(core, WatcherKind::Prepare)?;
-    } else {
-        phase("idle");
-        phase("prepare");
-    }
+    run_pending(core)?;
+    phase("idle");
+    watchers::run_watchers(core, WatcherKind::Idle)?;
+    phase("prepare");
+    watchers::run_watchers(core, WatcherKind::Prepare)?;
     phase("poll");
-    poll(core, may_block, trace)?;
-    let has_work = core.inside(|state| {
-        !state.pending.is_empty()
-            || state.immediates.has_any()
-            || state.watchers.has_any()
-            || !state.closing.is_empty()
-            || !state.closing_now.is_empty()
-            || !state.timers.is_idle()
-            || !state.deadlines.is_empty()
-    });
-    if !has_work && !trace {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// The phases behind the poll.
+#[inline(never)]
+fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
+    let phase = |name| tell_phase(core, name, trace);
     for _ in 0..PENDING_PASSES {
         if core.inside(|state| state.pending.is_empty()) {
             break;
@@ -160,6 +160,26 @@ fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
     socket::run_closing(core)?;
     phase("timers");
     timers::run_timers(core)
+}
+
+fn tell_phase(core: &Core, name: &'static str, trace: bool) {
+    if trace {
+        core.trace_phase(name);
+    }
+}
+
+impl State {
+    /// Whether a phase behind the poll has something to do.
+    fn has_phases_behind(&self) -> bool {
+        let phases = self.pending.len()
+            | self.closing.len()
+            | self.closing_now.len()
+            | usize::from(self.immediates.has_any())
+            | usize::from(self.watchers.has_any())
+            | usize::from(!self.timers.is_idle())
+            | usize::from(!self.deadlines.is_empty());
+        phases != 0
+    }
 }
 
 /// One pass over the deferred completions; what is added meanwhile waits for the next (L43).
@@ -196,10 +216,13 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
-        wait_and_harvest(state, limit)
+        wait_and_harvest(state, limit).map(|()| state.has_mail())
     });
-    waited.map_err(|error| Error::system("poll", error))?;
-    mailbox::deliver(core)?;
+    match waited {
+        Ok(false) => {}
+        Ok(true) => mailbox::deliver(core)?,
+        Err(error) => return Err(Error::system("poll", error)),
+    }
     if trace {
         core.trace_batch();
     }
@@ -320,6 +343,7 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
 }
 
 /// How long the loop may block (L12–L16).
+#[inline]
 fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
     if why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
