@@ -23,8 +23,9 @@ pub struct Counts {
     pub listens: u64,
     /// First registrations with the poller (`epoll_ctl` ADD).
     pub registrations: u64,
-    /// Changed registrations (`epoll_ctl` MOD): one per accepted connection, and two when a UDP
-    /// socket's send has to wait for the kernel.
+    /// Changed registrations (`epoll_ctl` MOD): one per listening socket where it is watched by level
+    /// (feature `level-accept`), otherwise one per accepted connection; and two when a UDP socket's
+    /// send has to wait for the kernel, or a server for a descriptor.
     pub rearms: u64,
     /// Half-closes (`shutdown`).
     pub shutdowns: u64,

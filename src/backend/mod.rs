@@ -6,6 +6,7 @@
 
 mod counts;
 pub(crate) mod datagram;
+mod level;
 pub(crate) mod null;
 pub(crate) mod os;
 pub(crate) mod resolve;
@@ -247,13 +248,45 @@ impl Backend {
         }
     }
 
-    /// Asks to be told again if connections wait: cheaper than an accept that fails.
+    /// Has it told if further connections wait, behind one that was taken: cheaper than an accept that
+    /// fails.
     pub(crate) fn rearm(&mut self, listener: &mut Listener, token: u64) -> io::Result<()> {
         match (self, listener) {
             (Backend::Os(os), Listener::Os(listener)) => os.rearm(listener, token),
             #[cfg(unix)]
             (Backend::Os(os), Listener::Unix(listener)) => os.rearm(listener.source(), token),
             (Backend::Null(_), Listener::Null) => Ok(()),
+            _ => unreachable!("a listener of another backend"),
+        }
+    }
+
+    /// Has connections told of again, if [`hush_listener`](Backend::hush_listener) was called, also of
+    /// those that wait.
+    pub(crate) fn tell_of_listener(
+        &mut self,
+        listener: &mut Listener,
+        token: u64,
+    ) -> io::Result<()> {
+        match (self, listener) {
+            (Backend::Os(os), Listener::Os(listener)) => os.tell_of_listener(listener, token),
+            #[cfg(unix)]
+            (Backend::Os(os), Listener::Unix(listener)) => {
+                os.tell_of_listener(listener.source(), token)
+            }
+            (Backend::Null(_), Listener::Null) => Ok(()),
+            _ => unreachable!("a listener of another backend"),
+        }
+    }
+
+    /// Has connections that wait not be told of: nobody can take them now.
+    pub(crate) fn hush_listener(&mut self, listener: &mut Listener, token: u64) {
+        match (self, listener) {
+            (Backend::Os(os), Listener::Os(listener)) => os.hush_listener(listener, token),
+            #[cfg(unix)]
+            (Backend::Os(os), Listener::Unix(listener)) => {
+                os.hush_listener(listener.source(), token);
+            }
+            (Backend::Null(_), Listener::Null) => {}
             _ => unreachable!("a listener of another backend"),
         }
     }

@@ -12,6 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::level::{self, BY_LEVEL, Listening};
 use super::splice::Splicer;
 use super::udp_receive::Headers;
 use super::wake::{OsWaker, Waker};
@@ -183,13 +184,16 @@ impl Os {
     /// Registers a listening socket, and sees to the spare descriptor.
     pub(super) fn watch_listener(
         &mut self,
-        listener: &mut impl Source,
+        listener: &mut impl Listening,
         token: u64,
     ) -> io::Result<()> {
         self.counts.registrations += 1;
         self.poll
             .registry()
             .register(listener, Token(token as usize), Interest::READABLE)?;
+        if BY_LEVEL {
+            self.tell_of_listener(listener, token)?;
+        }
         if self.spare.is_none() {
             self.spare = spare_descriptor();
         }
@@ -274,11 +278,28 @@ impl Os {
         }
     }
 
-    pub(crate) fn rearm(&mut self, listener: &mut impl Source, token: u64) -> io::Result<()> {
+    /// Has further connections be told, behind one that was taken. By level they are.
+    #[inline]
+    pub(crate) fn rearm(&mut self, listener: &mut impl Listening, token: u64) -> io::Result<()> {
+        match BY_LEVEL {
+            true => Ok(()),
+            false => self.tell_of_listener(listener, token),
+        }
+    }
+
+    pub(crate) fn tell_of_listener(
+        &mut self,
+        listener: &mut impl Listening,
+        token: u64,
+    ) -> io::Result<()> {
         self.counts.rearms += 1;
-        self.poll
-            .registry()
-            .reregister(listener, Token(token as usize), Interest::READABLE)
+        level::tell(self.poll.registry(), listener, Token(token as usize))
+    }
+
+    pub(crate) fn hush_listener(&mut self, listener: &mut impl Listening, token: u64) {
+        self.counts.rearms += u64::from(BY_LEVEL);
+        // Where it fails, the socket is looked at in every turn.
+        let _ = level::hush(self.poll.registry(), listener, Token(token as usize));
     }
 
     pub(crate) fn register(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {

@@ -220,6 +220,14 @@ impl State {
 
     /// A server can't accept: it waits until a descriptor is free, or for a while.
     fn stall(&mut self, id: Id) {
+        let State {
+            entries, backend, ..
+        } = self;
+        if let Some(server) = server_of(entries, id)
+            && let Some(listener) = &mut server.listener
+        {
+            backend.hush_listener(listener, State::token(id));
+        }
         self.stalled_until_ms = self.now_ms().saturating_add(STALLED_FOR_MS);
         self.stalled.push(id);
     }
@@ -247,7 +255,9 @@ impl State {
                 continue;
             };
             if let Some(listener) = &mut server.listener
-                && backend.rearm(listener, State::token(id)).is_err()
+                && backend
+                    .tell_of_listener(listener, State::token(id))
+                    .is_err()
             {
                 self.stall(id);
             }

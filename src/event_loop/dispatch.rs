@@ -93,6 +93,8 @@ enum Look {
     Accept(Id),
     /// A UDP socket may have datagrams, or room for some.
     Datagrams(Id),
+    /// A read has failed, and its socket is destroyed.
+    Failed,
     /// Any other case. Either nothing was done, or the share has begun and what is next stands in
     /// [`Service::next`].
     Other,
@@ -156,6 +158,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
             }
             Look::Accept(id) => serve_server(core, id)?,
             Look::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
+            Look::Failed => core.finish_callback()?,
             Look::Done => return Ok(()),
         }
     }
@@ -169,8 +172,9 @@ fn serve_server(core: &Core, id: Id) -> Result<()> {
 }
 
 impl Service {
-    /// The ordinary case in one look: a flowing socket with one listener and nothing else to see
-    /// to, and a read that takes all there is, which is less than `room`.
+    /// The ordinary cases in one look: a flowing socket with one listener and nothing else to see
+    /// to, and a read that takes all there is, which is less than `room`; or one that fails, since the
+    /// peer has reset the connection.
     #[inline(always)]
     fn read_plainly(&mut self, state: &mut State, buffer: &mut [u8], room: usize) -> Look {
         const LOOKED_AT: u64 = flag::ACTIVE
@@ -201,8 +205,10 @@ impl Service {
         let Some(io) = &stream.io else {
             return Look::Other;
         };
+        let signs = stream.ready & SIGNS;
         let plain = stream.common.flags.of_these(LOOKED_AT) == flag::ACTIVE | flag::FLOWING
-            && stream.ready & (ready::READABLE | SIGNS) == ready::READABLE
+            && stream.ready & ready::READABLE != 0
+            && (signs == 0 || signs & ready::ERROR != 0)
             && stream.read_length() == 0;
         if !plain {
             return Look::Other;
@@ -211,13 +217,19 @@ impl Service {
             return Look::Other;
         };
         match backend.read(io, buffer) {
-            Ok(size) if size > 0 && size < room => {
+            Ok(size) if size > 0 && size < room && signs == 0 => {
                 stream.bytes_read += size as u64;
                 stream.ready &= !ready::READABLE;
                 // Its share is over, so there is nothing to lose if the listener panics.
                 stream.common.flags.clear(flag::QUEUED);
                 batch.next();
                 Look::Plain(id, listener, size)
+            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                stream.common.flags.clear(flag::QUEUED);
+                batch.next();
+                state.read_failed(id, error);
+                Look::Failed
             }
             result => {
                 self.begin(state, id);
@@ -402,7 +414,7 @@ impl Service {
             // libuv has nowhere to read to, and says so.
             self.reads = 0;
             state.put_back_own(id, &mut Some(own));
-            state.read_failed(id, Error::call("read", "ENOBUFS"));
+            state.destroy(id, Some(Error::call("read", "ENOBUFS")));
             return Some(Next::Finish);
         }
         let State {
@@ -492,7 +504,7 @@ impl Service {
     fn read_failed(&mut self, state: &mut State, id: Id, error: io::Error) -> Option<Next> {
         if error.kind() != io::ErrorKind::WouldBlock {
             self.reads = 0;
-            state.read_failed(id, Error::system("read", error));
+            state.read_failed(id, error);
             return Some(Next::Finish);
         }
         if let Some(stream) = state.stream(id) {

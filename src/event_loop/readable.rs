@@ -5,6 +5,8 @@
 //! reading and the kernel pushes back to the peer. The names of Node's functions stand beside what
 //! mirrors them.
 
+use std::io;
+
 use bytes::Bytes;
 
 use super::core::Core;
@@ -16,6 +18,7 @@ use super::state::State;
 use super::task::{SocketEvent, Task};
 use super::text;
 use super::trace;
+use crate::ground::error::Error;
 use crate::ground::mutations::mutated;
 
 impl State {
@@ -271,9 +274,21 @@ impl State {
     }
 
     /// A read failed (R12): the socket is destroyed with the error.
-    pub(crate) fn read_failed(&mut self, id: Id, error: crate::ground::error::Error) {
-        self.set_reading(id, false);
+    pub(crate) fn read_failed(&mut self, id: Id, error: io::Error) {
+        let error = self.read_error(error);
         self.destroy(id, Some(error));
+    }
+
+    /// The error of a read. The last one is kept and used again, since many peers in a row reset
+    /// their connections: that needs one error for all of them.
+    fn read_error(&mut self, error: io::Error) -> Error {
+        if let Some(last) = &self.read_error
+            && error.raw_os_error().is_some()
+            && error.raw_os_error() == last.raw_os_error()
+        {
+            return last.clone();
+        }
+        self.read_error.insert(Error::system("read", error)).clone()
     }
 }
 

@@ -19,7 +19,7 @@ impl State {
         if !self.gather.is_empty() {
             self.flush(id);
         }
-        let stream = match self.stream(id) {
+        let stream = match stream_of(&mut self.entries, id) {
             Some(stream) if !stream.common.flags.any(flag::DESTROYED) => stream,
             _ => {
                 // It may be a user's, and the last of it: not dropped under the borrow.
@@ -53,9 +53,16 @@ impl State {
             // N209: no timeout outlives its connection.
             extra.idle = None;
         }
+        // It stays in its slot until its 'close', whatever comes between. A socket that is connected
+        // again before may owe several.
+        match flags.any(flag::CLOSE_DUE) {
+            true => stream.extra().more_closes_due += 1,
+            false => stream.common.flags.set(flag::CLOSE_DUE),
+        }
         stream.common.flags.set(flag::UNCONNECTED);
         let io = stream.io.take();
         let server = stream.server.id();
+        stream.common.set_active(false, &mut self.live);
         if flags.any(flag::CONNECT_PENDING) {
             self.live.requests -= 1;
         }
@@ -66,7 +73,6 @@ impl State {
             self.abandon_look_ups(id);
             self.give_up_attempts(id);
         }
-        self.set_reading(id, false);
         if let Some(mut io) = io {
             if flags.any(flag::HANDED_OUT) {
                 self.backend.deregister(&mut io);
@@ -75,7 +81,6 @@ impl State {
             // A descriptor is free: servers that lack one may try again.
             self.stalled_until_ms = 0;
         }
-        self.owe_close(id);
         if had_handle {
             self.closing.push(id);
         }
@@ -107,18 +112,6 @@ impl State {
         watched && first
     }
 
-    /// Notes that a 'close' is to come: the socket stays in its slot until then, whatever comes
-    /// between. A socket that is connected again before its 'close' may owe several.
-    fn owe_close(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        match stream.common.flags.any(flag::CLOSE_DUE) {
-            true => stream.extra().more_closes_due += 1,
-            false => stream.common.flags.set(flag::CLOSE_DUE),
-        }
-    }
-
     /// The local address, remembered once it was asked for; none after `destroy` (N142).
     pub(crate) fn local_address(&mut self, id: Id) -> Option<SocketAddr> {
         let State {
@@ -141,6 +134,27 @@ impl State {
             let flags = stream.common.flags;
             stream.extra.is_some() || flags.any(flag::WRITING | flag::SHUTDOWN_PENDING)
         })
+    }
+
+    /// What the closing phase does next; None at its end. A socket without a listener of 'close' and
+    /// with nothing under way is freed with this look.
+    fn next_to_close(&mut self) -> Option<Closing> {
+        const LOOKED_AT: u64 =
+            flag::DESTROYED | flag::CLOSE_DUE | flag::WRITING | flag::SHUTDOWN_PENDING | flag::KEPT;
+        let id = *self.closing_now.last()?;
+        let is_unheard = self.is_quiet()
+            && !trace::on()
+            && self.stream(id).is_some_and(|stream| {
+                stream.common.flags.of_these(LOOKED_AT) == flag::DESTROYED | flag::CLOSE_DUE
+                    && stream.extra.is_none()
+                    && stream.close.is_empty()
+            });
+        if !is_unheard {
+            return Some(Closing::Told(id));
+        }
+        self.closing_now.pop();
+        let socket = self.entries.remove(id.key as usize);
+        Some(Closing::Unheard(id, socket))
     }
 
     /// A half-close that was asked for and has not happened is void: its 'finish' does not come. Returns
@@ -170,6 +184,15 @@ impl State {
     }
 }
 
+/// What the closing phase does next.
+enum Closing {
+    /// Frees a socket of whose end nobody wants to know. Its listeners may be the last to hold
+    /// something of the user's, so they are dropped unborrowed.
+    Unheard(Id, Entry),
+    /// Tells of the end.
+    Told(Id),
+}
+
 /// The closing phase: what was closed since the last one, in reverse order (L50, L51). For each
 /// socket what is in flight is cancelled, then comes 'close' (L52); each is a loop callback.
 pub(crate) fn run_closing(core: &Core) -> Result<()> {
@@ -184,7 +207,16 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     let mut void = false;
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
-    while let Some(id) = core.inside(|state| state.closing_now.last().copied()) {
+    while let Some(closing) = core.inside(State::next_to_close) {
+        let id = match closing {
+            Closing::Unheard(id, socket) => {
+                log::debug!(target: "nodeloop::net", "{:?} closed", Socket(core.raw(id)));
+                drop(socket);
+                core.finish_callback()?;
+                continue;
+            }
+            Closing::Told(id) => id,
+        };
         if core.inside(|state| state.has_to_cancel(id)) {
             void |= core.inside(|state| {
                 state.tell_cancelled_attempt(id);

@@ -78,7 +78,9 @@ pub(crate) struct State {
     pub(crate) graveyard: Vec<Dead>,
     /// Errors that nobody listened to; `run` ends with the first.
     pub(crate) uncaught: VecDeque<Error>,
-    /// Who is told of them instead.
+    /// What the last read that failed has come to.
+    pub(crate) read_error: Option<Error>,
+    /// Who is told of what nobody listened to.
     pub(crate) on_uncaught: Slot<dyn FnMut(LoopHandle, &Error)>,
     /// Timers, each with its callback, which is away while it runs, and once it was cleared.
     pub(crate) timers: TimerLists<Option<TimerCall>>,
@@ -197,6 +199,7 @@ impl State {
             reap: Vec::new(),
             graveyard: Vec::new(),
             uncaught: VecDeque::new(),
+            read_error: None,
             on_uncaught: Slot::Empty,
             timers: TimerLists::new(),
             deadlines: Deadlines::default(),

@@ -170,7 +170,7 @@ fn tell_phase(core: &Core, name: &'static str, trace: bool) {
 
 impl State {
     /// Whether a phase behind the poll has something to do.
-    fn has_phases_behind(&self) -> bool {
+    fn has_phases_behind(&mut self) -> bool {
         let phases = self.pending.len()
             | self.closing.len()
             | self.closing_now.len()

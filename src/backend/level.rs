@@ -1,0 +1,86 @@
+//! Watching listening sockets by level, on Linux.
+//!
+//! mio asks for edges: an event tells that connections have come, once, however many they are. Who takes
+//! one of them a turn then has to ask to be told again, a system call for each connection. By level the
+//! kernel tells as long as connections wait. It is what libuv does, and costs a look at the listening
+//! socket in the wait that follows an accept. So what mio has registered is changed, once.
+
+use std::io;
+#[cfg(unix)]
+use std::os::fd::AsFd;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+
+/// Whether listening sockets are watched by level here.
+pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level-accept"));
+
+/// A listening socket.
+#[cfg(unix)]
+pub(crate) trait Listening: Source + AsFd {}
+#[cfg(unix)]
+impl<T: Source + AsFd> Listening for T {}
+
+/// A listening socket.
+#[cfg(not(unix))]
+pub(crate) trait Listening: Source {}
+#[cfg(not(unix))]
+impl<T: Source> Listening for T {}
+
+/// Has the poller tell of a registered socket as long as connections wait for it.
+#[cfg(all(target_os = "linux", feature = "level-accept"))]
+pub(super) fn tell(
+    registry: &Registry,
+    listener: &mut impl Listening,
+    token: Token,
+) -> io::Result<()> {
+    change(registry, listener, token, Some(Interest::READABLE))
+}
+
+/// Has the poller tell once of a registered socket if connections wait for it, and of each that comes.
+#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+pub(super) fn tell(
+    registry: &Registry,
+    listener: &mut impl Listening,
+    token: Token,
+) -> io::Result<()> {
+    registry.reregister(listener, token, Interest::READABLE)
+}
+
+/// Has the poller be silent about a socket: nobody can take connections from it now. By edges it is
+/// silent anyway.
+pub(super) fn hush(
+    registry: &Registry,
+    listener: &mut impl Listening,
+    token: Token,
+) -> io::Result<()> {
+    #[cfg(all(target_os = "linux", feature = "level-accept"))]
+    return change(registry, listener, token, None);
+    #[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+    {
+        let _ = (registry, listener, token);
+        Ok(())
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "level-accept"))]
+fn change(
+    registry: &Registry,
+    listener: &impl Listening,
+    token: Token,
+    interest: Option<Interest>,
+) -> io::Result<()> {
+    use rustix::event::epoll::{EventData, EventFlags, modify};
+
+    let flags = match interest {
+        Some(_) => EventFlags::IN,
+        None => EventFlags::empty(),
+    };
+    modify(
+        registry,
+        listener,
+        EventData::new_u64(token.0 as u64),
+        flags,
+    )?;
+    Ok(())
+}
