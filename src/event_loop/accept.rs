@@ -19,8 +19,8 @@ use crate::ground::mutations::mutated;
 /// free before: short against a client's patience, long against a loop that has other work.
 pub(crate) const STALLED_FOR_MS: u64 = 100;
 
-/// One connection per listener and turn, never one attempt more: the listener is re-armed instead
-/// (N10).
+/// One connection per listener and turn, never one attempt more: the poller tells of the next, by level or
+/// since it is asked to (N10).
 pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
     let socket = match core.inside(|state| try_accept(state, id)) {
         Outcome::Socket(socket) => socket,
