@@ -9,8 +9,12 @@ use std::io;
 #[cfg(unix)]
 use std::os::fd::AsFd;
 
+#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+use mio::Interest;
 use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
+#[cfg(all(target_os = "linux", feature = "level-accept"))]
+use rustix::event::epoll::{EventData, EventFlags, modify};
 
 /// Whether listening sockets are watched by level here.
 pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level-accept"));
@@ -34,7 +38,7 @@ pub(super) fn tell(
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
-    change(registry, listener, token, Some(Interest::READABLE))
+    change(registry, listener, token, EventFlags::IN)
 }
 
 /// Has the poller tell once of a registered socket if connections wait for it, and of each that comes.
@@ -47,20 +51,20 @@ pub(super) fn tell(
     registry.reregister(listener, token, Interest::READABLE)
 }
 
-/// Has the poller be silent about a socket: nobody can take connections from it now. By edges it is
-/// silent anyway.
+/// Has the poller be silent about a socket: nobody can take connections from it now.
+#[cfg(all(target_os = "linux", feature = "level-accept"))]
 pub(super) fn hush(
     registry: &Registry,
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
-    #[cfg(all(target_os = "linux", feature = "level-accept"))]
-    return change(registry, listener, token, None);
-    #[cfg(not(all(target_os = "linux", feature = "level-accept")))]
-    {
-        let _ = (registry, listener, token);
-        Ok(())
-    }
+    change(registry, listener, token, EventFlags::empty())
+}
+
+/// By edges it is silent anyway.
+#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+pub(super) fn hush(_: &Registry, _: &mut impl Listening, _: Token) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(all(target_os = "linux", feature = "level-accept"))]
@@ -68,19 +72,8 @@ fn change(
     registry: &Registry,
     listener: &impl Listening,
     token: Token,
-    interest: Option<Interest>,
+    events: EventFlags,
 ) -> io::Result<()> {
-    use rustix::event::epoll::{EventData, EventFlags, modify};
-
-    let flags = match interest {
-        Some(_) => EventFlags::IN,
-        None => EventFlags::empty(),
-    };
-    modify(
-        registry,
-        listener,
-        EventData::new_u64(token.0 as u64),
-        flags,
-    )?;
-    Ok(())
+    let data = EventData::new_u64(token.0 as u64);
+    Ok(modify(registry, listener, data, events)?)
 }

@@ -303,7 +303,20 @@ impl Backend {
         }
     }
 
-    /// Has what was told of a stream told anew.
+    /// Registers a stream for what arrives alone: [`reregister`](Backend::reregister) has the room to
+    /// write told, too.
+    pub(crate) fn register_reader(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        match (self, stream) {
+            (Backend::Os(os), Stream::Os(stream)) => os.register_reader(stream, token),
+            (Backend::Null(null), Stream::Null(stream)) => {
+                null.register(*stream, token);
+                Ok(())
+            }
+            _ => unreachable!("a stream of another backend"),
+        }
+    }
+
+    /// Has everything be told of a stream, also what was told before.
     pub(crate) fn reregister(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
         match (self, stream) {
             (Backend::Os(os), Stream::Os(stream)) => os.reregister(stream, token),

@@ -309,6 +309,13 @@ impl Os {
             .register(stream, Token(token as usize), stream_interest())
     }
 
+    pub(crate) fn register_reader(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
+        self.counts.registrations += 1;
+        self.poll
+            .registry()
+            .register(stream, Token(token as usize), reader_interest())
+    }
+
     pub(crate) fn reregister(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
         self.counts.rearms += 1;
         self.poll
@@ -395,7 +402,12 @@ impl Os {
 
 /// What is to be told of a stream: everything.
 fn stream_interest() -> Interest {
-    let interest = Interest::READABLE | Interest::WRITABLE;
+    reader_interest() | Interest::WRITABLE
+}
+
+/// What arrives at a stream.
+fn reader_interest() -> Interest {
+    let interest = Interest::READABLE;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let interest = interest | Interest::PRIORITY;
     interest

@@ -62,6 +62,7 @@ const LIFE: u64 = flag::DESTROYED
     | flag::RESET_ON_CONNECT
     | flag::HANDED_OUT
     | flag::UNWATCHED
+    | flag::ROOM_UNWATCHED
     | flag::UNIX
     | flag::UNCONNECTED
     | flag::OVER;

@@ -2,11 +2,11 @@
 
 use std::io::{self, IoSlice};
 
-use super::entry::{flag, stream_of};
+use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
-use crate::backend::ready;
+use crate::backend::Backend;
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
 use crate::ground::write_queue::MAX_SLICES;
@@ -25,6 +25,14 @@ enum Written {
     Budget,
     /// The kernel refused with an error.
     Failed(Error),
+}
+
+/// What follows a write that found the kernel full.
+fn full(stream: &mut Stream, backend: &mut Backend, id: Id) -> Written {
+    match stream.awaits_room(backend, id) {
+        true => Written::Part,
+        false => Written::Budget,
+    }
 }
 
 impl State {
@@ -112,8 +120,7 @@ impl State {
             let taken = match backend.write_vectored(io, &slices[..filled]) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    stream.ready &= !ready::WRITABLE;
-                    return Written::Part;
+                    return full(stream, backend, id);
                 }
                 Err(error) => return Written::Failed(Error::system("write", error)),
             };
@@ -130,8 +137,7 @@ impl State {
                 return Written::All;
             }
             if taken < offered && backend.short_write_is_full() {
-                stream.ready &= !ready::WRITABLE;
-                return Written::Part;
+                return full(stream, backend, id);
             }
         }
         Written::Budget

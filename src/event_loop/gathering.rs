@@ -273,10 +273,8 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        let more_fits = error.is_none() && taken > 0 && !backend.short_write_is_full();
-        if error.is_none() && !more_fits {
-            stream.ready &= !ready::WRITABLE;
-        }
+        let is_full = taken == 0 || backend.short_write_is_full();
+        let more_fits = error.is_none() && !(is_full && stream.awaits_room(backend, id));
         let mut error = error.map(|error| Error::system("write", error));
         let mut is_first = true;
         for piece in gather.pieces(stream.bundle) {

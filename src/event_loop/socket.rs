@@ -138,12 +138,12 @@ impl State {
 
     /// What the closing phase does next; None at its end. A socket without a listener of 'close' and
     /// with nothing under way is freed with this look.
-    fn next_to_close(&mut self) -> Option<Closing> {
+    fn next_to_close(&mut self, trace: bool) -> Option<Closing> {
         const LOOKED_AT: u64 =
             flag::DESTROYED | flag::CLOSE_DUE | flag::WRITING | flag::SHUTDOWN_PENDING | flag::KEPT;
         let id = *self.closing_now.last()?;
         let is_unheard = self.is_quiet()
-            && !trace::on()
+            && !trace
             && self.stream(id).is_some_and(|stream| {
                 stream.common.flags.of_these(LOOKED_AT) == flag::DESTROYED | flag::CLOSE_DUE
                     && stream.extra.is_none()
@@ -207,7 +207,12 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
     let mut void = false;
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
-    while let Some(closing) = core.inside(State::next_to_close) {
+    loop {
+        // A logger is asked, so it is asked unborrowed.
+        let trace = trace::on();
+        let Some(closing) = core.inside(|state| state.next_to_close(trace)) else {
+            break;
+        };
         let id = match closing {
             Closing::Unheard(id, socket) => {
                 log::debug!(target: "nodeloop::net", "{:?} closed", Socket(core.raw(id)));
@@ -232,7 +237,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             state.stream(id).is_some()
         });
         if is_socket {
-            if trace::on() {
+            if trace {
                 core.trace_task(false, &Task::EmitClose(id));
             }
             core.callback(|core| emit_close(core, id))?;

@@ -14,8 +14,9 @@ use super::own_buffer::OwnBuffer;
 use super::packed::{Peer, SmallId};
 #[cfg(unix)]
 use super::paths::PathAttempt;
+use super::state::State;
 use super::text::Text;
-use crate::backend::{self, KeepAlive};
+use crate::backend::{self, Backend, KeepAlive};
 use crate::ground::block_list::BlockList;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, Slot};
@@ -179,6 +180,21 @@ impl Stream {
     #[inline]
     pub(crate) fn wants_to_read(&self) -> bool {
         self.ready & backend::ready::READABLE != 0 && self.common.flags.any(flag::ACTIVE)
+    }
+
+    /// The kernel has no room. Returns whether an event will tell when it has; otherwise it is to be tried
+    /// again without one.
+    pub(crate) fn awaits_room(&mut self, backend: &mut Backend, id: Id) -> bool {
+        if self.common.flags.any(flag::ROOM_UNWATCHED)
+            && let Some(io) = &mut self.io
+        {
+            if backend.reregister(io, State::token(id)).is_err() {
+                return false;
+            }
+            self.common.flags.clear(flag::ROOM_UNWATCHED);
+        }
+        self.ready &= !backend::ready::WRITABLE;
+        true
     }
 
     /// Whether a write waits, and the kernel may take it.

@@ -13,7 +13,6 @@ use super::gathering::SPECIAL;
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
-use crate::backend::ready;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
@@ -182,10 +181,8 @@ impl State {
                 }
             }
             Attempt::Part(taken) => {
-                more_fits = taken > 0 && !backend.short_write_is_full();
-                if !more_fits {
-                    stream.ready &= !ready::WRITABLE;
-                }
+                let is_full = taken == 0 || backend.short_write_is_full();
+                more_fits = !(is_full && stream.awaits_room(backend, id));
                 stream.common.flags.set(flag::WRITING);
                 live.requests += 1;
                 let counted = match mutated!("what the kernel took counts no more") {
