@@ -7,6 +7,7 @@
 mod counts;
 pub(crate) mod datagram;
 mod level;
+mod listening;
 pub(crate) mod null;
 pub(crate) mod os;
 pub(crate) mod resolve;
@@ -216,81 +217,6 @@ impl Backend {
         }
     }
 
-    /// Makes a listening socket at `address`.
-    pub(crate) fn listen(
-        &mut self,
-        address: SocketAddr,
-        options: ListenOptions,
-        token: u64,
-    ) -> io::Result<Listener> {
-        match self {
-            Backend::Os(os) => os.listen(address, options, token).map(Listener::Os),
-            Backend::Null(null) => {
-                null.listen(token);
-                Ok(Listener::Null)
-            }
-        }
-    }
-
-    /// Tries to take one connection.
-    pub(crate) fn accept(&mut self, listener: &Listener) -> Accepted {
-        match (self, listener) {
-            (Backend::Os(os), Listener::Os(listener)) => os.accept(listener),
-            #[cfg(unix)]
-            (Backend::Os(os), Listener::Unix(listener)) => listener.accept(os),
-            (Backend::Null(null), Listener::Null) => match null.accept() {
-                Some((stream, address)) => {
-                    Accepted::Connection(Stream::Null(stream), Some(address))
-                }
-                None => Accepted::Nothing,
-            },
-            _ => unreachable!("a listener of another backend"),
-        }
-    }
-
-    /// Has it told if further connections wait, behind one that was taken: cheaper than an accept that
-    /// fails.
-    pub(crate) fn rearm(&mut self, listener: &mut Listener, token: u64) -> io::Result<()> {
-        match (self, listener) {
-            (Backend::Os(os), Listener::Os(listener)) => os.rearm(listener, token),
-            #[cfg(unix)]
-            (Backend::Os(os), Listener::Unix(listener)) => os.rearm(listener.source(), token),
-            (Backend::Null(_), Listener::Null) => Ok(()),
-            _ => unreachable!("a listener of another backend"),
-        }
-    }
-
-    /// Has connections told of again, if [`hush_listener`](Backend::hush_listener) was called, also of
-    /// those that wait.
-    pub(crate) fn tell_of_listener(
-        &mut self,
-        listener: &mut Listener,
-        token: u64,
-    ) -> io::Result<()> {
-        match (self, listener) {
-            (Backend::Os(os), Listener::Os(listener)) => os.tell_of_listener(listener, token),
-            #[cfg(unix)]
-            (Backend::Os(os), Listener::Unix(listener)) => {
-                os.tell_of_listener(listener.source(), token)
-            }
-            (Backend::Null(_), Listener::Null) => Ok(()),
-            _ => unreachable!("a listener of another backend"),
-        }
-    }
-
-    /// Has connections that wait not be told of: nobody can take them now.
-    pub(crate) fn hush_listener(&mut self, listener: &mut Listener, token: u64) {
-        match (self, listener) {
-            (Backend::Os(os), Listener::Os(listener)) => os.hush_listener(listener, token),
-            #[cfg(unix)]
-            (Backend::Os(os), Listener::Unix(listener)) => {
-                os.hush_listener(listener.source(), token);
-            }
-            (Backend::Null(_), Listener::Null) => {}
-            _ => unreachable!("a listener of another backend"),
-        }
-    }
-
     /// Registers a stream, once for its whole life.
     pub(crate) fn register(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
         match (self, stream) {
@@ -303,16 +229,12 @@ impl Backend {
         }
     }
 
-    /// Registers a stream for what arrives alone: [`reregister`](Backend::reregister) has the room to
-    /// write told, too.
-    pub(crate) fn register_reader(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+    /// Has the poller tell of a stream what arrives, and no more when there is room to write: until
+    /// [`reregister`](Backend::reregister).
+    pub(crate) fn watch_arrivals(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
         match (self, stream) {
-            (Backend::Os(os), Stream::Os(stream)) => os.register_reader(stream, token),
-            (Backend::Null(null), Stream::Null(stream)) => {
-                null.register(*stream, token);
-                Ok(())
-            }
-            _ => unreachable!("a stream of another backend"),
+            (Backend::Os(os), Stream::Os(stream)) => os.watch_arrivals(stream, token),
+            _ => Ok(()),
         }
     }
 
@@ -476,22 +398,6 @@ impl Backend {
         if let (Backend::Null(null), Stream::Null(stream)) = (self, &stream) {
             null.close(*stream);
         }
-    }
-
-    /// Ends a listener's registration: see [`deregister`](Backend::deregister).
-    pub(crate) fn deregister_listener(&mut self, listener: &mut Listener) {
-        match (self, listener) {
-            (Backend::Os(os), Listener::Os(listener)) => os.deregister(listener),
-            #[cfg(unix)]
-            (Backend::Os(os), Listener::Unix(listener)) => os.deregister(listener.source()),
-            _ => {}
-        }
-    }
-
-    /// Closes a listener.
-    pub(crate) fn close_listener(&mut self, listener: Listener) {
-        self.counts_mut().closes += 1;
-        drop(listener);
     }
 
     /// The address at this end.

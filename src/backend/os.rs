@@ -309,11 +309,11 @@ impl Os {
             .register(stream, Token(token as usize), stream_interest())
     }
 
-    pub(crate) fn register_reader(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
-        self.counts.registrations += 1;
+    pub(crate) fn watch_arrivals(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
+        self.counts.rearms += 1;
         self.poll
             .registry()
-            .register(stream, Token(token as usize), reader_interest())
+            .reregister(stream, Token(token as usize), reader_interest())
     }
 
     pub(crate) fn reregister(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {

@@ -213,17 +213,7 @@ impl State {
         }
         stream.common.flags.clear(flag::UNWATCHED);
         let Some(io) = &mut stream.io else { return };
-        // Who asks for events of room gets one with each that tells of nothing new, such as that of bytes
-        // which were read with those before: the kernel looks what holds by then.
-        let awaits_room = stream.ready & ready::WRITABLE == 0;
-        let registered = match awaits_room {
-            true => backend.register(io, State::token(id)),
-            false => backend.register_reader(io, State::token(id)),
-        };
-        if !awaits_room {
-            stream.common.flags.set(flag::ROOM_UNWATCHED);
-        }
-        if let Err(error) = registered {
+        if let Err(error) = backend.register(io, State::token(id)) {
             self.destroy(id, Some(Error::system("accept", error)));
         }
     }

@@ -98,8 +98,26 @@ impl State {
         }
         let old = place.replace(diversion);
         stream.common.flags.set(flag::DIVERTED);
+        self.watch_arrivals(id);
         if let Some(old) = old {
             self.bury(old);
+        }
+    }
+
+    /// Has the poller tell no more of a source when there is room to write to it. Who asks for that is told
+    /// of it by every event that has nothing new to tell, such as that of bytes which were taken with those
+    /// before them; and of a stream of bytes these are many.
+    fn watch_arrivals(&mut self, id: Id) {
+        let State {
+            entries, backend, ..
+        } = self;
+        if let Some(stream) = stream_of(entries, id)
+            && !stream.common.flags.any(flag::ROOM_UNWATCHED)
+            && stream.ready & ready::WRITABLE != 0
+            && let Some(io) = &mut stream.io
+            && backend.watch_arrivals(io, State::token(id)).is_ok()
+        {
+            stream.common.flags.set(flag::ROOM_UNWATCHED);
         }
     }
 

@@ -68,7 +68,8 @@ pub(crate) mod flag {
     pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
     /// It was accepted in this very loop callback, and the poller does not know it yet.
     pub(crate) const UNWATCHED: u64 = 1 << 30;
-    /// The poller tells what arrives at it, and not yet when there is room to write.
+    /// The poller tells what arrives at it, and not when there is room to write: it is a source whose
+    /// bytes are diverted, and none of its writes had to wait since.
     pub(crate) const ROOM_UNWATCHED: u64 = 1 << 16;
     /// A Unix socket: it has no addresses and no TCP options, and a short read proves nothing.
     pub(crate) const UNIX: u64 = 1 << 36;
