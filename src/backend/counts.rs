@@ -24,8 +24,9 @@ pub struct Counts {
     /// First registrations with the poller (`epoll_ctl` ADD).
     pub registrations: u64,
     /// Changed registrations (`epoll_ctl` MOD): one per listening socket where it is watched by level
-    /// (feature `level-accept`), otherwise one per accepted connection; and two when a UDP socket's
-    /// send has to wait for the kernel, or a server for a descriptor.
+    /// (feature `level`), otherwise one per accepted connection; two when a UDP socket's
+    /// send has to wait for the kernel, or a server for a descriptor; and one by level per UDP socket whose
+    /// datagrams come one by one.
     pub rearms: u64,
     /// Half-closes (`shutdown`).
     pub shutdowns: u64,

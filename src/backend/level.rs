@@ -1,4 +1,4 @@
-//! Watching listening sockets by level, on Linux.
+//! Watching sockets by level, on Linux: those that listen, and UDP sockets whose datagrams come one by one.
 //!
 //! mio asks for edges: an event tells that connections have come, once, however many they are. Who takes
 //! one of them a turn then has to ask to be told again, a system call for each connection. By level the
@@ -13,7 +13,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
 /// Whether listening sockets are watched by level here.
-pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level-accept"));
+pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level"));
 
 /// A listening socket.
 #[cfg(unix)]
@@ -28,7 +28,7 @@ pub(crate) trait Listening: Source {}
 impl<T: Source> Listening for T {}
 
 /// Has the poller tell of a registered socket as long as connections wait for it.
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 pub(super) fn tell(
     registry: &Registry,
     listener: &mut impl Listening,
@@ -38,13 +38,23 @@ pub(super) fn tell(
 }
 
 /// Has the poller tell once of a registered socket if connections wait for it, and of each that comes.
-#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+#[cfg(not(all(target_os = "linux", feature = "level")))]
 pub(super) fn tell(
     registry: &Registry,
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
     registry.reregister(listener, token, Interest::READABLE)
+}
+
+/// Has the poller tell of a registered UDP socket as long as datagrams wait for it.
+#[cfg(all(target_os = "linux", feature = "level"))]
+pub(super) fn tell_of_datagrams(
+    registry: &Registry,
+    socket: &impl AsFd,
+    token: Token,
+) -> io::Result<()> {
+    change(registry, socket, token, Some(Interest::READABLE))
 }
 
 /// Has the poller be silent about a socket: nobody can take connections from it now. By edges it is
@@ -54,19 +64,19 @@ pub(super) fn hush(
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
-    #[cfg(all(target_os = "linux", feature = "level-accept"))]
+    #[cfg(all(target_os = "linux", feature = "level"))]
     return change(registry, listener, token, None);
-    #[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+    #[cfg(not(all(target_os = "linux", feature = "level")))]
     {
         let _ = (registry, listener, token);
         Ok(())
     }
 }
 
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 fn change(
     registry: &Registry,
-    listener: &impl Listening,
+    listener: &impl AsFd,
     token: Token,
     interest: Option<Interest>,
 ) -> io::Result<()> {
