@@ -165,12 +165,15 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 /// Finds the next datagram, receiving if need be. None if the share is over.
 #[inline]
 fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32, trace: bool) -> Option<Next> {
-    if *left == RECEIVE_BUDGET && !trace && catch.is_empty() && state.trusts(id) {
-        if let Err(error) = state.receive_alone(id, catch) {
-            *left = 0;
-            state.steps.push_back(failure(id, error));
-            return Some(Next::Finish);
-        }
+    if *left == RECEIVE_BUDGET
+        && !trace
+        && catch.is_empty()
+        && state.trusts(id)
+        && let Err(error) = state.receive_alone(id, catch)
+    {
+        *left = 0;
+        state.steps.push_back(failure(id, error));
+        return Some(Next::Finish);
     }
     loop {
         let next = find_known(state, id, catch, left);
