@@ -68,8 +68,9 @@
 //!   on Linux, and `disconnect` of a UDP socket.
 //! - `ipv6-source-membership`: hearing one source of a group of IPv6, on Linux. It brings uapi, which
 //!   compiles a line of C.
-//! - `level-accept`, on by default: the kernel tells of a listening socket as long as connections wait, on
-//!   Linux, which saves a system call for each.
+//! - `level`, on by default: the kernel tells of a listening socket as long as connections wait, on
+//!   Linux, which saves a system call for each; and of a UDP socket, if its datagrams come one by one, which
+//!   saves a second look.
 //! - `splice`, on by default: what is [piped](stream::pipe()) into a socket in large chunks stays in the
 //!   kernel, on Linux.
 

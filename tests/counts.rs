@@ -36,7 +36,7 @@ fn since(before: Counts, after: Counts) -> Counts {
 
 /// Changes of a registration for each connection that is accepted. By level there are none: the kernel
 /// tells of connections as long as there are any.
-const REARMS: u64 = match cfg!(all(target_os = "linux", feature = "level-accept")) {
+const REARMS: u64 = match cfg!(all(target_os = "linux", feature = "level")) {
     true => 0,
     false => 1,
 };

@@ -146,7 +146,7 @@ fn serve(wanted: usize) {
         let [accepts, rearms, registrations, reads, writes, closes] = calls(lp.counts());
         let [accepts_before, ..] = calls(before);
         assert_eq!(accepts - accepts_before, now);
-        let by_level = cfg!(all(target_os = "linux", feature = "level-accept"));
+        let by_level = cfg!(all(target_os = "linux", feature = "level"));
         let changed = if by_level { 1 } else { now };
         assert_eq!((rearms, registrations), (changed, now + 1));
         assert_eq!((reads, writes, closes), (1, 1, 0));

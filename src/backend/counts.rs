@@ -24,9 +24,10 @@ pub struct Counts {
     /// First registrations with the poller (`epoll_ctl` ADD).
     pub registrations: u64,
     /// Changed registrations (`epoll_ctl` MOD): one per listening socket where it is watched by level
-    /// (feature `level-accept`), otherwise one per accepted connection; one when bytes of a socket begin to
-    /// stay in the kernel, and one if it then has to wait for room to write; and two when a UDP
-    /// socket's send has to wait for the kernel, or a server for a descriptor.
+    /// (feature `level`), otherwise one per accepted connection; one when bytes of a socket begin to stay in
+    /// the kernel, and one if it then has to wait for room to write; two when a UDP socket's send has to
+    /// wait for the kernel, or a server for a descriptor; and one by level per UDP socket whose datagrams
+    /// come one by one.
     pub rearms: u64,
     /// Half-closes (`shutdown`).
     pub shutdowns: u64,

@@ -21,6 +21,14 @@ pub(crate) enum Datagram {
     Null,
 }
 
+impl Datagram {
+    /// Whether one datagram may be received without proof that no other waits.
+    #[inline]
+    pub(crate) fn tells_of_others(&self) -> bool {
+        matches!(self, Datagram::Os(io) if io.tells_of_others())
+    }
+}
+
 impl Backend {
     /// Makes a UDP socket. It is bound later, and watched when it receives.
     pub(crate) fn open_datagram(&mut self, is_ipv6: bool) -> io::Result<Datagram> {
@@ -110,6 +118,23 @@ impl Backend {
                 Ok(true)
             }
             _ => unreachable!("a datagram socket of another backend"),
+        }
+    }
+
+    /// Has a UDP socket told as long as datagrams wait, where that is possible.
+    #[cold]
+    pub(crate) fn watch_datagram_by_level(&mut self, io: &mut Datagram, token: u64) {
+        if let (Backend::Os(os), Datagram::Os(io)) = (self, io) {
+            os.watch_datagram_by_level(io, token);
+        }
+    }
+
+    /// Receives one datagram into an empty catch; others may be left.
+    #[inline]
+    pub(crate) fn receive_one(&mut self, io: &Datagram, catch: &mut Catch) -> io::Result<()> {
+        match (self, io) {
+            (Backend::Os(os), Datagram::Os(io)) => os.receive_one(io, catch),
+            (backend, io) => backend.receive(io, catch, 1).map(drop),
         }
     }
 

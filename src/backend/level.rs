@@ -1,4 +1,4 @@
-//! Watching listening sockets by level, on Linux.
+//! Watching sockets by level, on Linux: those that listen, and UDP sockets whose datagrams come one by one.
 //!
 //! mio asks for edges: an event tells that connections have come, once, however many they are. Who takes
 //! one of them a turn then has to ask to be told again, a system call for each connection. By level the
@@ -9,15 +9,15 @@ use std::io;
 #[cfg(unix)]
 use std::os::fd::AsFd;
 
-#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+#[cfg(not(all(target_os = "linux", feature = "level")))]
 use mio::Interest;
 use mio::event::Source;
 use mio::{Registry, Token};
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 use rustix::event::epoll::{EventData, EventFlags, modify};
 
 /// Whether listening sockets are watched by level here.
-pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level-accept"));
+pub(crate) const BY_LEVEL: bool = cfg!(all(target_os = "linux", feature = "level"));
 
 /// A listening socket.
 #[cfg(unix)]
@@ -32,7 +32,7 @@ pub(crate) trait Listening: Source {}
 impl<T: Source> Listening for T {}
 
 /// Has the poller tell of a registered socket as long as connections wait for it.
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 pub(super) fn tell(
     registry: &Registry,
     listener: &mut impl Listening,
@@ -42,7 +42,7 @@ pub(super) fn tell(
 }
 
 /// Has the poller tell once of a registered socket if connections wait for it, and of each that comes.
-#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+#[cfg(not(all(target_os = "linux", feature = "level")))]
 pub(super) fn tell(
     registry: &Registry,
     listener: &mut impl Listening,
@@ -51,8 +51,18 @@ pub(super) fn tell(
     registry.reregister(listener, token, Interest::READABLE)
 }
 
+/// Has the poller tell of a registered UDP socket as long as datagrams wait for it.
+#[cfg(all(target_os = "linux", feature = "full-udp", feature = "level"))]
+pub(super) fn tell_of_datagrams(
+    registry: &Registry,
+    socket: &impl AsFd,
+    token: Token,
+) -> io::Result<()> {
+    change(registry, socket, token, EventFlags::IN)
+}
+
 /// Has the poller be silent about a socket: nobody can take connections from it now.
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 pub(super) fn hush(
     registry: &Registry,
     listener: &mut impl Listening,
@@ -62,15 +72,15 @@ pub(super) fn hush(
 }
 
 /// By edges it is silent anyway.
-#[cfg(not(all(target_os = "linux", feature = "level-accept")))]
+#[cfg(not(all(target_os = "linux", feature = "level")))]
 pub(super) fn hush(_: &Registry, _: &mut impl Listening, _: Token) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(target_os = "linux", feature = "level-accept"))]
+#[cfg(all(target_os = "linux", feature = "level"))]
 fn change(
     registry: &Registry,
-    listener: &impl Listening,
+    listener: &impl AsFd,
     token: Token,
     events: EventFlags,
 ) -> io::Result<()> {

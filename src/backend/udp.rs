@@ -37,6 +37,8 @@ pub(crate) struct OsDatagram {
     pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
+    /// Whether it tells of it as long as datagrams wait.
+    by_level: bool,
     /// Whether others may have its descriptor: what came from outside, or was handed out.
     pub(super) shared: bool,
 }
@@ -67,6 +69,7 @@ impl Os {
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(false),
             watched: false,
+            by_level: false,
             shared: false,
         })
     }
@@ -100,8 +103,26 @@ impl Os {
             return self.registry().register(&mut io.socket, token, interest);
         }
         self.counts.rearms += 1;
+        // mio knows edges only.
+        io.by_level = false;
         self.registry().reregister(&mut io.socket, token, interest)
     }
+
+    /// Has the poller tell of a socket as long as datagrams wait for it.
+    #[cfg(all(target_os = "linux", feature = "full-udp", feature = "level"))]
+    pub(crate) fn watch_datagram_by_level(&mut self, io: &mut OsDatagram, token: u64) {
+        if !io.watched || io.by_level || io.shared {
+            return;
+        }
+        self.counts.rearms += 1;
+        let told =
+            super::level::tell_of_datagrams(self.registry(), &io.socket, Token(token as usize));
+        io.by_level = told.is_ok();
+    }
+
+    /// Edges are all there is.
+    #[cfg(not(all(target_os = "linux", feature = "full-udp", feature = "level")))]
+    pub(crate) fn watch_datagram_by_level(&mut self, _io: &mut OsDatagram, _token: u64) {}
 
     /// Closes a socket. Its registration goes with it, unless others have the descriptor.
     pub(crate) fn close_datagram(&mut self, mut io: OsDatagram) {
@@ -133,6 +154,7 @@ impl OsDatagram {
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(true),
             watched: false,
+            by_level: false,
             shared: true,
         }
     }
@@ -145,6 +167,16 @@ impl OsDatagram {
             super::udp_receive::coalesce(&self.socket, false);
         }
         self.shared = true;
+    }
+
+    /// Whether one datagram may be received without proof that no other waits: none is part of a train, and
+    /// the poller tells of those that are left.
+    #[inline]
+    pub(crate) fn tells_of_others(&self) -> bool {
+        #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
+        return self.by_level && !self.shared && !self.coalesces.get();
+        #[cfg(not(all(any(target_os = "linux", target_os = "android"), feature = "full-udp")))]
+        self.by_level
     }
 
     /// Binds, with libuv's rules about options (U3, U4).

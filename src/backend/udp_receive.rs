@@ -226,6 +226,27 @@ impl Os {
             }
         }
     }
+
+    /// Receives one datagram into an empty catch. What lies behind it stays.
+    #[inline]
+    pub(crate) fn receive_one(&mut self, io: &OsDatagram, catch: &mut Catch) -> io::Result<()> {
+        catch.clear();
+        let (size, from) = loop {
+            self.counts.receives += 1;
+            match io.socket.recv_from(&mut catch.buffer[..SLOT]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.counts.datagrams_received += 1;
+        catch.reads.push(Caught {
+            start: 0,
+            size,
+            each: size.max(1),
+            from,
+        });
+        Ok(())
+    }
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]

@@ -80,6 +80,7 @@ impl State {
                 queued: Backlog::default(),
                 catch: None,
                 reads: super::datagram_receive::FIRST_READS,
+                alone: 0,
                 message: Slot::Empty,
                 listening: Slot::Empty,
                 connect: Slot::Empty,

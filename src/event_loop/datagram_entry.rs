@@ -62,6 +62,8 @@ pub(crate) struct DatagramState {
     pub(crate) catch: Option<Box<Catch>>,
     /// How many reads the next receive asks for.
     pub(crate) reads: usize,
+    /// How many datagrams in a row came alone.
+    pub(crate) alone: u8,
     /// Listeners of 'message'.
     pub(crate) message: Slot<dyn FnMut(UdpSocket, &[u8], RemoteInfo)>,
     pub(crate) listening: Slot<dyn FnMut(UdpSocket)>,

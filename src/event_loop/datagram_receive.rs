@@ -24,6 +24,14 @@ use crate::ground::mutations::mutated;
 /// comes alone proves that nothing is left. It doubles with every full batch.
 pub(crate) const FIRST_READS: usize = 2;
 
+/// When so many datagrams in a row came alone, the next are expected to. They are received one at a time,
+/// without proof that nothing is left: the poller would tell of it. Where a turn's end can be observed, the
+/// socket is asked again nevertheless, so that all that waits comes in one turn.
+const ALONE: u8 = 8;
+
+/// So many are received so. Then one receive asks for proof, lest a flood be taken one by one.
+const UNPROVEN: u8 = 15;
+
 /// So many buffers are kept for the next socket that receives. One is enough unless several sockets
 /// get trains at a time, which they hold from turn to turn.
 const KEPT_CATCHES: usize = 4;
@@ -78,7 +86,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
             if !quiet {
                 return Next::Finish;
             }
-            match find(state, id, catch, &mut left) {
+            match find(state, id, catch, &mut left, trace) {
                 Some(next) => next,
                 None => Next::Over(share.end(state)),
             }
@@ -156,11 +164,33 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 
 /// Finds the next datagram, receiving if need be. None if the share is over.
 #[inline]
-fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
+fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32, trace: bool) -> Option<Next> {
+    if *left == RECEIVE_BUDGET
+        && !trace
+        && catch.is_empty()
+        && state.trusts(id)
+        && let Err(error) = state.receive_alone(id, catch)
+    {
+        *left = 0;
+        state.steps.push_back(failure(id, error));
+        return Some(Next::Finish);
+    }
+    loop {
+        let next = find_known(state, id, catch, left);
+        if next.is_some() || state.unproven != Some(id) || !state.must_look_again(id) {
+            return next;
+        }
+    }
+}
+
+/// The same, but for a datagram that comes alone.
+#[inline]
+fn find_known(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
     let State {
         entries,
         backend,
         steps,
+        runs_on,
         ..
     } = state;
     let datagram = datagram_of(entries, id)?;
@@ -188,7 +218,7 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<
         if datagram.ready & ready::READABLE == 0 {
             return None;
         }
-        if let Err(error) = receive(datagram, backend, catch, *left as usize) {
+        if let Err(error) = receive(datagram, id, backend, catch, *left, *runs_on) {
             // As in libuv an error ends the share.
             *left = 0;
             steps.push_back(failure(id, error));
@@ -208,18 +238,28 @@ fn failure(id: Id, error: io::Error) -> Task {
 #[inline]
 fn receive(
     datagram: &mut DatagramState,
+    id: Id,
     backend: &mut Backend,
     catch: &mut Catch,
-    most: usize,
+    left: u32,
+    runs_on: bool,
 ) -> io::Result<()> {
-    let Some(io) = &datagram.io else {
+    let Some(io) = &mut datagram.io else {
         return Ok(());
     };
-    let wanted = datagram.reads.min(most);
+    let wanted = datagram.reads.min(left as usize);
     match backend.receive(io, catch, wanted) {
         Ok(drained) => {
             if drained && datagram.ready & ready::ERROR == 0 {
                 datagram.ready &= !ready::READABLE;
+            }
+            if catch.reads() != 1 || !drained || catch.has_trains() {
+                datagram.alone = 0;
+            } else if left == RECEIVE_BUDGET && runs_on {
+                datagram.alone = (datagram.alone + 1).min(ALONE);
+                if datagram.alone == ALONE && !io.tells_of_others() {
+                    backend.watch_datagram_by_level(io, State::token(id));
+                }
             }
             datagram.reads = next_reads(datagram.reads, wanted, catch);
             Ok(())
@@ -305,6 +345,70 @@ impl Drop for Share<'_> {
 }
 
 impl State {
+    /// Whether the next datagram is expected to come alone, and nobody can tell if others come in a turn
+    /// of their own.
+    #[inline]
+    fn trusts(&mut self, id: Id) -> bool {
+        let Some(datagram) = datagram_of(&mut self.entries, id) else {
+            return false;
+        };
+        let expected = datagram.alone >= ALONE
+            && datagram.ready & (ready::READABLE | ready::ERROR) == ready::READABLE
+            && datagram.common.flags.any(flag::ACTIVE)
+            && datagram.io.as_ref().is_some_and(|io| io.tells_of_others());
+        if !expected {
+            return false;
+        }
+        if datagram.alone >= ALONE + UNPROVEN {
+            datagram.alone = ALONE - 1;
+            return false;
+        }
+        self.ends_unseen()
+    }
+
+    /// Receives one datagram.
+    #[inline]
+    fn receive_alone(&mut self, id: Id, catch: &mut Catch) -> io::Result<()> {
+        let State {
+            entries, backend, ..
+        } = self;
+        let Some(datagram) = datagram_of(entries, id) else {
+            return Ok(());
+        };
+        let Some(io) = &datagram.io else {
+            return Ok(());
+        };
+        match backend.receive_one(io, catch) {
+            Ok(()) => {
+                datagram.alone += 1;
+                datagram.ready &= !ready::READABLE;
+                self.unproven = Some(id);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                datagram.ready &= !ready::READABLE;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether others that may have waited behind a datagram belong in this turn: its listener has seen to
+    /// that its end can be observed.
+    #[inline]
+    fn must_look_again(&mut self, id: Id) -> bool {
+        if self.ends_unseen() {
+            return false;
+        }
+        self.unproven = None;
+        let Some(datagram) = self.datagram(id) else {
+            return false;
+        };
+        datagram.alone = 0;
+        datagram.ready |= ready::READABLE;
+        true
+    }
+
     /// What is laid aside waits from now on, until the socket's share is over. Gives what an earlier
     /// share has left, or room.
     fn begin_share(&mut self, id: Id) -> Box<Catch> {

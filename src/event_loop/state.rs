@@ -119,6 +119,10 @@ pub(crate) struct State {
     time_ms: u64,
     /// Whether it is the present turn's.
     time_is_valid: bool,
+    /// Whether turn follows turn until nothing is left to do.
+    pub(crate) runs_on: bool,
+    /// The UDP socket whose share has ended, or is about to, without proof that nothing was left.
+    pub(crate) unproven: Option<Id>,
     /// `stop` was called.
     pub(crate) stop: bool,
     /// Turns so far.
@@ -155,6 +159,21 @@ impl Batch {
     #[inline]
     pub(crate) fn front(&self) -> Option<Id> {
         self.ids.get(self.served).copied()
+    }
+
+    /// Whether at most the front is still to be served.
+    #[inline]
+    pub(crate) fn ends_with_front(&self) -> bool {
+        self.served + 1 >= self.ids.len()
+    }
+
+    /// Has one that is to be served come first.
+    #[inline]
+    pub(crate) fn bring_to_front(&mut self, id: Id) {
+        let waiting = self.ids.get_mut(self.served..).unwrap_or_default();
+        if let Some(place) = waiting.iter().position(|&other| other == id) {
+            waiting[..=place].rotate_right(1);
+        }
     }
 
     /// Those that are still to be served.
@@ -219,6 +238,8 @@ impl State {
             shed_warned: false,
             time_ms: 0,
             time_is_valid: false,
+            runs_on: false,
+            unproven: None,
             stop: false,
             turns: 0,
             next_listener: 0,

@@ -55,7 +55,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     // What was queued outside, and what an earlier run has left.
     core.finish_callback()?;
     let mut alive = core.inside(|state| state.is_alive());
-    core.inside(State::outdate_time);
+    core.inside(|state| {
+        state.outdate_time();
+        state.runs_on = mode == RunMode::Default;
+    });
     // L2 and L3: only this mode runs timers before the first turn.
     if mode == RunMode::Default && alive && !core.inside(|state| state.stop) {
         timers::run_timers(core)?;
@@ -169,6 +172,18 @@ fn tell_phase(core: &Core, name: &'static str, trace: bool) {
 }
 
 impl State {
+    /// Whether nobody can tell this turn and the next apart, if it ends behind the front of the batch.
+    pub(crate) fn ends_unseen(&mut self) -> bool {
+        self.runs_on
+            && self.batch.ends_with_front()
+            && self.ready.is_empty()
+            && self.stalled.is_empty()
+            && !self.stop
+            && !self.has_phases_behind()
+            && !self.has_mail()
+            && self.is_alive()
+    }
+
     /// Whether a phase behind the poll has something to do.
     fn has_phases_behind(&mut self) -> bool {
         let phases = self.pending.len()
@@ -216,7 +231,12 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
-        wait_and_harvest(state, limit).map(|()| state.has_mail())
+        let waited = wait_and_harvest(state, limit);
+        // What it was not asked for comes before what has come since.
+        if let Some(id) = state.unproven.take() {
+            state.batch.bring_to_front(id);
+        }
+        waited.map(|()| state.has_mail())
     });
     match waited {
         Ok(false) => {}

@@ -1,0 +1,129 @@
+//! UDP sockets whose datagrams come one by one: what that saves, and that nobody can tell. The deadlines are no
+//! timers of the loop: with one that is set each receive asks for proof.
+
+mod support;
+
+use std::cell::Cell;
+use std::net::UdpSocket;
+use std::rc::Rc;
+
+use nodeloop::Loop;
+use support::udp::*;
+use support::{Recorder, watched};
+
+/// Whether this build watches such a socket by level.
+const BY_LEVEL: bool = cfg!(all(
+    target_os = "linux",
+    feature = "full-udp",
+    feature = "level"
+));
+
+/// So many that came alone are expected to be followed by one more, which asks for no proof.
+const MANY: u32 = 20;
+
+/// Has a loop receive `MANY` datagrams that come alone, then what `then` sends, and calls `on` for each
+/// of the latter with its number.
+fn after_many(
+    lp: &Loop,
+    then: impl Fn(&UdpSocket) + 'static,
+    mut on: impl FnMut(nodeloop::dgram::Socket, u32) + 'static,
+) {
+    let (peer, _) = peer();
+    let (socket, address) = bound(lp);
+    peer.connect(address).unwrap();
+    peer.send(b"x").unwrap();
+    let count = Cell::new(0);
+    socket.on_message(move |socket, _, _| {
+        count.set(count.get() + 1);
+        match count.get() {
+            number if number < MANY => drop(peer.send(b"x").unwrap()),
+            MANY => then(&peer),
+            number => on(socket, number - MANY),
+        }
+    });
+    lp.run().unwrap();
+}
+
+#[test]
+fn one_in_flight_costs_one_wait_and_one_receive_each() {
+    let _deadline = watched(20);
+    let lp = Loop::new().unwrap();
+    let (peer, _) = peer();
+    let (socket, address) = bound(&lp);
+    peer.connect(address).unwrap();
+    peer.send(b"x").unwrap();
+    let count = Rc::new(Cell::new(0_u64));
+    let counted = count.clone();
+    socket.on_message(move |socket, _, _| {
+        counted.set(counted.get() + 1);
+        match counted.get() {
+            1000 => socket.close().unwrap(),
+            _ => drop(peer.send(b"x").unwrap()),
+        }
+    });
+    lp.run().unwrap();
+    let after = lp.counts();
+    assert_eq!((count.get(), after.datagrams_received), (1000, 1000));
+    assert_eq!(after.rearms, u64::from(BY_LEVEL));
+    if cfg!(all(target_os = "linux", feature = "full-udp")) {
+        // The next one is there when the listener returns: some are found by the receive behind.
+        assert!(after.receives <= 1001, "{} receives", after.receives);
+        assert!(after.waits <= 1002, "{} waits", after.waits);
+    }
+}
+
+#[test]
+fn two_that_wait_come_before_what_the_first_has_set() {
+    let _deadline = watched(20);
+    let lp = Loop::new().unwrap();
+    let log = Recorder::new();
+    let noted = log.clone();
+    after_many(
+        &lp,
+        |peer| {
+            peer.send(b"x").unwrap();
+            peer.send(b"x").unwrap();
+        },
+        move |socket, number| {
+            noted.note(format!("{number}"));
+            let later = noted.clone();
+            match number {
+                1 => drop(
+                    socket
+                        .event_loop()
+                        .set_immediate(move |_| later.note("immediate")),
+                ),
+                _ => socket.close().unwrap(),
+            }
+        },
+    );
+    log.expect(&["1", "2", "immediate"]);
+}
+
+#[test]
+fn a_flood_after_many_is_taken_in_batches() {
+    const FLOOD: u32 = 200;
+    let _deadline = watched(20);
+    let lp = Loop::new().unwrap();
+    let flooded = Rc::new(Cell::new(0));
+    let noted = flooded.clone();
+    after_many(
+        &lp,
+        |peer| {
+            for _ in 0..FLOOD {
+                peer.send(b"x").unwrap();
+            }
+        },
+        move |socket, number| {
+            noted.set(number);
+            if number == FLOOD {
+                socket.close().unwrap();
+            }
+        },
+    );
+    assert_eq!(flooded.get(), FLOOD);
+    if cfg!(all(target_os = "linux", feature = "full-udp")) {
+        let receives = lp.counts().receives - u64::from(MANY);
+        assert!(receives < 32, "{receives} receives");
+    }
+}
