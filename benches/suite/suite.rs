@@ -19,7 +19,7 @@ use crate::workload::{Work, Workload};
 use crate::workloads;
 
 const FULL: Effort = Effort {
-    rounds: 27,
+    rounds: 25,
     round: Duration::from_millis(40),
     most_connections: usize::MAX,
     most_mib: usize::MAX,
