@@ -37,6 +37,8 @@ pub(crate) struct OsDatagram {
     pub(super) coalesces: Cell<bool>,
     /// Whether the poller watches it.
     watched: bool,
+    /// Whether it tells when there is room to send, too.
+    awaits_room: bool,
     /// Whether it tells of it as long as datagrams wait.
     by_level: bool,
     /// Whether others may have its descriptor: what came from outside, or was handed out.
@@ -69,6 +71,7 @@ impl Os {
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(false),
             watched: false,
+            awaits_room: false,
             by_level: false,
             shared: false,
         })
@@ -97,6 +100,7 @@ impl Os {
             false => Interest::READABLE,
         };
         let token = Token(token as usize);
+        io.awaits_room = yes;
         if !io.watched {
             self.counts.registrations += 1;
             io.watched = true;
@@ -108,10 +112,11 @@ impl Os {
         self.registry().reregister(&mut io.socket, token, interest)
     }
 
-    /// Has the poller tell of a socket as long as datagrams wait for it.
+    /// Has the poller tell of a socket as long as datagrams wait for it, and of nothing else: not while it is
+    /// to tell of room.
     #[cfg(all(target_os = "linux", feature = "full-udp", feature = "level"))]
     pub(crate) fn watch_datagram_by_level(&mut self, io: &mut OsDatagram, token: u64) {
-        if !io.watched || io.by_level || io.shared {
+        if !io.watched || io.awaits_room || io.by_level || io.shared {
             return;
         }
         self.counts.rearms += 1;
@@ -154,6 +159,7 @@ impl OsDatagram {
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(true),
             watched: false,
+            awaits_room: false,
             by_level: false,
             shared: true,
         }

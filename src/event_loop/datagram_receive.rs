@@ -234,7 +234,7 @@ fn failure(id: Id, error: io::Error) -> Task {
     Task::Datagram(id, DatagramTask::EmitError(error))
 }
 
-/// One receive from the kernel, of `most` datagrams unless they come in trains.
+/// One receive from the kernel, of as many datagrams as are `left` unless they come in trains.
 #[inline]
 fn receive(
     datagram: &mut DatagramState,
