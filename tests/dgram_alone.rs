@@ -127,3 +127,31 @@ fn a_flood_after_many_is_taken_in_batches() {
         assert!(receives < 32, "{receives} receives");
     }
 }
+
+/// What the kernel refuses waits for room, of which the poller goes on to tell while datagrams come alone.
+#[test]
+fn a_send_that_waits_is_told_of_room_while_datagrams_come_alone() {
+    let _deadline = watched(20);
+    let lp = Loop::builder().refuse_sends(3).build().unwrap();
+    let (peer, to) = peer();
+    let (socket, address) = bound(&lp);
+    peer.connect(address).unwrap();
+    let sender = peer.try_clone().unwrap();
+    sender.send(b"x").unwrap();
+    let count = Cell::new(0);
+    socket.on_message(move |socket, _, _| {
+        count.set(count.get() + 1);
+        if count.get() < 5 * MANY {
+            sender.send(b"x").unwrap();
+            socket.send_to("answer", to).unwrap();
+        } else {
+            let last = move |_| socket.close().unwrap();
+            socket.send_to_then("answer", to, last).unwrap();
+        }
+    });
+    lp.run().unwrap();
+    for _ in 0..5 * MANY {
+        assert_eq!(receive(&peer), b"answer");
+    }
+    assert!(lp.counts().waits < 50 * u64::from(MANY), "it spins");
+}
