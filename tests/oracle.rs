@@ -12,7 +12,7 @@ mod oracle;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oracle::check::{Writes, check, committed, each, files_below};
+use oracle::check::{Writes, check_each, committed, files_below};
 use oracle::commands::report;
 use oracle::generate::run::{Length, run};
 use oracle::scenario::Scenario;
@@ -123,7 +123,7 @@ fn scenarios_agree_with_node() {
     let scenarios = all_scenarios();
     assert!(scenarios.len() >= 400, "where are the scenarios?");
     let node = node.ok();
-    let verdicts = each(&scenarios, |it| check(it, node.as_deref(), &inner));
+    let verdicts = check_each(&scenarios, node.as_deref(), &inner);
     if let Err(what) = report(&scenarios, &verdicts) {
         panic!("{what}");
     }

@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::check::{
-    self, Verdict, Writes, committed, each, files_below, our_trace, recordings, whole,
+    self, AGAIN, Verdict, Writes, check_each, committed, each, files_below, our_trace, recordings,
+    whole,
 };
 use super::driver::Outcome;
 use super::generate::maker;
@@ -31,9 +32,6 @@ A directory stands for the scenarios below it; no FILE behind --compare or --rec
 /// How often Node is asked before its trace is recorded: what is not the same each time is no
 /// oracle.
 const TRIALS: usize = 3;
-
-/// How often a comparison that differs is made again before it counts.
-const AGAIN: usize = 2;
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
@@ -219,9 +217,7 @@ fn check_all(scenarios: Vec<Scenario>) -> Result<(), String> {
         println!("Node's recorded traces only: {what}");
     }
     let node = node.ok();
-    let verdicts = each(&scenarios, |it| {
-        check::check(it, node.as_deref(), &inner_command)
-    });
+    let verdicts = check_each(&scenarios, node.as_deref(), &inner_command);
     report(&scenarios, &verdicts)
 }
 

@@ -25,6 +25,9 @@ use super::trace::Trace;
 /// How much a peer reads at once unless it is told.
 const READ_AT_ONCE: usize = 64 * 1024;
 
+/// How often a UDP peer binds another port, where it got one that a trace names otherwise.
+const OTHER_PORTS: usize = 8;
+
 /// What a peer is told.
 enum Order {
     /// A verb and its words.
@@ -148,6 +151,14 @@ impl Work {
         }
     }
 
+    /// Whether the port of its UDP socket has the name of something else.
+    fn shares_its_port(&self) -> bool {
+        let trace = self.trace.lock().expect("the trace");
+        self.datagram
+            .port()
+            .is_some_and(|port| trace.is_named(port))
+    }
+
     fn act(&mut self, words: &[&str]) -> io::Result<()> {
         match words {
             ["connect", host, port, receive_buffer] => {
@@ -206,7 +217,14 @@ impl Work {
             }
             ["read_all"] => self.read(u64::MAX, READ_AT_ONCE),
             words => {
-                let lines = self.datagram.act(words, self.left())?;
+                let mut lines = self.datagram.act(words, self.left())?;
+                // At another address the kernel may choose a port that a trace knows by another name.
+                for _ in 0..OTHER_PORTS {
+                    if words[0] != "udp" || !self.shares_its_port() {
+                        break;
+                    }
+                    lines = self.datagram.act(words, self.left())?;
+                }
                 self.name_datagram_port();
                 lines.iter().for_each(|line| self.line(line));
                 Ok(())

@@ -49,6 +49,11 @@ impl Trace {
         self.ports.entry(port).or_insert_with(|| name.into());
     }
 
+    /// Whether a port has a name.
+    pub fn is_named(&self, port: u16) -> bool {
+        self.ports.contains_key(&port)
+    }
+
     /// The finished lines. Peers come last, since nothing orders their lines among the others;
     /// unless the order across objects counts, each object's lines stand together, in the order
     /// of the objects' first lines.
