@@ -358,6 +358,29 @@ pub(crate) fn no_such_device(error: io::Error) -> io::Error {
 mod tests {
     use super::*;
 
+    /// It was, and the room for the send that waited was told to nobody.
+    #[test]
+    #[cfg(all(target_os = "linux", feature = "full-udp", feature = "level"))]
+    fn a_socket_that_awaits_room_goes_on_to_be_told_of_it() {
+        use crate::backend::{Forced, ready};
+
+        let mut os = Os::new(Forced::default(), 0).unwrap();
+        let mut io = Os::open_datagram(false).unwrap();
+        let own = SocketAddr::from(([127, 0, 0, 1], 0));
+        io.bind(own, BindOptions::default()).unwrap();
+        os.watch_datagram(&mut io, 1).unwrap();
+        os.watch_writability(&mut io, 1, true).unwrap();
+        os.watch_datagram_by_level(&mut io, 1);
+        let mut told = 0;
+        os.wait(Some(std::time::Duration::ZERO)).unwrap();
+        os.events(|_, bits| told |= bits);
+        assert_eq!(told & ready::WRITABLE, ready::WRITABLE);
+
+        os.watch_writability(&mut io, 1, false).unwrap();
+        os.watch_datagram_by_level(&mut io, 1);
+        assert!(io.by_level, "nothing waits any more");
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn interfaces_by_name_and_number() {
