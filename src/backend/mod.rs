@@ -6,6 +6,7 @@
 
 mod counts;
 pub(crate) mod datagram;
+mod kinds;
 mod level;
 mod listening;
 pub(crate) mod null;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::ground::error;
 use crate::ground::look_up::{Found, Query};
 pub use counts::Counts;
+pub(crate) use kinds::{is_interrupted, would_block};
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;

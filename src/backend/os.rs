@@ -12,6 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::kinds::{is_interrupted, would_block};
 use super::level::{self, BY_LEVEL, Listening};
 use super::splice::Splicer;
 use super::udp_receive::Headers;
@@ -351,7 +352,7 @@ impl Os {
         loop {
             self.counts.reads += 1;
             match stream.read(&mut buffer[..limit]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 result => return result,
             }
         }
@@ -363,7 +364,7 @@ impl Os {
         loop {
             self.counts.writes += 1;
             match stream.write(&buffer[..limit]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 result => return result,
             }
         }
@@ -382,7 +383,7 @@ impl Os {
         loop {
             self.counts.writes += 1;
             match stream.write_vectored(buffers) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 result => return result,
             }
         }
@@ -470,8 +471,8 @@ fn is_in_progress(error: &io::Error) -> bool {
     } else {
         36
     };
-    error.kind() == io::ErrorKind::WouldBlock
-        || error.kind() == io::ErrorKind::Interrupted
+    would_block(error)
+        || is_interrupted(error)
         || (cfg!(unix) && error.raw_os_error() == Some(EINPROGRESS))
 }
 

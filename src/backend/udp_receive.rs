@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::is_interrupted;
 use super::os::Os;
 use super::udp::OsDatagram;
 
@@ -217,7 +218,7 @@ impl Os {
         loop {
             self.counts.receives += 1;
             match receive_once(&mut self.headers, io, catch, wanted.clamp(1, SLOTS)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 Err(error) => return Err(error),
                 Ok(drained) => {
                     self.counts.datagrams_received += catch.reads.count();
@@ -234,7 +235,7 @@ impl Os {
         let (size, from) = loop {
             self.counts.receives += 1;
             match io.socket.recv_from(&mut catch.buffer[..SLOT]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 result => break result?,
             }
         };

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use socket2::{SockAddr, SockRef};
 
+use super::is_interrupted;
 use super::os::Os;
 use super::udp::OsDatagram;
 
@@ -56,7 +57,7 @@ impl Os {
                 }),
             };
             match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 Ok(size) => {
                     self.counts.datagrams_sent += 1;
                     return Ok(size);
@@ -149,7 +150,7 @@ impl Os {
         loop {
             self.counts.sends += 1;
             match send_segmented(io, bytes, each, to) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_interrupted(&error) => {}
                 result => return result,
             }
         }

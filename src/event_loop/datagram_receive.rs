@@ -15,7 +15,7 @@ use super::state::State;
 use super::task::Task;
 use crate::backend::Backend;
 use crate::backend::datagram::{Catch, RECEIVE_BUDGET};
-use crate::backend::ready;
+use crate::backend::{ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
 use crate::ground::mutations::mutated;
@@ -267,7 +267,7 @@ fn receive(
         Err(error) => {
             // An error was read with this; datagrams may lie behind it.
             datagram.ready &= !ready::ERROR;
-            if error.kind() != io::ErrorKind::WouldBlock {
+            if !would_block(&error) {
                 return Err(error);
             }
             datagram.ready &= !ready::READABLE;
@@ -385,7 +385,7 @@ impl State {
                 self.unproven = Some(id);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if would_block(&error) => {
                 datagram.ready &= !ready::READABLE;
                 Ok(())
             }

@@ -17,7 +17,7 @@ use super::handle::Id;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
 use crate::backend::datagram::already_connected;
-use crate::backend::ready;
+use crate::backend::{ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::payload::Payload;
 
@@ -200,7 +200,7 @@ impl State {
         };
         let sent = payload.with_slices(|slices| backend.send_datagram(io, slices, to));
         match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if would_block(&error) => {
                 self.queue_datagram(id, payload.take(), to, key);
             }
             sent => self.note_sent(key, to, sent),
@@ -262,7 +262,7 @@ impl State {
             }
             match failed {
                 None => {}
-                Some(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Some(error) if would_block(&error) => {
                     while let Some((piece, bytes, key)) = self.outbox.next_sent() {
                         let payload = Payload::from(bytes).take();
                         self.queue_datagram(id, payload, piece.to, key);
@@ -372,7 +372,7 @@ impl State {
                 .payload
                 .with_slices(|slices| backend.send_datagram(io, slices, to));
             if let Err(error) = &sent
-                && error.kind() == io::ErrorKind::WouldBlock
+                && would_block(error)
             {
                 datagram.ready &= !ready::WRITABLE;
                 // Asked again, so that it is told of room that came between the event and this.

@@ -1,14 +1,14 @@
 //! Sends that are laid aside at once, and wait there for their tick: the ordinary answer needs no task and
 //! no allocation of its own.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use super::datagram_entry::{BindState, ConnectState, DatagramTask, Host, datagram_of};
 use super::datagram_send::GATHER_LIMIT;
 use super::handle::Id;
 use super::state::State;
 use super::task::Task;
-use crate::backend::ready;
+use crate::backend::{ready, would_block};
 use crate::ground::payload::Payload;
 
 impl State {
@@ -95,7 +95,7 @@ impl State {
             return false;
         }
         match backend.send_datagram(io, &[IoSlice::new(bytes)], to) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if would_block(&error) => {
                 datagram.untried.subtract(bytes.len());
                 let payload = Payload::from(bytes).take();
                 outbox.clear_sole();

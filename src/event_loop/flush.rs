@@ -1,12 +1,12 @@
 //! Sending what waits: when the kernel takes data again, and when a cork is pulled.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
-use crate::backend::Backend;
+use crate::backend::{Backend, would_block};
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
 use crate::ground::write_queue::MAX_SLICES;
@@ -119,7 +119,7 @@ impl State {
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             let taken = match backend.write_vectored(io, &slices[..filled]) {
                 Ok(taken) => taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if would_block(&error) => {
                     return full(stream, backend, id);
                 }
                 Err(error) => return Written::Failed(Error::system("write", error)),

@@ -13,7 +13,7 @@ use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::Task;
 use super::writable::Attempt;
-use crate::backend::ready;
+use crate::backend::{ready, would_block};
 use crate::ground::chunk::{Chunk, Owned};
 use crate::ground::error::{Completion, Error};
 use crate::ground::gather::{KEPT_FROM, SMALL_WRITE};
@@ -229,7 +229,7 @@ impl State {
             }
         };
         let (error, is_full) = match result {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (None, true),
+            Err(error) if would_block(&error) => (None, true),
             Err(error) => (Some(error), false),
             Ok(()) => (None, false),
         };
@@ -252,7 +252,7 @@ impl State {
     fn flushed(&mut self, id: Id, result: io::Result<usize>) {
         match result {
             Ok(taken) => self.refused(id, taken, None),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.refused(id, 0, None),
+            Err(error) if would_block(&error) => self.refused(id, 0, None),
             Err(error) => self.refused(id, 0, Some(error)),
         }
     }

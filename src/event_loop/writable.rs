@@ -13,6 +13,7 @@ use super::gathering::SPECIAL;
 use super::handle::Id;
 use super::state::{Dead, State};
 use super::task::{SocketEvent, Task};
+use crate::backend::would_block;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
@@ -409,7 +410,7 @@ fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8])
     match backend.write(io, bytes) {
         Ok(taken) if taken == bytes.len() => Attempt::Whole,
         Ok(taken) => Attempt::Part(taken),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Part(0),
+        Err(error) if would_block(&error) => Attempt::Part(0),
         Err(error) => Attempt::Failed(error),
     }
 }
