@@ -34,14 +34,20 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
     let server = Server(core.raw(id));
     let socket = Socket(core.raw(socket));
     log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
-    if trace::on() {
+    let trace = trace::on();
+    if trace {
         core.trace(format_args!("'connection' to {server:?}: {socket:?}"));
     }
     core.callback(|core| {
-        let _watched = WatchBehind(core, socket.0.id());
+        let watched = WatchBehind(core, socket.0.id());
         core.emit(id, server::connection_slot, |listener| {
             listener(server, socket);
         });
+        drop(watched);
+        if !trace {
+            // It flows since it is listened to, and mostly nothing else was done.
+            core.inside(|state| state.resume_if_sole(socket.0.id()));
+        }
     })
 }
 

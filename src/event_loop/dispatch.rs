@@ -14,13 +14,13 @@ use super::accept;
 use super::core::Core;
 use super::datagram_receive;
 use super::diversion::{Diverter, Taken};
-use super::entry::{Entry, Stream, entry_of, flag, stream_of};
+use super::entry::{Entry, Stream, entry_of, flag, server_of, stream_of};
 use super::handle::{Id, Socket};
 use super::own_buffer::{self, OwnBuffer};
 use super::socket;
 use super::state::State;
 use super::text;
-use crate::backend::ready;
+use crate::backend::{ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
 
@@ -35,17 +35,20 @@ pub(crate) fn harvest(state: &mut State) -> usize {
         ..
     } = state;
     let mut events = 0;
-    backend.events(|token, bits| {
-        events += 1;
-        let key = token as u32;
-        let Some(entry) = entries.get_mut(key as usize) else {
-            return;
-        };
-        // A descriptor that was handed to somebody else may outlive its object here.
-        if let Some(serial) = entry.take_note(bits, |common| common.is_called(token)) {
-            batch.push(Id { key, serial });
-        }
-    });
+    backend.events(
+        #[inline(always)]
+        |token, bits| {
+            events += 1;
+            let key = token as u32;
+            let Some(entry) = entries.get_mut(key as usize) else {
+                return;
+            };
+            // A descriptor that was handed to somebody else may outlive its object here.
+            if let Some(serial) = entry.take_note(bits, |common| common.is_called(token)) {
+                batch.push(Id { key, serial });
+            }
+        },
+    );
     if settings.spurious_events {
         invent_events(state);
     }
@@ -93,8 +96,11 @@ enum Look {
     Accept(Id),
     /// A UDP socket may have datagrams, or room for some.
     Datagrams(Id),
-    /// A read has failed, and its socket is destroyed.
-    Failed,
+    /// A read has failed, and its socket is destroyed: what is left is the tick that tells of it, which would
+    /// be the next.
+    Failed(Id, Error),
+    /// The same, where something else comes first.
+    Busy,
     /// Any other case. Either nothing was done, or the share has begun and what is next stands in
     /// [`Service::next`].
     Other,
@@ -158,7 +164,10 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
             }
             Look::Accept(id) => serve_server(core, id)?,
             Look::Datagrams(id) => datagram_receive::serve(core, id, trace)?,
-            Look::Failed => core.finish_callback()?,
+            Look::Failed(id, error) => {
+                core.callback(|core| socket::destroyed_on_tick(core, id, Some(error)))?;
+            }
+            Look::Busy => core.finish_callback()?,
             Look::Done => return Ok(()),
         }
     }
@@ -167,7 +176,12 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
 /// A server's share of the turn.
 fn serve_server(core: &Core, id: Id) -> Result<()> {
     accept::accept_one(core, id)?;
-    core.inside(|state| leave_batch(state, id));
+    core.inside(|state| {
+        state.batch.next();
+        if let Some(server) = server_of(&mut state.entries, id) {
+            server.common.flags.clear(flag::QUEUED);
+        }
+    });
     Ok(())
 }
 
@@ -225,11 +239,14 @@ impl Service {
                 batch.next();
                 Look::Plain(id, listener, size)
             }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            Err(error) if !would_block(&error) => {
                 stream.common.flags.clear(flag::QUEUED);
                 batch.next();
                 state.read_failed(id, error);
-                Look::Failed
+                match state.take_sole_destroyed() {
+                    Some((id, error)) => Look::Failed(id, error),
+                    None => Look::Busy,
+                }
             }
             result => {
                 self.begin(state, id);
@@ -502,7 +519,7 @@ impl Service {
     }
 
     fn read_failed(&mut self, state: &mut State, id: Id, error: io::Error) -> Option<Next> {
-        if error.kind() != io::ErrorKind::WouldBlock {
+        if !would_block(&error) {
             self.reads = 0;
             state.read_failed(id, error);
             return Some(Next::Finish);

@@ -128,6 +128,29 @@ impl State {
         self.ticks.pop()
     }
 
+    /// The tick that tells why a socket was destroyed, if it is the [only one](State::sole_tick).
+    #[inline]
+    pub(crate) fn take_sole_destroyed(&mut self) -> Option<(Id, Error)> {
+        match self.sole_tick() {
+            Some(Task::Destroyed(_, Some(_))) => {}
+            _ => return None,
+        }
+        match self.ticks.take_sole() {
+            Some(Task::Destroyed(id, Some(error))) => Some((id, error)),
+            _ => None,
+        }
+    }
+
+    /// Does what the tick of `resume` does, if that is the [only one](State::sole_tick) and calls nobody.
+    #[inline]
+    pub(crate) fn resume_if_sole(&mut self, id: Id) {
+        if matches!(self.sole_tick(), Some(Task::Resume(whose)) if *whose == id)
+            && self.resume_plainly(id)
+        {
+            self.ticks.take_sole();
+        }
+    }
+
     /// Frees what ended and was not put to use again.
     fn free_what_is_over(&mut self) {
         let mut over = std::mem::take(&mut self.reap);

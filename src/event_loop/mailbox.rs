@@ -9,8 +9,8 @@
 //! nothing. It says that it is going to sleep, and then looks; who brings mail puts it in, and then
 //! asks whether it sleeps. Both in one order for all threads, so one of the two notices.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::channels;
 use super::core::Core;
@@ -90,7 +90,18 @@ impl Mailbox {
 
     /// The loop goes to sleep: who brings mail from now on wakes it. Returns whether some waits
     /// already, of which nobody may have told.
-    pub(crate) fn doze(&self) -> bool {
+    #[inline]
+    pub(crate) fn doze(self: &Arc<Mailbox>) -> bool {
+        // Whoever could bring some holds it, and gets it from the loop. The last who did may have left
+        // some, which this fence shows; it costs nothing, and the order of `say_asleep` much.
+        if Arc::strong_count(self) == 1 {
+            fence(Ordering::Acquire);
+            return self.waits.load(Ordering::Relaxed);
+        }
+        self.say_asleep()
+    }
+
+    fn say_asleep(&self) -> bool {
         self.awake.store(false, Ordering::SeqCst);
         self.waits.load(Ordering::SeqCst)
     }
@@ -104,7 +115,7 @@ impl Mailbox {
 
     /// `run` is over. Whoever waits for the loop's descriptor is told of the mail that came meanwhile.
     pub(crate) fn end_run(&self) {
-        if self.doze() {
+        if self.say_asleep() {
             self.waker.wake();
         }
     }
@@ -163,4 +174,22 @@ pub(crate) fn deliver(core: &Core) -> Result<()> {
 /// What is told to who calls a loop that is gone from another thread.
 pub(crate) fn loop_gone() -> Error {
     Error::library("ERR_LOOP_GONE", "The loop is gone.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_last_who_could_bring_mail_has_left_is_seen_before_sleep() {
+        let mailbox = Arc::new(Mailbox::new(Waker::Null));
+        assert!(!mailbox.doze(), "nobody has brought any");
+        let other = mailbox.clone();
+        assert!(!mailbox.doze(), "nor has the other");
+        mailbox.wake_up();
+        let bring = move || other.push(Mail::Post(Box::new(|_| ()))).is_ok();
+        assert!(std::thread::spawn(bring).join().unwrap());
+        assert_eq!(Arc::strong_count(&mailbox), 1);
+        assert!(mailbox.doze(), "it is not to sleep");
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::core::{Core, SlotOf};
-use super::entry::{Entry, LookupListener, SocketListeners, flag, stream_of};
+use super::entry::{Entry, LookupListener, SocketListeners, Stream, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::state::{Reap, State};
 use super::task::{SocketEvent, Task};
@@ -153,8 +153,16 @@ impl State {
             return Some(Closing::Told(id));
         }
         self.closing_now.pop();
-        let socket = self.entries.remove(id.key as usize);
-        Some(Closing::Unheard(id, socket))
+        match self.entries.remove(id.key as usize) {
+            // Moving all of it about costs more than looking at the rest of it.
+            Entry::Stream(Stream {
+                data,
+                listeners,
+                errored,
+                ..
+            }) => Some(Closing::Unheard(id, (data, listeners, errored))),
+            _ => unreachable!("looked at above"),
+        }
     }
 
     /// A half-close that was asked for and has not happened is void: its 'finish' does not come. Returns
@@ -184,11 +192,18 @@ impl State {
     }
 }
 
+/// What of a socket may hold something of the user's, if it has nothing under way.
+type OfUsers = (
+    Slot<dyn FnMut(Socket, &[u8])>,
+    Option<Box<SocketListeners>>,
+    Option<Error>,
+);
+
 /// What the closing phase does next.
 enum Closing {
     /// Frees a socket of whose end nobody wants to know. Its listeners may be the last to hold
     /// something of the user's, so they are dropped unborrowed.
-    Unheard(Id, Entry),
+    Unheard(Id, OfUsers),
     /// Tells of the end.
     Told(Id),
 }
@@ -214,9 +229,9 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             break;
         };
         let id = match closing {
-            Closing::Unheard(id, socket) => {
+            Closing::Unheard(id, of_users) => {
                 log::debug!(target: "nodeloop::net", "{:?} closed", Socket(core.raw(id)));
-                drop(socket);
+                drop(of_users);
                 core.finish_callback()?;
                 continue;
             }

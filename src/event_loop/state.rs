@@ -152,6 +152,12 @@ impl Batch {
         self.ids.is_empty()
     }
 
+    /// How many there are, with those that were served.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.ids.capacity()
     }
@@ -250,6 +256,7 @@ impl State {
     }
 
     /// Whether anything keeps the loop running (L30, N46).
+    #[inline]
     pub(crate) fn is_alive(&self) -> bool {
         self.live.handles > 0
             || self.live.requests > 0
@@ -288,12 +295,26 @@ impl State {
     /// The same, but for datagrams that are to go before the first tick.
     #[inline]
     pub(crate) fn left_behind_but_for_sends(&self) -> usize {
-        self.ticks.len()
-            | self.steps.len()
+        self.ticks.len() | self.left_behind_but_for_ticks()
+    }
+
+    #[inline]
+    fn left_behind_but_for_ticks(&self) -> usize {
+        self.steps.len()
             | self.graveyard.len()
             | self.uncaught.len()
             | self.reap.len()
             | self.outbox.due()
+    }
+
+    /// The tick that is all that a loop callback has left behind, if it is one. It need not go the way of
+    /// all that follows.
+    #[inline]
+    pub(crate) fn sole_tick(&self) -> Option<&Task> {
+        let rest = self.left_behind_but_for_ticks() | self.outbox.ahead();
+        let is_sole =
+            self.ticks.len() == 1 && rest == 0 && self.gather.is_empty() && self.outbox.is_empty();
+        self.ticks.front().filter(|_| is_sole)
     }
 
     /// The turn's clock: read once, when somebody asks.

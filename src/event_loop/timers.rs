@@ -148,7 +148,7 @@ enum Due {
 /// them (N22, N23). What was due first comes first, timer or deadline, so that a late timer that
 /// writes to a socket still puts its timeout off.
 pub(crate) fn run_timers(core: &Core) -> Result<()> {
-    if core.inside(|state| state.timers.is_idle() && state.deadlines.is_empty()) {
+    if !core.inside(|state| state.has_timers()) {
         return Ok(());
     }
     let now_ms = core.inside(|state| state.update_time());

@@ -17,7 +17,7 @@ use super::state::State;
 use super::timers;
 use super::trace;
 use super::watchers::{self, WatcherKind};
-use crate::backend::EVENTS_PER_WAIT;
+use crate::backend::{EVENTS_PER_WAIT, is_interrupted};
 use crate::ground::error::{Error, Result};
 
 /// Passes over the pending queue after the poll: completions that bring further completions get
@@ -65,7 +65,11 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     }
     while alive && !core.inside(|state| state.stop) {
         let trace = trace::on();
-        let result = turn(core, mode, trace);
+        let is_calm = mode == RunMode::Default && !trace && core.inside(|state| state.is_calm());
+        let result = match is_calm {
+            true => calm_turns(core),
+            false => turn(core, mode, trace),
+        };
         if trace {
             core.trace_turn_end();
             // A logger may have called us.
@@ -102,10 +106,28 @@ impl Drop for Running<'_> {
     }
 }
 
-/// One turn of the loop.
+/// Turns that are a wait and its I/O, while nothing else is to be done between two of them; the phases behind
+/// the last.
 ///
-/// A quiet turn is a wait and its I/O: a look before and one behind tell that the phases around it are
-/// empty. They stand apart, so that what every turn runs is close together.
+/// The ordinary life of a server: one look from a poll to the next, and what it runs is close together.
+fn calm_turns(core: &Core) -> Result<()> {
+    loop {
+        let mail = core.inside(|state| {
+            state.turns += 1;
+            wait_for_events(state, WaitLimit::Unlimited)
+        });
+        serve_poll(core, mail, false)?;
+        if !core.inside(|state| state.is_calm()) || trace::on() {
+            break;
+        }
+    }
+    match core.inside(|state| state.has_phases_behind()) {
+        true => run_phases_behind(core, false),
+        false => Ok(()),
+    }
+}
+
+/// One turn of the loop.
 fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
     let (has_work, may_block) = core.inside(|state| {
         let idling = state.watchers.is_idling();
@@ -149,6 +171,23 @@ fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
 #[inline(never)]
 fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     let phase = |name| tell_phase(core, name, trace);
+    // Mostly only something was closed.
+    if trace || core.inside(|state| state.has_phases_before_closing()) {
+        run_phases_before_closing(core, trace)?;
+    }
+    phase("closing");
+    socket::run_closing(core)?;
+    phase("timers");
+    match core.inside(|state| state.has_timers()) {
+        true => timers::run_timers(core),
+        false => Ok(()),
+    }
+}
+
+/// Pending again, and check.
+#[inline(never)]
+fn run_phases_before_closing(core: &Core, trace: bool) -> Result<()> {
+    let phase = |name| tell_phase(core, name, trace);
     for _ in 0..PENDING_PASSES {
         if core.inside(|state| state.pending.is_empty()) {
             break;
@@ -158,11 +197,7 @@ fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     }
     phase("check");
     immediates::run_immediates(core)?;
-    watchers::run_watchers(core, WatcherKind::Check)?;
-    phase("closing");
-    socket::run_closing(core)?;
-    phase("timers");
-    timers::run_timers(core)
+    watchers::run_watchers(core, WatcherKind::Check)
 }
 
 fn tell_phase(core: &Core, name: &'static str, trace: bool) {
@@ -184,16 +219,43 @@ impl State {
             && self.is_alive()
     }
 
-    /// Whether a phase behind the poll has something to do.
-    fn has_phases_behind(&mut self) -> bool {
-        let phases = self.pending.len()
+    /// Whether the phases between two polls have nothing to do, and the next wait may last until something
+    /// happens.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        // One branch, in every turn.
+        let busy = usize::from(self.stop)
+            | self.batch.len()
+            | self.ready.len()
+            | self.stalled.len()
+            | self.pending.len()
             | self.closing.len()
             | self.closing_now.len()
+            | self.mail.len()
+            | usize::from(self.mailbox.waits())
             | usize::from(self.immediates.has_any())
             | usize::from(self.watchers.has_any())
-            | usize::from(!self.timers.is_idle())
+            | usize::from(self.timers.may_wait())
             | usize::from(!self.deadlines.is_empty());
-        phases != 0
+        busy == 0 && self.is_alive()
+    }
+
+    /// Whether a phase behind the poll has something to do.
+    #[inline]
+    fn has_phases_behind(&mut self) -> bool {
+        // One branch, in every turn.
+        let closing = self.closing.len() | self.closing_now.len();
+        (closing != 0) | self.has_phases_before_closing() | self.has_timers()
+    }
+
+    #[inline]
+    fn has_phases_before_closing(&self) -> bool {
+        !self.pending.is_empty() | self.immediates.has_any() | self.watchers.has_any()
+    }
+
+    #[inline]
+    pub(super) fn has_timers(&mut self) -> bool {
+        !self.timers.is_idle() | !self.deadlines.is_empty()
     }
 }
 
@@ -222,7 +284,7 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         // A logger may have called us.
         core.finish_callback()?;
     }
-    let waited = core.inside(|state| {
+    let mail = core.inside(|state| {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
         let State { batch, ready, .. } = state;
@@ -231,14 +293,26 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
-        let waited = wait_and_harvest(state, limit);
-        // What it was not asked for comes before what has come since.
-        if let Some(id) = state.unproven.take() {
-            state.batch.bring_to_front(id);
-        }
-        waited.map(|()| state.has_mail())
+        wait_for_events(state, limit)
     });
-    match waited {
+    serve_poll(core, mail, trace)
+}
+
+/// Waits. Gives whether there is mail.
+#[inline(never)]
+fn wait_for_events(state: &mut State, limit: WaitLimit) -> io::Result<bool> {
+    let waited = wait_and_harvest(state, limit);
+    // What it was not asked for comes before what has come since.
+    if let Some(id) = state.unproven.take() {
+        state.batch.bring_to_front(id);
+    }
+    waited.map(|()| state.has_mail())
+}
+
+/// Serves what a wait has brought.
+#[inline(always)]
+fn serve_poll(core: &Core, mail: io::Result<bool>, trace: bool) -> Result<()> {
+    match mail {
         Ok(false) => {}
         Ok(true) => mailbox::deliver(core)?,
         Err(error) => return Err(Error::system("poll", error)),
@@ -287,7 +361,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
         };
         match wait_once(state, timeout) {
             // L21: an interrupted wait goes on.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_interrupted(&error) => {}
             Err(error) => return Err(error),
             Ok(()) => {}
         }
@@ -367,6 +441,10 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
 fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
     if why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
+    }
+    // In most turns there is nothing to wait for but events.
+    if !state.has_timers() && state.stalled.is_empty() {
+        return WaitLimit::Unlimited;
     }
     let mut until_ms = state.timers.next_expiry_ms();
     if let Some(at_ms) = state.deadlines.next_ms() {

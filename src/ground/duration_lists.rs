@@ -135,6 +135,12 @@ impl DurationLists {
         self.heap.len() == self.gone
     }
 
+    /// Whether there may be a list, as far as can be told without looking.
+    #[inline]
+    pub(crate) fn may_have_any(&self) -> bool {
+        self.heap.len() != 0
+    }
+
     /// The list that is looked at next.
     #[inline]
     pub(crate) fn first(&mut self) -> Option<FirstList> {

@@ -68,6 +68,13 @@ impl<T> TickQueue<T> {
         tick
     }
 
+    /// Takes a tick that is alone: it is a drain of its own.
+    #[inline]
+    pub(crate) fn take_sole(&mut self) -> Option<T> {
+        debug_assert!(self.queue.len() <= 1, "there is another tick");
+        self.queue.pop_back()
+    }
+
     /// The drain is over.
     #[inline]
     pub(crate) fn ran_dry(&mut self) {

@@ -110,6 +110,12 @@ impl<T> TimerLists<T> {
         self.lists.is_empty()
     }
 
+    /// Whether one may wait: true also for a while after the last was cleared.
+    #[inline]
+    pub(crate) fn may_wait(&self) -> bool {
+        self.lists.may_have_any()
+    }
+
     /// How many timers hold the loop (N59).
     #[inline]
     pub(crate) fn referenced(&self) -> usize {
