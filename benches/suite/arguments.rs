@@ -55,7 +55,10 @@ impl Arguments {
     }
 
     pub fn effort(&self, mut effort: Effort) -> Effort {
-        effort.rounds = self.rounds.unwrap_or(effort.rounds);
+        if let Some(rounds) = self.rounds {
+            effort.rounds = rounds;
+            effort.more = Duration::ZERO;
+        }
         effort.round = self.round.unwrap_or(effort.round);
         effort
     }

@@ -48,9 +48,34 @@ impl LaneOutcome {
         values.push((round, value));
     }
 
+    /// A figure by another lane's, in each round in which both took part.
+    pub fn ratio(&self, figure: Figure, against: &LaneOutcome) -> Option<Spread> {
+        let (ours, theirs) = (self.figures.get(&figure)?, against.figures.get(&figure)?);
+        let ratios = ours.iter().filter_map(|(round, ours)| {
+            let at = theirs.binary_search_by_key(round, |(round, _)| *round);
+            Some(ours / theirs[at.ok()?].1)
+        });
+        Spread::of(&ratios.collect::<Vec<_>>())
+    }
+
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
         let values = self.figures.get(&figure)?.iter();
         Spread::of(&values.map(|(_, value)| *value).collect::<Vec<_>>())
+    }
+}
+
+impl Limit {
+    /// Whether the rounds so far leave it open on which side of it the ratio lies. `lane` finds what a lane has
+    /// come to.
+    pub fn is_open<'a>(&self, lane: impl Fn(&str) -> Option<&'a LaneOutcome>) -> bool {
+        /// Standard errors between a ratio and its limit that tell.
+        const TELLING: f64 = 2.0;
+        let against = self.against.as_deref().and_then(&lane);
+        let ratio = lane(&self.lane)
+            .zip(against)
+            .and_then(|(ours, theirs)| ours.ratio(self.figure, theirs));
+        let (Bound::AtMost(limit) | Bound::AtLeast(limit)) = self.bound;
+        ratio.is_some_and(|ratio| (ratio.median - limit).abs() < TELLING * ratio.error())
     }
 }
 
@@ -68,16 +93,8 @@ impl Outcome {
 
     /// A lane's figure by another's, in each round in which both took part.
     pub fn ratio(&self, figure: Figure, lane: &str, against: &str) -> Option<Spread> {
-        let values = |name: &str| {
-            let lane = self.lanes.iter().find(|lane| lane.name == name)?;
-            lane.figures.get(&figure)
-        };
-        let (ours, theirs) = (values(lane)?, values(against)?);
-        let ratios = ours.iter().filter_map(|(round, ours)| {
-            let at = theirs.binary_search_by_key(round, |(round, _)| *round);
-            Some(ours / theirs[at.ok()?].1)
-        });
-        Spread::of(&ratios.collect::<Vec<_>>())
+        let named = |name: &str| self.lanes.iter().find(|lane| lane.name == name);
+        named(lane)?.ratio(figure, named(against)?)
     }
 
     fn judge(&mut self) {

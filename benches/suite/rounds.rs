@@ -1,8 +1,9 @@
 //! Measuring: all lanes of a workload in turn, round after round.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::build;
 use crate::load::process::Generator;
@@ -22,6 +23,8 @@ pub struct Effort {
     pub rounds: usize,
     /// How long a round is to take, about.
     pub round: Duration,
+    /// How long all rounds may take that are more than these.
+    pub more: Duration,
     /// What thousands of connections become.
     pub most_connections: usize,
     /// How large files are at most.
@@ -36,6 +39,8 @@ pub struct Bench {
     pub programs: HashMap<Peer, Program>,
     pub cores: Cores,
     pub effort: Effort,
+    /// What is left of the time for more rounds.
+    pub time_for_more: Cell<Duration>,
     /// Descriptors that a process may have.
     pub descriptors: usize,
 }
@@ -105,22 +110,10 @@ impl Bench {
         }
         share_operations(&mut sessions);
         for round in 0..rounds {
-            let taking_part =
-                (0..sessions.len()).filter(|&index| round % sessions[index].every == 0);
-            let order: Vec<usize> = taking_part.collect();
-            let mut failed = Vec::new();
-            for index in in_turn(&order, round) {
-                let session = &mut sessions[index];
-                if let Err(error) = session.measure(round) {
-                    remarks.push(format!("{} failed: {error}", session.outcome.name));
-                    failed.push(index);
-                }
-            }
-            failed.sort_unstable();
-            for index in failed.into_iter().rev() {
-                sessions.remove(index);
-            }
+            let taking_part = |session: &Session| round % session.every == 0;
+            one_round(&mut sessions, round, taking_part, &mut remarks);
         }
+        self.more_rounds(workload, &mut sessions, rounds, &mut remarks);
         let outcomes = sessions.into_iter().map(|session| match session.finish() {
             (outcome, None) => outcome,
             (outcome, Some(error)) => {
@@ -130,6 +123,35 @@ impl Bench {
         });
         let outcomes = outcomes.collect();
         Outcome::of(workload, outcomes, remarks)
+    }
+
+    /// More rounds of those whose ratio may lie on either side of its limit, as far as there is time.
+    fn more_rounds(
+        &self,
+        workload: &Workload,
+        sessions: &mut Vec<Session>,
+        rounds: usize,
+        remarks: &mut Vec<String>,
+    ) {
+        for round in rounds..rounds * MOST_TIMES {
+            let left = self.time_for_more.get();
+            let outcome_of = |name: &str| {
+                let outcomes = sessions.iter().map(|session| &session.outcome);
+                outcomes.into_iter().find(|outcome| outcome.name == name)
+            };
+            let open = workload.limits.iter().filter(|it| it.is_open(outcome_of));
+            let lanes: Vec<String> = open
+                .flat_map(|limit| limit.against.iter().chain([&limit.lane]))
+                .cloned()
+                .collect();
+            if lanes.is_empty() || left.is_zero() {
+                return;
+            }
+            let begun = Instant::now();
+            let taking_part = |session: &Session| lanes.contains(&session.outcome.name);
+            one_round(sessions, round, taking_part, remarks);
+            self.time_for_more.set(left.saturating_sub(begun.elapsed()));
+        }
     }
 
     /// The lanes of the peers that are there.
@@ -223,6 +245,32 @@ impl Bench {
             Work::StartUp => self.start_up(workload),
             Work::Size => program::size(workload),
         }
+    }
+}
+
+/// Up to so many times the usual rounds.
+pub const MOST_TIMES: usize = 8;
+
+/// A round of those that take part, one after the other. Who fails takes part in none any more.
+fn one_round(
+    sessions: &mut Vec<Session>,
+    round: usize,
+    takes_part: impl Fn(&Session) -> bool,
+    remarks: &mut Vec<String>,
+) {
+    let taking_part = (0..sessions.len()).filter(|&index| takes_part(&sessions[index]));
+    let order: Vec<usize> = taking_part.collect();
+    let mut failed = Vec::new();
+    for index in in_turn(&order, round) {
+        let session = &mut sessions[index];
+        if let Err(error) = session.measure(round) {
+            remarks.push(format!("{} failed: {error}", session.outcome.name));
+            failed.push(index);
+        }
+    }
+    failed.sort_unstable();
+    for index in failed.into_iter().rev() {
+        sessions.remove(index);
     }
 }
 

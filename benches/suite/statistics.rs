@@ -9,6 +9,8 @@ pub struct Spread {
     pub median: f64,
     pub low: f64,
     pub high: f64,
+    /// Of how many values.
+    pub count: usize,
 }
 
 impl Spread {
@@ -22,7 +24,17 @@ impl Spread {
             median: middle,
             low: sorted[sorted.len() / 10],
             high: sorted[last - sorted.len() / 10],
+            count: sorted.len(),
         })
+    }
+
+    /// The standard error of the median, as if the values lay about it as chance has them.
+    pub fn error(&self) -> f64 {
+        /// Standard deviations from the tenth to the ninetieth percentile.
+        const TENTHS: f64 = 2.56;
+        /// The standard error of a median, by that of a mean.
+        const MEDIAN: f64 = 1.25;
+        MEDIAN * (self.high - self.low) / TENTHS / (self.count as f64).sqrt()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The run from beginning to end.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
@@ -14,13 +15,14 @@ use crate::micro::{self, MICRO};
 use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
 use crate::report::{self, About};
-use crate::rounds::{Bench, Effort};
+use crate::rounds::{self, Bench, Effort};
 use crate::workload::{Work, Workload};
 use crate::workloads;
 
 const FULL: Effort = Effort {
     rounds: 25,
     round: Duration::from_millis(40),
+    more: Duration::from_secs(60),
     most_connections: usize::MAX,
     most_mib: usize::MAX,
     micro_rounds: 5,
@@ -30,6 +32,7 @@ const FULL: Effort = Effort {
 const SMOKE: Effort = Effort {
     rounds: 3,
     round: Duration::from_millis(10),
+    more: Duration::ZERO,
     most_connections: 200,
     most_mib: 1,
     micro_rounds: 1,
@@ -152,9 +155,11 @@ fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
                 )
             }),
         rounds: format!(
-            "{} rounds of about {} ms each; medians, and 10 %–90 % of the rounds in brackets",
+            "{} rounds of about {} ms each, up to {} times as many where that leaves a limit open; medians, \
+             and 10 %–90 % of the rounds in brackets",
             effort.rounds,
-            effort.round.as_millis()
+            effort.round.as_millis(),
+            rounds::MOST_TIMES
         ),
         left_out,
     };
@@ -165,6 +170,7 @@ fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
     let bench = Bench {
         programs,
         cores,
+        time_for_more: Cell::new(effort.more),
         effort,
         descriptors,
     };

@@ -196,14 +196,9 @@ impl Kind {
         matches!(self, Kind::ProxyBulk { .. } | Kind::ProxyPingPong { .. })
     }
 
-    /// How many rounds it takes where others take `usual`: more where a round costs now this, now
-    /// that, and fewer where it is long.
+    /// How many rounds it takes where others take `usual`: fewer where one is long.
     pub fn rounds(self, usual: usize) -> usize {
         match self {
-            Kind::BulkEcho { .. } | Kind::ProxyBulk { .. } => usual * 2,
-            Kind::Broadcast { receivers, .. } if receivers >= 1000 => usual * 2,
-            // Who is woken for each is charged now this for it, now that.
-            Kind::Datagrams { in_flight: 1, .. } => usual * 2,
             Kind::Files { connections, .. } if connections > 1 => usual.div_ceil(3),
             _ => usual,
         }

@@ -169,7 +169,11 @@ fn plot(page: &mut String, outcome: &Outcome, figure: Figure, title: &str) {
 }
 
 /// A time in the unit that its median asks for.
-fn nanos(Spread { median, low, high }: Spread) -> String {
+fn nanos(
+    Spread {
+        median, low, high, ..
+    }: Spread,
+) -> String {
     let (unit, by) = match median {
         ..1e4 => ("ns", 1.0),
         ..1e7 => ("µs", 1e3),

@@ -31,7 +31,9 @@ pub fn bars(rows: &[Row]) -> String {
     for (number, row) in rows.iter().enumerate() {
         let y = number as f64 * HEIGHT;
         let class = if row.ours { "ours" } else { "theirs" };
-        let Spread { median, low, high } = row.value;
+        let Spread {
+            median, low, high, ..
+        } = row.value;
         label(&mut svg, y, &row.label);
         let _ = write!(
             svg,
