@@ -228,7 +228,7 @@ impl Os {
         }
     }
 
-    /// Receives one datagram into an empty catch. What lies behind it stays.
+    /// Receives one datagram into an empty catch, where it is the current one. What lies behind it stays.
     #[inline]
     pub(crate) fn receive_one(&mut self, io: &OsDatagram, catch: &mut Catch) -> io::Result<()> {
         catch.clear();
@@ -240,12 +240,8 @@ impl Os {
             }
         };
         self.counts.datagrams_received += 1;
-        catch.reads.push(Caught {
-            start: 0,
-            size,
-            each: size.max(1),
-            from,
-        });
+        catch.place = 0..size;
+        catch.from = from;
         Ok(())
     }
 }

@@ -47,6 +47,16 @@ enum Next {
     Over(bool),
 }
 
+/// What the first look finds at a socket whose datagrams come one by one.
+enum Alone {
+    /// One, for the one listener.
+    Deliver(Box<Catch>, Shared<MessageListener>),
+    /// A receive that failed.
+    Failed,
+    /// Another case, in which nothing was done.
+    Not,
+}
+
 /// A listener of 'message'.
 type MessageListener = dyn FnMut(UdpSocket, &[u8], RemoteInfo);
 
@@ -69,9 +79,34 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
     let mut share = Share {
         core,
         id,
-        catch: core.inside(|state| Some(state.begin_share(id))),
+        catch: None,
     };
     let socket = UdpSocket(core.raw(id));
+    let alone = match trace {
+        true => Alone::Not,
+        false => core.inside(|state| state.receive_alone(id)),
+    };
+    match alone {
+        Alone::Deliver(catch, listener) => {
+            left -= 1;
+            let (message, from) = arrived(share.catch.insert(catch));
+            listener.borrow_mut()(socket, message, from);
+            // Its answer, and the end of the share.
+            let is_over = core.inside(|state| {
+                state.settle_sends(|| true) && state.ends_unseen() && share.end_plainly(state)
+            });
+            if is_over {
+                return Ok(());
+            }
+        }
+        other => {
+            if let Alone::Failed = other {
+                // As in libuv an error ends the share.
+                left = 0;
+            }
+            share.catch = core.inside(|state| Some(state.begin_share(id)));
+        }
+    }
     loop {
         // One look sees to the end of the last loop callback, and finds the next datagram or ends the
         // share.
@@ -86,7 +121,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
             if !quiet {
                 return Next::Finish;
             }
-            match find(state, id, catch, &mut left, trace) {
+            match find(state, id, catch, &mut left) {
                 Some(next) => next,
                 None => Next::Over(share.end(state)),
             }
@@ -164,17 +199,7 @@ fn serve_queued(core: &Core, id: Id) -> Result<()> {
 
 /// Finds the next datagram, receiving if need be. None if the share is over.
 #[inline]
-fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32, trace: bool) -> Option<Next> {
-    if *left == RECEIVE_BUDGET
-        && !trace
-        && catch.is_empty()
-        && state.trusts(id)
-        && let Err(error) = state.receive_alone(id, catch)
-    {
-        *left = 0;
-        state.steps.push_back(failure(id, error));
-        return Some(Next::Finish);
-    }
+fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
     loop {
         let next = find_known(state, id, catch, left);
         if next.is_some() || state.unproven != Some(id) || !state.must_look_again(id) {
@@ -183,7 +208,7 @@ fn find(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32, trace: boo
     }
 }
 
-/// The same, but for a datagram that comes alone.
+/// The same, but for others that may have waited behind a datagram that came alone.
 #[inline]
 fn find_known(state: &mut State, id: Id, catch: &mut Catch, left: &mut u32) -> Option<Next> {
     let State {
@@ -281,26 +306,33 @@ impl Share<'_> {
     /// whether there is.
     #[inline]
     fn end(&mut self, state: &mut State) -> bool {
+        !self.end_plainly(state) && self.end_in_full(state)
+    }
+
+    /// The ordinary case in one look: all was delivered, and nothing waits to be sent. Returns whether it
+    /// was that.
+    #[inline]
+    fn end_plainly(&mut self, state: &mut State) -> bool {
         state.outbox.hold(false);
-        if state.is_quiet() {
-            // The ordinary case in one look: all was delivered, and nothing waits to be sent.
-            let State {
-                entries,
-                batch,
-                catches,
-                ..
-            } = state;
-            if let Some(datagram) = datagram_of(entries, self.id)
-                && !datagram.wants_service()
-                && let Some(catch) = self.catch.take_if(|catch| catch.is_empty())
-            {
-                datagram.common.flags.clear(flag::QUEUED);
-                batch.next();
-                put_catch_away(catches, catch);
-                return false;
-            }
+        if !state.is_quiet() {
+            return false;
         }
-        self.end_in_full(state)
+        let State {
+            entries,
+            batch,
+            catches,
+            ..
+        } = state;
+        if let Some(datagram) = datagram_of(entries, self.id)
+            && !datagram.wants_service()
+            && let Some(catch) = self.catch.take_if(|catch| catch.is_empty())
+        {
+            datagram.common.flags.clear(flag::QUEUED);
+            batch.next();
+            put_catch_away(catches, catch);
+            return true;
+        }
+        false
     }
 
     /// Every other case.
@@ -335,6 +367,19 @@ fn next_reads(reads: usize, wanted: usize, catch: &Catch) -> usize {
     }
 }
 
+impl DatagramState {
+    /// Whether the next datagram is expected to come alone, and is then all that waits.
+    #[inline]
+    fn expects_one(&self) -> bool {
+        self.alone >= ALONE
+            && self.ready & (ready::READABLE | ready::ERROR) == ready::READABLE
+            && self.common.flags.any(flag::ACTIVE)
+            && self.options.receive_block.is_none()
+            && self.catch.is_none()
+            && self.io.as_ref().is_some_and(|io| io.tells_of_others())
+    }
+}
+
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         if self.catch.is_some() {
@@ -345,51 +390,50 @@ impl Drop for Share<'_> {
 }
 
 impl State {
-    /// Whether the next datagram is expected to come alone, and nobody can tell if others come in a turn
-    /// of their own.
+    /// Receives a datagram that is expected to come alone, where nobody can tell if others come in a turn of
+    /// their own: it begins the share then.
     #[inline]
-    fn trusts(&mut self, id: Id) -> bool {
-        let Some(datagram) = datagram_of(&mut self.entries, id) else {
-            return false;
-        };
-        let expected = datagram.alone >= ALONE
-            && datagram.ready & (ready::READABLE | ready::ERROR) == ready::READABLE
-            && datagram.common.flags.any(flag::ACTIVE)
-            && datagram.io.as_ref().is_some_and(|io| io.tells_of_others());
-        if !expected {
-            return false;
+    fn receive_alone(&mut self, id: Id) -> Alone {
+        let expected = datagram_of(&mut self.entries, id).is_some_and(|it| it.expects_one());
+        if !expected || !self.is_quiet() || !self.ends_unseen() {
+            return Alone::Not;
         }
-        if datagram.alone >= ALONE + UNPROVEN {
-            datagram.alone = ALONE - 1;
-            return false;
-        }
-        self.ends_unseen()
-    }
-
-    /// Receives one datagram.
-    #[inline]
-    fn receive_alone(&mut self, id: Id, catch: &mut Catch) -> io::Result<()> {
         let State {
-            entries, backend, ..
+            entries,
+            backend,
+            catches,
+            ..
         } = self;
         let Some(datagram) = datagram_of(entries, id) else {
-            return Ok(());
+            return Alone::Not;
         };
-        let Some(io) = &datagram.io else {
-            return Ok(());
+        if datagram.alone >= ALONE + UNPROVEN {
+            datagram.alone = ALONE - 1;
+            return Alone::Not;
+        }
+        let (Some(io), Some(listener)) = (&datagram.io, datagram.message.sole()) else {
+            return Alone::Not;
         };
-        match backend.receive_one(io, catch) {
+        let Some(mut catch) = catches.pop() else {
+            return Alone::Not;
+        };
+        match backend.receive_one(io, &mut catch) {
             Ok(()) => {
                 datagram.alone += 1;
                 datagram.ready &= !ready::READABLE;
                 self.unproven = Some(id);
-                Ok(())
+                self.outbox.hold(true);
+                Alone::Deliver(catch, listener)
             }
-            Err(error) if would_block(&error) => {
-                datagram.ready &= !ready::READABLE;
-                Ok(())
+            Err(error) => {
+                catches.push(catch);
+                if would_block(&error) {
+                    datagram.ready &= !ready::READABLE;
+                    return Alone::Not;
+                }
+                self.steps.push_back(failure(id, error));
+                Alone::Failed
             }
-            Err(error) => Err(error),
         }
     }
 

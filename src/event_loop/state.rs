@@ -152,12 +152,6 @@ impl Batch {
         self.ids.is_empty()
     }
 
-    /// How many there are, with those that were served.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
     pub(crate) fn capacity(&self) -> usize {
         self.ids.capacity()
     }

@@ -208,24 +208,23 @@ fn tell_phase(core: &Core, name: &'static str, trace: bool) {
 
 impl State {
     /// Whether nobody can tell this turn and the next apart, if it ends behind the front of the batch.
-    pub(crate) fn ends_unseen(&mut self) -> bool {
-        self.runs_on
-            && self.batch.ends_with_front()
-            && self.ready.is_empty()
-            && self.stalled.is_empty()
-            && !self.stop
-            && !self.has_phases_behind()
-            && !self.has_mail()
-            && self.is_alive()
+    #[inline]
+    pub(crate) fn ends_unseen(&self) -> bool {
+        self.runs_on && self.batch.ends_with_front() && self.leads_to_a_poll()
     }
 
     /// Whether the phases between two polls have nothing to do, and the next wait may last until something
     /// happens.
     #[inline]
     fn is_calm(&self) -> bool {
+        self.batch.is_empty() && self.leads_to_a_poll()
+    }
+
+    /// The same, once the batch is served.
+    #[inline]
+    fn leads_to_a_poll(&self) -> bool {
         // One branch, in every turn.
         let busy = usize::from(self.stop)
-            | self.batch.len()
             | self.ready.len()
             | self.stalled.len()
             | self.pending.len()
