@@ -159,7 +159,7 @@ impl Backend {
     }
 
     /// Hands the events of the last wait to `take`: the token, and what it is ready for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn events(&self, mut take: impl FnMut(u64, u8)) {
         match self {
             Backend::Os(os) => os.events(take),

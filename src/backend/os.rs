@@ -108,6 +108,7 @@ impl Os {
     }
 
     /// Looks for events again and again for the time of `spin`, then blocks as [`wait`](Os::wait).
+    #[inline(never)]
     pub(crate) fn spin_and_wait(
         &mut self,
         timeout: Option<Duration>,
@@ -128,7 +129,7 @@ impl Os {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn events(&self, mut take: impl FnMut(u64, u8)) {
         for event in &self.events {
             take(event.token().0 as u64, bits_of(event));

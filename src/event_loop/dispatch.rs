@@ -26,6 +26,7 @@ use crate::ground::listeners::Shared;
 
 /// Turns the events of the last wait into bits in the slab, and appends who is to be served to
 /// the batch. Returns how many events there were.
+#[inline(always)]
 pub(crate) fn harvest(state: &mut State) -> usize {
     let State {
         entries,
@@ -56,6 +57,7 @@ pub(crate) fn harvest(state: &mut State) -> usize {
 }
 
 /// Makes everything look ready, for tests: an event is only a hint.
+#[cold]
 fn invent_events(state: &mut State) {
     let State { entries, batch, .. } = state;
     for (key, entry) in entries.iter_mut() {

@@ -202,7 +202,7 @@ impl Entry {
 
     /// Adds what an event says, if it `concerns` the object. If the object is to be served, and does not
     /// wait to be already, its serial.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_note(
         &mut self,
         bits: u8,

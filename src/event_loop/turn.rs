@@ -354,9 +354,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
         let timeout = match limit {
             WaitLimit::Now => Some(Duration::ZERO),
             WaitLimit::Unlimited => None,
-            WaitLimit::Until(at_ms) => {
-                Some(Duration::from_millis(at_ms.saturating_sub(state.now_ms())))
-            }
+            WaitLimit::Until(at_ms) => Some(time_until(state, at_ms)),
         };
         match wait_once(state, timeout) {
             // L21: an interrupted wait goes on.
@@ -368,7 +366,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
             || state.has_mail()
             || match limit {
                 WaitLimit::Now => true,
-                WaitLimit::Until(at_ms) => state.now_ms() >= at_ms,
+                WaitLimit::Until(at_ms) => time_until(state, at_ms).is_zero(),
                 WaitLimit::Unlimited => false,
             };
         if over {
@@ -377,15 +375,34 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
     }
 }
 
+/// By the turn's clock; none if it is past.
+#[inline(never)]
+fn time_until(state: &mut State, at_ms: u64) -> Duration {
+    Duration::from_millis(at_ms.saturating_sub(state.now_ms()))
+}
+
 /// One wait, and as many that don't block as bring full batches.
-fn wait_once(state: &mut State, mut timeout: Option<Duration>) -> io::Result<()> {
-    for _ in 0..FULL_WAITS {
+#[inline(always)]
+fn wait_once(state: &mut State, timeout: Option<Duration>) -> io::Result<()> {
+    state.outdate_time();
+    wait_asleep(state, timeout)?;
+    if dispatch::harvest(state) < EVENTS_PER_WAIT {
+        return Ok(());
+    }
+    wait_for_more(state)
+}
+
+/// Behind a full batch.
+#[cold]
+fn wait_for_more(state: &mut State) -> io::Result<()> {
+    for _ in 1..FULL_WAITS {
         state.outdate_time();
-        wait_asleep(state, timeout)?;
+        state
+            .backend
+            .wait(Some(Duration::ZERO), state.settings.spin)?;
         if dispatch::harvest(state) < EVENTS_PER_WAIT {
             break;
         }
-        timeout = Some(Duration::ZERO);
     }
     Ok(())
 }
