@@ -208,6 +208,33 @@ fn many_sockets_in_turns_get_their_own_bytes() {
     }
 }
 
+/// Who has one message each needs no list of slices; what the kernel refuses of one waits, and the others get
+/// theirs.
+#[test]
+fn a_broadcast_that_the_kernel_takes_in_parts_comes_whole() {
+    const MESSAGE: &[u8] = b"to everyone";
+    let lp = Loop::builder().limit_writes(4).build().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let pairs: Vec<_> = (0..3).map(|_| pair(&lp)).collect();
+    let receivers: Vec<Socket> = pairs.iter().map(|(socket, _)| *socket).collect();
+    let (last, all) = (receivers[2], receivers.clone());
+    lp.next_tick(move |_| {
+        for receiver in all {
+            assert!(receiver.write(MESSAGE));
+        }
+    });
+    lp.next_tick(move |_| {
+        // Refused, it is in flight and counts whole (N178).
+        assert_eq!(last.writable_length(), MESSAGE.len());
+        assert_eq!(last.bytes_written(), MESSAGE.len() as u64);
+    });
+    lp.run_nowait().unwrap();
+    turn_until(&lp, || receivers.iter().all(|it| it.writable_length() == 0));
+    for (_, peer) in &pairs {
+        assert_eq!(read(peer, MESSAGE.len()), MESSAGE);
+    }
+}
+
 #[test]
 fn owned_buffers_among_others_keep_the_order() {
     on_every_loop(|lp| {

@@ -16,7 +16,7 @@ use super::writable::Attempt;
 use crate::backend::{ready, would_block};
 use crate::ground::chunk::{Chunk, Owned};
 use crate::ground::error::{Completion, Error};
-use crate::ground::gather::{KEPT_FROM, SMALL_WRITE};
+use crate::ground::gather::{Gather, KEPT_FROM, SMALL_WRITE};
 use crate::ground::write_queue::MAX_SLICES;
 
 /// What keeps a write from being laid aside: in these states it goes its own way at once.
@@ -41,6 +41,22 @@ impl Stream {
     }
 }
 
+/// Lays a slice aside where several sockets have something there. Returns whether there was room.
+#[inline(never)]
+fn gather_beside(gather: &mut Gather<Id>, id: Id, stream: &mut Stream, bytes: &[u8]) -> bool {
+    if !gather.has_room(bytes.len()) {
+        return false;
+    }
+    gather.spread();
+    if !stream.common.flags.any(flag::GATHERED) {
+        stream.common.flags.set(flag::GATHERED);
+        stream.bundle = gather.begin(id);
+    }
+    gather.add_copy(stream.bundle, bytes, None);
+    stream.bytes_dispatched += bytes.len() as u64;
+    true
+}
+
 impl State {
     /// Lays a borrowed slice aside, in the ordinary case. Returns false if it is another case,
     /// before anything is done.
@@ -59,8 +75,11 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return false;
         };
-        if !stream.may_gather(SPECIAL | flag::TIMEOUT) || !gather.add_sole(id, bytes) {
+        if !stream.may_gather(SPECIAL | flag::TIMEOUT) {
             return false;
+        }
+        if !gather.add_sole(id, bytes) {
+            return gather_beside(gather, id, stream, bytes);
         }
         stream.bytes_dispatched += bytes.len() as u64;
         stream.common.flags.set(flag::GATHERED);
@@ -171,12 +190,40 @@ impl State {
         self.gather.spread();
         let mut bundle = 0;
         while bundle < self.gather.bundles() {
-            if let Some(id) = self.gather.key(bundle) {
+            if let Some(id) = self.gather.key(bundle)
+                && !self.flush_copy(id, bundle)
+            {
                 self.flush(id);
             }
             bundle += 1;
         }
         self.gather.clear();
+    }
+
+    /// Sends a bundle that is one copy, as those of a broadcast are. Returns false, and does nothing, if it is
+    /// another.
+    #[inline]
+    fn flush_copy(&mut self, id: Id, bundle: u16) -> bool {
+        let State {
+            entries,
+            backend,
+            gather,
+            ..
+        } = self;
+        let (Some(bytes), Some(stream)) = (gather.sole_copy(bundle), stream_of(entries, id)) else {
+            return false;
+        };
+        let Some(io) = &stream.io else {
+            return false;
+        };
+        match backend.write(io, bytes) {
+            Ok(taken) if taken == bytes.len() => {
+                stream.common.flags.clear(flag::GATHERED);
+                gather.end_copy(bundle);
+            }
+            result => self.flushed(id, result),
+        }
+        true
     }
 
     /// Sends what a socket has laid aside, before something else happens to it.

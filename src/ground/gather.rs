@@ -224,6 +224,21 @@ impl<K: Copy + PartialEq> Gather<K> {
         (bundle.first != NONE).then_some(bundle.key)
     }
 
+    /// The bytes of a bundle that is one copy.
+    #[inline]
+    pub(crate) fn sole_copy(&self, bundle: u16) -> Option<&[u8]> {
+        let bundle = self.bundles.get(bundle as usize)?;
+        let piece = self.pieces.get(bundle.first as usize)?;
+        let is_sole = bundle.first == bundle.last && !piece.is_owned;
+        is_sole.then(|| self.bytes_of(piece))
+    }
+
+    /// A bundle that is one copy was sent.
+    #[inline]
+    pub(crate) fn end_copy(&mut self, bundle: u16) {
+        self.bundles[bundle as usize].first = NONE;
+    }
+
     /// Fills `slices` with what lies behind the first `skip` bytes of a bundle. Returns how many it
     /// filled: neighbours in the arena are one slice.
     pub(crate) fn slices<'a>(
@@ -369,6 +384,26 @@ mod tests {
         assert!(gather.is_empty() && gather.add_sole('b', b"other"));
         gather.clear_sole();
         assert!(gather.is_empty());
+    }
+
+    #[test]
+    fn a_bundle_of_one_copy_is_known() {
+        let mut gather = Gather::new();
+        gather.spread();
+        let (one, two, kept) = (gather.begin('a'), gather.begin('b'), gather.begin('c'));
+        assert_eq!(gather.sole_copy(one), None, "nothing is there yet");
+        gather.add_copy(two, b"twice ", None);
+        gather.add_copy(one, b"once", None);
+        gather.add_copy(two, b"twice", None);
+        gather.add_owned(kept, owned("kept"), None);
+        assert_eq!(gather.sole_copy(one), Some(&b"once"[..]));
+        assert_eq!(
+            (gather.sole_copy(two), gather.sole_copy(kept)),
+            (None, None)
+        );
+        gather.end_copy(one);
+        assert_eq!((gather.key(one), gather.sole_copy(one)), (None, None));
+        assert_eq!(gather.key(two), Some('b'));
     }
 
     #[test]
