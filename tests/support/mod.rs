@@ -12,6 +12,8 @@ pub mod files;
 pub mod on_and_off;
 mod over_unix;
 pub mod own_network;
+pub mod relay;
+pub mod sent_file;
 pub mod traced;
 pub mod udp;
 
