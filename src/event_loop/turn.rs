@@ -185,7 +185,7 @@ fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
 }
 
 /// Pending again, and check.
-#[inline(never)]
+#[inline]
 fn run_phases_before_closing(core: &Core, trace: bool) -> Result<()> {
     let phase = |name| tell_phase(core, name, trace);
     for _ in 0..PENDING_PASSES {
@@ -223,6 +223,10 @@ impl State {
     /// The same, once the batch is served.
     #[inline]
     fn leads_to_a_poll(&self) -> bool {
+        // Who has a watcher has one in every turn.
+        if self.watchers.has_any() {
+            return false;
+        }
         // One branch, in every turn.
         let busy = usize::from(self.stop)
             | self.ready.len()
@@ -233,7 +237,6 @@ impl State {
             | self.mail.len()
             | usize::from(self.mailbox.waits())
             | usize::from(self.immediates.has_any())
-            | usize::from(self.watchers.has_any())
             | usize::from(self.timers.may_wait())
             | usize::from(!self.deadlines.is_empty());
         busy == 0 && self.is_alive()
