@@ -129,12 +129,13 @@ impl Backend {
         }
     }
 
-    /// Receives one datagram into an empty catch; others may be left.
+    /// Receives one datagram into an empty catch, where it is the current one; others may be left. Only of who
+    /// [tells of them](Datagram::tells_of_others).
     #[inline]
     pub(crate) fn receive_one(&mut self, io: &Datagram, catch: &mut Catch) -> io::Result<()> {
         match (self, io) {
             (Backend::Os(os), Datagram::Os(io)) => os.receive_one(io, catch),
-            (backend, io) => backend.receive(io, catch, 1).map(drop),
+            _ => unreachable!("a socket of another backend"),
         }
     }
 

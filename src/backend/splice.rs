@@ -310,7 +310,7 @@ impl Os {
         let taken = match result {
             Ok(taken) if taken == size => return Spliced::Whole,
             Ok(taken) => Some(taken),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(0),
+            Err(error) if super::would_block(&error) => Some(0),
             Err(error) if is_unsupported(&error) => None,
             Err(error) => {
                 // What is left in it is nobody's.
@@ -338,7 +338,7 @@ fn repeated<R>(count: &mut u64, mut call: impl FnMut() -> io::Result<R>) -> io::
     loop {
         *count += 1;
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if super::is_interrupted(&error) => {}
             result => return result,
         }
     }

@@ -14,7 +14,7 @@ use super::accept;
 use super::core::Core;
 use super::datagram_receive;
 use super::diversion::{Diverter, Taken};
-use super::entry::{Entry, Stream, entry_of, flag, server_of, stream_of};
+use super::entry::{Entry, Stream, entry_of, flag, stream_of};
 use super::handle::{Id, Socket};
 use super::own_buffer::{self, OwnBuffer};
 use super::socket;
@@ -178,12 +178,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
 /// A server's share of the turn.
 fn serve_server(core: &Core, id: Id) -> Result<()> {
     accept::accept_one(core, id)?;
-    core.inside(|state| {
-        state.batch.next();
-        if let Some(server) = server_of(&mut state.entries, id) {
-            server.common.flags.clear(flag::QUEUED);
-        }
-    });
+    core.inside(|state| leave_batch(state, id));
     Ok(())
 }
 

@@ -47,14 +47,19 @@ fn gather_beside(gather: &mut Gather<Id>, id: Id, stream: &mut Stream, bytes: &[
     if !gather.has_room(bytes.len()) {
         return false;
     }
+    begin_bundle(gather, id, stream);
+    gather.add_copy(stream.bundle, bytes, None);
+    stream.bytes_dispatched += bytes.len() as u64;
+    true
+}
+
+/// Gives a socket its bundle, if it has none.
+fn begin_bundle(gather: &mut Gather<Id>, id: Id, stream: &mut Stream) {
     gather.spread();
     if !stream.common.flags.any(flag::GATHERED) {
         stream.common.flags.set(flag::GATHERED);
         stream.bundle = gather.begin(id);
     }
-    gather.add_copy(stream.bundle, bytes, None);
-    stream.bytes_dispatched += bytes.len() as u64;
-    true
 }
 
 impl State {
@@ -127,11 +132,7 @@ impl State {
             ticks.push(Task::AfterWrite(id, Some(done)));
             ticks.len() - 1
         });
-        gather.spread();
-        if !flags.any(flag::GATHERED) {
-            flags.set(flag::GATHERED);
-            stream.bundle = gather.begin(id);
-        }
+        begin_bundle(gather, id, stream);
         let kept = match length >= KEPT_FROM {
             true => chunk.take_owned(),
             false => None,
@@ -216,6 +217,7 @@ impl State {
         let Some(io) = &stream.io else {
             return false;
         };
+        debug_assert!(stream.common.flags.any(flag::GATHERED) && stream.bundle == bundle);
         match backend.write(io, bytes) {
             Ok(taken) if taken == bytes.len() => {
                 stream.common.flags.clear(flag::GATHERED);

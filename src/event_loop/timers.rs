@@ -147,10 +147,16 @@ enum Due {
 /// The timer phase: every due timer is a loop callback. The clock of its start decides for all of
 /// them (N22, N23). What was due first comes first, timer or deadline, so that a late timer that
 /// writes to a socket still puts its timeout off.
+#[inline]
 pub(crate) fn run_timers(core: &Core) -> Result<()> {
-    if !core.inside(|state| state.has_timers()) {
-        return Ok(());
+    match core.inside(|state| state.has_timers()) {
+        true => run_due(core),
+        false => Ok(()),
     }
+}
+
+#[inline(never)]
+fn run_due(core: &Core) -> Result<()> {
     let now_ms = core.inside(|state| state.update_time());
     while let Some(due) = core.inside(|state| state.take_due(now_ms)) {
         let Due::Timer(id, call, started_ms) = due else {

@@ -178,10 +178,7 @@ fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     phase("closing");
     socket::run_closing(core)?;
     phase("timers");
-    match core.inside(|state| state.has_timers()) {
-        true => timers::run_timers(core),
-        false => Ok(()),
-    }
+    timers::run_timers(core)
 }
 
 /// Pending again, and check.
@@ -461,8 +458,9 @@ fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
     if why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
     }
-    // In most turns there is nothing to wait for but events.
-    if !state.has_timers() && state.stalled.is_empty() {
+    // In most turns there is nothing to wait for but events. Who has cleared the last timer is not yet among
+    // them: the look at the lists forgets it, and only then turns are calm.
+    if !state.timers.may_wait() && state.deadlines.is_empty() && state.stalled.is_empty() {
         return WaitLimit::Unlimited;
     }
     let mut until_ms = state.timers.next_expiry_ms();
@@ -492,5 +490,29 @@ pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
             let now_ms = state.update_time();
             Some(Duration::from_millis(at_ms.saturating_sub(now_ms)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::api::Loop;
+
+    /// They were not: the wait had no limit without a look at the lists, so the empty one stayed among them.
+    #[test]
+    fn turns_are_calm_again_when_a_cleared_timer_is_forgotten() {
+        let lp = Loop::new().unwrap();
+        lp.handle().with(|state| {
+            // Something to wait for.
+            state.live.handles += 1;
+            assert!(state.is_calm());
+        });
+        lp.set_timeout(1000, |_| {}).clear();
+        lp.handle().with(|state| {
+            assert!(!state.is_calm(), "nobody has looked yet");
+            assert!(matches!(wait_limit(state, true), WaitLimit::Unlimited));
+            assert!(state.is_calm());
+            state.live.handles -= 1;
+        });
     }
 }
