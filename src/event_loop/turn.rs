@@ -63,10 +63,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     if mode == RunMode::Default && alive && !core.inside(|state| state.stop) {
         timers::run_timers(core)?;
     }
-    while alive && !core.inside(|state| state.stop) {
+    let mut next = core.inside(|state| state.next_turn(alive));
+    while let Some(is_calm) = next {
         let trace = trace::on();
-        let is_calm = mode == RunMode::Default && !trace && core.inside(|state| state.is_calm());
-        let result = match is_calm {
+        let result = match is_calm && !trace {
             true => calm_turns(core),
             false => turn(core, mode, trace),
         };
@@ -77,7 +77,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         } else {
             result?;
         }
-        alive = core.inside(|state| state.is_alive());
+        next = core.inside(|state| {
+            alive = state.is_alive();
+            state.next_turn(alive)
+        });
         if mode != RunMode::Default {
             break;
         }
@@ -129,19 +132,21 @@ fn calm_turns(core: &Core) -> Result<()> {
 
 /// One turn of the loop.
 fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
-    let (has_work, may_block) = core.inside(|state| {
-        let idling = state.watchers.is_idling();
+    let (has_pending, is_watched, may_block) = core.inside(|state| {
+        let has_pending = !state.pending.is_empty();
         let may_block = match mode {
             RunMode::Default => true,
             RunMode::NoWait => false,
             // L13: decided at the very start of the turn.
-            RunMode::Once => state.pending.is_empty() && !idling,
+            RunMode::Once => !has_pending && !state.watchers.is_idling(),
         };
-        let has_work = !state.pending.is_empty() || state.watchers.has_any();
-        (has_work, may_block)
+        (has_pending, state.watchers.has_any(), may_block)
     });
-    if has_work || trace {
-        run_phases_before(core, trace)?;
+    // Mostly one of them at most.
+    match has_pending || trace {
+        true => run_phases_before(core, trace)?,
+        false if is_watched => run_watchers_before(core, false)?,
+        false => {}
     }
     poll(core, may_block, trace)?;
     if trace || core.inside(|state| state.has_phases_behind()) {
@@ -159,12 +164,19 @@ fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
     }
     phase("pending");
     run_pending(core)?;
+    run_watchers_before(core, trace)?;
+    phase("poll");
+    Ok(())
+}
+
+/// Idle, and prepare.
+#[inline]
+fn run_watchers_before(core: &Core, trace: bool) -> Result<()> {
+    let phase = |name| tell_phase(core, name, trace);
     phase("idle");
     watchers::run_watchers(core, WatcherKind::Idle)?;
     phase("prepare");
-    watchers::run_watchers(core, WatcherKind::Prepare)?;
-    phase("poll");
-    Ok(())
+    watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
 /// The phases behind the poll.
@@ -204,6 +216,12 @@ fn tell_phase(core: &Core, name: &'static str, trace: bool) {
 }
 
 impl State {
+    /// Whether another turn follows while the loop is `alive`, and then whether it is a calm one.
+    #[inline]
+    fn next_turn(&self, alive: bool) -> Option<bool> {
+        (alive && !self.stop).then(|| self.runs_on && self.is_calm())
+    }
+
     /// Whether nobody can tell this turn and the next apart, if it ends behind the front of the batch.
     #[inline]
     pub(crate) fn ends_unseen(&self) -> bool {
@@ -249,7 +267,8 @@ impl State {
 
     #[inline]
     fn has_phases_before_closing(&self) -> bool {
-        !self.pending.is_empty() | self.immediates.has_any() | self.watchers.has_any()
+        let checks = self.watchers.waits(WatcherKind::Check);
+        !self.pending.is_empty() | self.immediates.has_any() | checks
     }
 
     #[inline]
@@ -319,7 +338,11 @@ fn serve_poll(core: &Core, mail: io::Result<bool>, trace: bool) -> Result<()> {
     if trace {
         core.trace_batch();
     }
-    dispatch::serve_batch(core, trace)
+    // A turn that idles finds nothing.
+    match !trace && core.inside(|state| state.batch.is_empty() && state.is_quiet()) {
+        true => Ok(()),
+        false => dispatch::serve_batch(core, trace),
+    }
 }
 
 /// Tells the log how long the wait that comes may be.
@@ -362,13 +385,12 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
             Err(error) => return Err(error),
             Ok(()) => {}
         }
-        let over = !state.batch.is_empty()
-            || state.has_mail()
-            || match limit {
-                WaitLimit::Now => true,
-                WaitLimit::Until(at_ms) => time_until(state, at_ms).is_zero(),
-                WaitLimit::Unlimited => false,
-            };
+        let over = match limit {
+            WaitLimit::Now => true,
+            _ if !state.batch.is_empty() || state.has_mail() => true,
+            WaitLimit::Until(at_ms) => time_until(state, at_ms).is_zero(),
+            WaitLimit::Unlimited => false,
+        };
         if over {
             return Ok(());
         }
@@ -455,7 +477,8 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
 /// How long the loop may block (L12–L16).
 #[inline]
 fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
-    if why_not_wait(state, may_block).is_some() {
+    // Who idles does so turn after turn, and need not hear all that would be a reason too.
+    if state.watchers.is_idling() || why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
     }
     // In most turns there is nothing to wait for but events. Who has cleared the last timer is not yet among

@@ -193,25 +193,45 @@ impl Watchers {
             .filter(|watcher| watcher.serial == id.serial)
     }
 
-    /// Begins a phase. What an earlier one has left comes first.
+    /// Whether a phase has somebody to call.
     #[inline]
-    fn begin(&mut self, kind: WatcherKind) -> bool {
+    pub(crate) fn waits(&self, kind: WatcherKind) -> bool {
         let kind = kind as usize;
-        if !self.running[kind].is_empty() {
-            return true;
+        !self.started[kind].is_empty() | !self.running[kind].is_empty()
+    }
+
+    /// Begins a phase: its first watcher, as [`next`](Watchers::next). What an earlier phase has left comes
+    /// first.
+    #[inline]
+    fn first(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
+        let (started, running) = (
+            &mut self.started[kind as usize],
+            &self.running[kind as usize],
+        );
+        if running.is_empty() {
+            // One alone stays where it is: its list ends where it begins.
+            if let (Some(&sole), 1) = (started.front(), started.len()) {
+                return self.call(sole);
+            }
+            std::mem::swap(
+                &mut self.running[kind as usize],
+                &mut self.started[kind as usize],
+            );
         }
-        // Mostly nothing.
-        if self.started[kind].is_empty() {
-            return false;
-        }
-        std::mem::swap(&mut self.running[kind], &mut self.started[kind]);
-        true
+        self.next(kind)
     }
 
     /// The next watcher of the phase, back at the end of its list, and its callback.
+    #[inline]
     fn next(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
         let id = self.running[kind as usize].pop_front()?;
         self.started[kind as usize].push_back(id);
+        self.call(id)
+    }
+
+    /// A watcher that is to run, and its callback.
+    #[inline]
+    fn call(&mut self, id: Id) -> Option<(Id, Option<WatcherCall>)> {
         let call = self.get(id)?.call.take();
         Some((id, call))
     }
@@ -228,28 +248,59 @@ impl Watchers {
     }
 }
 
+/// What comes behind a watcher.
+enum Behind {
+    /// The next of the phase, if there is one.
+    Next(Option<(Id, Option<WatcherCall>)>),
+    /// The rest of its loop callback, and its own callback if it was closed meanwhile.
+    Finish(Option<WatcherCall>),
+}
+
 /// A phase of watchers: each that was started is a loop callback.
+#[inline]
 pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
-    if !core.inside(|state| state.watchers.begin(kind)) {
-        return Ok(());
+    // Mostly nobody.
+    match core.inside(|state| state.watchers.waits(kind)) {
+        true => run_started(core, kind),
+        false => Ok(()),
     }
-    while let Some((id, call)) = core.inside(|state| state.watchers.next(kind)) {
+}
+
+#[inline(never)]
+fn run_started(core: &Core, kind: WatcherKind) -> Result<()> {
+    let mut next = core.inside(|state| state.watchers.first(kind));
+    while let Some((id, call)) = next {
         let watcher = Watcher(core.raw(id));
         if trace::on() {
             let origin = core.inside(|state| state.watchers.origin(id));
             core.trace(format_args!("{watcher:?} ({origin})"));
         }
-        core.callback(|core| {
-            let mut running = Running { core, id, call };
-            if let Some(call) = &mut running.call {
-                call(watcher);
+        let mut running = Running { core, id, call };
+        if let Some(call) = &mut running.call {
+            call(watcher);
+        }
+        // One look ends its loop callback, and finds the next.
+        let behind = core.inside(|state| {
+            let dead = state.watchers.put_back(id, running.call.take());
+            match dead.is_none() && state.is_quiet() {
+                true => Behind::Next(state.watchers.next(kind)),
+                false => Behind::Finish(dead),
             }
-        })?;
+        });
+        std::mem::forget(running);
+        next = match behind {
+            Behind::Next(next) => next,
+            Behind::Finish(dead) => {
+                drop(dead);
+                core.finish_callback()?;
+                core.inside(|state| state.watchers.next(kind))
+            }
+        };
     }
     Ok(())
 }
 
-/// A watcher whose callback runs; puts it back, also when it panics.
+/// A watcher whose callback runs; puts it back when it panics.
 struct Running<'a> {
     core: &'a Core,
     id: Id,
@@ -276,11 +327,12 @@ mod tests {
 
     fn run(watchers: &mut Watchers, mut during: impl FnMut(&mut Watchers, Id)) -> Vec<Id> {
         let mut order = Vec::new();
-        watchers.begin(WatcherKind::Idle);
-        while let Some((id, call)) = watchers.next(WatcherKind::Idle) {
+        let mut next = watchers.first(WatcherKind::Idle);
+        while let Some((id, call)) = next {
             order.push(id);
             during(watchers, id);
             watchers.put_back(id, call);
+            next = watchers.next(WatcherKind::Idle);
         }
         order
     }
