@@ -50,8 +50,9 @@ pub enum Kind {
     DatagramRuns { in_flight: usize, size: usize },
     /// Datagrams that are counted, so many with each call.
     Flood { size: usize, run: usize },
-    /// Datagrams that the server sends, many for each request.
-    Bursts { size: usize },
+    /// Datagrams that the server sends, many for each request. `offload` has the client receive trains of
+    /// them (UDP_GRO).
+    Bursts { size: usize, offload: bool },
 }
 
 impl Kind {
@@ -107,7 +108,7 @@ impl Kind {
                 Box::new(Datagrams::open(server, in_flight, size, true)?)
             }
             Kind::Flood { size, run } => Box::new(Flood::open(server, size, run)?),
-            Kind::Bursts { size } => Box::new(Bursts::open(server, size)?),
+            Kind::Bursts { size, offload } => Box::new(Bursts::open(server, size, offload)?),
         })
     }
 
@@ -134,7 +135,7 @@ impl Kind {
             Kind::Datagrams { in_flight, size } => format!("datagrams {in_flight} {size}"),
             Kind::DatagramRuns { in_flight, size } => format!("datagram-runs {in_flight} {size}"),
             Kind::Flood { size, run } => format!("flood {size} {run}"),
-            Kind::Bursts { size } => format!("bursts {size}"),
+            Kind::Bursts { size, offload } => format!("bursts {size} {}", u8::from(offload)),
         };
         words.split(' ').map(str::to_string).collect()
     }
@@ -186,7 +187,10 @@ impl Kind {
                 size: number(1)?,
                 run: number(2)?,
             },
-            "bursts" => Kind::Bursts { size: number(1)? },
+            "bursts" => Kind::Bursts {
+                size: number(1)?,
+                offload: number(2)? == 1,
+            },
             _ => return None,
         })
     }

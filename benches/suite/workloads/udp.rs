@@ -22,7 +22,8 @@ pub fn all() -> Vec<Workload> {
         all.push(echo_of_runs(size));
     }
     for size in [SMALL, LARGE] {
-        all.extend([flood(size), flood_in_runs(size), bursts(size)]);
+        all.extend([flood(size), flood_in_runs(size)]);
+        all.extend([false, true].map(|offload| bursts(size, offload)));
     }
     all
 }
@@ -81,12 +82,22 @@ fn flood_in_runs(size: usize) -> Workload {
     )
 }
 
-fn bursts(size: usize) -> Workload {
+fn bursts(size: usize, offload: bool) -> Workload {
+    let (kind, stands_for) = match offload {
+        false => (
+            "udp-bursts",
+            "256 datagrams of one size to one peer for each request",
+        ),
+        true => (
+            "udp-bursts-offload",
+            "the same to a peer with offload, whose system does not take trains apart",
+        ),
+    };
     datagrams(
-        format!("udp-bursts-{size}"),
-        "256 datagrams of one size to one peer for each request",
+        format!("{kind}-{size}"),
+        stands_for,
         Mode::UdpBurst,
-        Kind::Bursts { size },
+        Kind::Bursts { size, offload },
         vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.25)],
     )
 }
