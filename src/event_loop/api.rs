@@ -14,6 +14,7 @@ use super::state::{Settings, State};
 use super::table;
 use super::task::{Task, TickCall};
 use super::turn::{self, RunMode};
+use super::waiting;
 use super::watchers::{WatcherCall, WatcherKind};
 use crate::backend::null::{Null, NullOptions};
 use crate::backend::os::Os;
@@ -451,7 +452,7 @@ impl LoopHandle {
     /// # }
     /// ```
     pub fn poll_timeout(self) -> Option<Duration> {
-        self.with(turn::poll_timeout).flatten()
+        self.with(waiting::poll_timeout).flatten()
     }
 
     /// Calls `callback` after the present loop callback and the ticks queued before: Node's

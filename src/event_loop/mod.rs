@@ -1,6 +1,6 @@
 //! The loop: its turn, its phases, the slab and dispatch.
 //!
-//! To read it, begin with [`turn`], which is one page; then [`dispatch`], from readiness to
+//! To read it, begin with [`turn`] and its [`waiting`]; then [`dispatch`], from readiness to
 //! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end. [`datagram`] is where UDP sockets begin.
@@ -59,6 +59,7 @@ pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod turn;
 pub(crate) mod uncaught;
+pub(crate) mod waiting;
 pub(crate) mod watchers;
 pub(crate) mod why;
 pub(crate) mod writable;
