@@ -200,3 +200,69 @@ fn a_panic_in_a_watcher_leaves_it_started() {
     lp.run_nowait().unwrap();
     log.expect(&["check", "check"]);
 }
+
+#[test]
+fn what_is_left_of_a_phase_comes_first_in_the_next_run() {
+    for make in MAKES {
+        let lp = Loop::new().unwrap();
+        let log = Recorder::new();
+        make(*lp, Box::new(log.noting("first")));
+        let inner = log.clone();
+        let mut fails = true;
+        let second = move |watcher: Watcher| {
+            inner.note("second");
+            if std::mem::replace(&mut fails, false) {
+                watcher.event_loop().fail("enough");
+            }
+        };
+        make(*lp, Box::new(second));
+        assert!(lp.run_nowait().is_err());
+        log.expect(&["second"]);
+        lp.run_nowait().unwrap();
+        log.expect(&["first"]);
+        lp.run_nowait().unwrap();
+        log.expect(&["second", "first"]);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_phase_comes_also_if_it_is_alone_by_then() {
+    for make in MAKES {
+        let lp = Loop::new().unwrap();
+        let log = Recorder::new();
+        make(*lp, Box::new(log.noting("first")));
+        let inner = log.clone();
+        let second = move |watcher: Watcher| {
+            inner.note("second");
+            watcher.close();
+            watcher.event_loop().fail("enough");
+        };
+        make(*lp, Box::new(second));
+        assert!(lp.run_nowait().is_err());
+        log.expect(&["second"]);
+        for _ in 0..2 {
+            lp.run_nowait().unwrap();
+            log.expect(&["first"]);
+        }
+    }
+}
+
+#[test]
+fn what_a_closed_watcher_held_is_dropped_before_the_next_runs() {
+    for make in MAKES {
+        let lp = Loop::new().unwrap();
+        let log = Recorder::new();
+        make(*lp, Box::new(log.noting("first")));
+        let inner = log.clone();
+        let held = on_drop(move || inner.note("dropped"));
+        let inner = log.clone();
+        let second = move |watcher: Watcher| {
+            held.hold();
+            inner.note("second");
+            watcher.close();
+        };
+        make(*lp, Box::new(second));
+        lp.run_nowait().unwrap();
+        log.expect(&["second", "dropped", "first"]);
+    }
+}
