@@ -189,7 +189,7 @@ fn row(point: &str) {
                     continue;
                 }
                 if over_unix() && half_open && what == "close" {
-                    // The first write tells already that the peer is gone: see tests/paths.rs.
+                    // The first write tells already that the peer is gone: see tests/paths_flowing.rs.
                     continue;
                 }
                 let lp = build(Loop::builder()).build().unwrap();

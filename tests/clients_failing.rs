@@ -241,7 +241,7 @@ fn n102_a_host_name_is_not_supported_yet() {
 
 #[test]
 fn n109_c2_connect_again_while_connecting() {
-    if tcp_only("a path is connected at once: see tests/paths.rs") {
+    if tcp_only("a path is connected at once: see tests/paths_connecting.rs") {
         return;
     }
     scene(

@@ -297,7 +297,7 @@ fn n137_end_twice() {
 
 #[test]
 fn n146_n195_the_peer_is_gone() {
-    if tcp_only("the first write tells already that the peer is gone: see tests/paths.rs") {
+    if tcp_only("the first write tells already that the peer is gone: see tests/paths_flowing.rs") {
         return;
     }
     check(&Ending {

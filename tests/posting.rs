@@ -11,6 +11,14 @@ use nodeloop::net::{self, Server, SocketId};
 use nodeloop::{HandleKind, Loop, Sender};
 use support::*;
 
+/// A channel, and how many messages have arrived.
+fn counting(lp: &Loop) -> (Sender<()>, Rc<Cell<u32>>) {
+    let count = Rc::new(Cell::new(0));
+    let counted = count.clone();
+    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    (sender, count)
+}
+
 #[test]
 fn messages_arrive_in_order_and_the_channel_ends_with_its_last_sender() {
     let lp = Loop::new().unwrap();
@@ -45,9 +53,7 @@ fn messages_arrive_in_order_and_the_channel_ends_with_its_last_sender() {
 fn y2_one_wake_for_many_messages() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let count = Rc::new(Cell::new(0));
-    let counted = count.clone();
-    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let (sender, count) = counting(&lp);
     let flood = |sender: Sender<()>| {
         let thread = thread::spawn(move || (0..1000).for_each(|_| sender.send(()).unwrap()));
         join(thread);
@@ -69,9 +75,7 @@ fn y2_one_wake_for_many_messages() {
 fn a_loop_that_is_awake_is_not_woken() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let count = Rc::new(Cell::new(0));
-    let counted = count.clone();
-    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let (sender, count) = counting(&lp);
     let before = lp.counts().wakes;
     lp.set_immediate(move |_| join(thread::spawn(move || sender.send(()).unwrap())));
     lp.run().unwrap();
@@ -83,9 +87,7 @@ fn a_loop_that_is_awake_is_not_woken() {
 fn mail_that_comes_while_a_turn_ends_makes_the_descriptor_ready() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let count = Rc::new(Cell::new(0));
-    let counted = count.clone();
-    let sender = lp.channel(move |_, (): ()| counted.set(counted.get() + 1));
+    let (sender, count) = counting(&lp);
     let before = lp.counts().wakes;
     let other = sender.clone();
     lp.set_immediate(move |_| join(thread::spawn(move || other.send(()).unwrap())));

@@ -9,9 +9,13 @@
 
 pub mod calls;
 pub mod files;
+pub mod hosts;
 pub mod on_and_off;
 mod over_unix;
 pub mod own_network;
+#[cfg(unix)]
+pub mod paths;
+pub mod reasons;
 pub mod relay;
 pub mod sent_file;
 pub mod traced;
