@@ -71,9 +71,21 @@ struct Share<'a> {
 
 /// Serves a UDP socket, which stands at the front of the batch: receives, then sends what waits (libuv's
 /// uv__udp_io).
+#[inline]
+pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
+    serve_share(core, id, trace, false).map(drop)
+}
+
+/// The same for a socket that is all that a calm turn has brought. Returns whether the turn is over and the
+/// next is known to be calm too.
+#[inline]
+pub(crate) fn serve_in_calm(core: &Core, id: Id) -> Result<bool> {
+    serve_share(core, id, false, true)
+}
+
 // Not part of the service of streams, whose registers it would take.
 #[inline(never)]
-pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
+fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
     // Datagrams that may still be delivered.
     let mut left = RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn"));
     let mut share = Share {
@@ -84,7 +96,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
     let socket = UdpSocket(core.raw(id));
     let alone = match trace {
         true => Alone::Not,
-        false => core.inside(|state| state.receive_alone(id)),
+        false => core.inside(|state| state.receive_alone(id, calm)),
     };
     match alone {
         Alone::Deliver(catch, listener) => {
@@ -96,7 +108,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
                 state.settle_sends(|| true) && state.ends_unseen() && share.end_plainly(state)
             });
             if is_over {
-                return Ok(());
+                return Ok(true);
             }
         }
         other => {
@@ -163,7 +175,7 @@ pub(crate) fn serve(core: &Core, id: Id, trace: bool) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The present datagram, and who sent it.
@@ -390,12 +402,19 @@ impl Drop for Share<'_> {
 }
 
 impl State {
-    /// Receives a datagram that is expected to come alone, where nobody can tell if others come in a turn of
-    /// their own: it begins the share then.
+    /// The UDP socket that is all that is to be served.
     #[inline]
-    fn receive_alone(&mut self, id: Id) -> Alone {
+    pub(crate) fn sole_datagrams(&mut self) -> Option<Id> {
+        let id = self.batch.sole()?;
+        self.datagram(id).map(|_| id)
+    }
+
+    /// Receives a datagram that is expected to come alone, where nobody can tell if others come in a turn of
+    /// their own, as in a `calm` one: it begins the share then.
+    #[inline]
+    fn receive_alone(&mut self, id: Id, calm: bool) -> Alone {
         let expected = datagram_of(&mut self.entries, id).is_some_and(|it| it.expects_one());
-        if !expected || !self.is_quiet() || !self.ends_unseen() {
+        if !expected || !self.is_quiet() || !(calm || self.ends_unseen()) {
             return Alone::Not;
         }
         let State {

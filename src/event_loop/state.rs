@@ -167,6 +167,15 @@ impl Batch {
         self.served + 1 >= self.ids.len()
     }
 
+    /// The one that is to be served, if it is all there is.
+    #[inline]
+    pub(crate) fn sole(&self) -> Option<Id> {
+        match (&*self.ids, self.served) {
+            (&[id], 0) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Has one that is to be served come first.
     #[inline]
     pub(crate) fn bring_to_front(&mut self, id: Id) {

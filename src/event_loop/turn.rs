@@ -8,6 +8,7 @@
 use std::io;
 
 use super::core::Core;
+use super::datagram_receive;
 use super::dispatch;
 use super::immediates;
 use super::mailbox;
@@ -111,12 +112,20 @@ impl Drop for Running<'_> {
 /// The ordinary life of a server: one look from a poll to the next, and what it runs is close together.
 fn calm_turns(core: &Core) -> Result<()> {
     loop {
-        let mail = core.inside(|state| {
+        let (mail, sole) = core.inside(|state| {
             state.turns += 1;
-            wait_for_events(state, WaitLimit::Unlimited)
+            let mail = wait_for_events(state, WaitLimit::Unlimited);
+            (mail, state.sole_datagrams())
         });
-        serve_poll(core, mail, false)?;
-        if !core.inside(|state| state.is_calm()) || trace::on() {
+        // Who is alone needs no batch. Mostly there is nothing to do behind an answer, and nothing to ask.
+        let is_calm = match (&mail, sole) {
+            (Ok(false), Some(id)) => datagram_receive::serve_in_calm(core, id)?,
+            _ => false,
+        };
+        if !is_calm {
+            serve_poll(core, mail, false)?;
+        }
+        if !(is_calm || core.inside(|state| state.is_calm())) || trace::on() {
             break;
         }
     }
