@@ -125,13 +125,17 @@ fn calm_turns(core: &Core) -> Result<()> {
         if !is_calm {
             serve_poll(core, mail, false)?;
         }
-        if !(is_calm || core.inside(|state| state.is_calm())) || trace::on() {
-            break;
+        if trace::on() {
+            return run_phases_behind_if_any(core, false);
         }
-    }
-    match core.inside(|state| state.has_phases_behind()) {
-        true => run_phases_behind(core, false),
-        false => Ok(()),
+        if is_calm || core.inside(|state| state.is_calm()) {
+            continue;
+        }
+        // Mostly something was closed.
+        run_phases_behind_if_any(core, false)?;
+        if !core.inside(|state| state.is_calm()) {
+            return Ok(());
+        }
     }
 }
 
@@ -154,10 +158,7 @@ fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
         false => {}
     }
     poll(core, may_block, trace)?;
-    if trace || core.inside(|state| state.has_phases_behind()) {
-        run_phases_behind(core, trace)?;
-    }
-    Ok(())
+    run_phases_behind_if_any(core, trace)
 }
 
 /// The phases in front of the poll.
@@ -184,7 +185,15 @@ fn run_watchers_before(core: &Core, trace: bool) -> Result<()> {
     watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
-/// The phases behind the poll.
+/// The phases behind the poll, where one of them has something to do.
+#[inline]
+fn run_phases_behind_if_any(core: &Core, trace: bool) -> Result<()> {
+    match trace || core.inside(|state| state.has_phases_behind()) {
+        true => run_phases_behind(core, trace),
+        false => Ok(()),
+    }
+}
+
 #[inline(never)]
 fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     let phase = |name| tell_phase(core, name, trace);
@@ -307,6 +316,7 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         // A logger may have called us.
         core.finish_callback()?;
     }
+    let mut idles = false;
     let mail = core.inside(|state| {
         state.turns += 1;
         // Behind what an interrupted turn has left, in front of the fresh batch.
@@ -316,9 +326,14 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         }
         state.rearm_stalled();
         let limit = wait_limit(state, may_block);
-        wait_for_events(state, limit)
+        let mail = wait_for_events(state, limit);
+        idles = !trace && state.batch.is_empty() && state.is_quiet();
+        mail
     });
-    serve_poll(core, mail, trace)
+    match mail {
+        Ok(false) if idles => Ok(()),
+        mail => serve_poll(core, mail, trace),
+    }
 }
 
 /// Serves what a wait has brought.
@@ -332,11 +347,7 @@ fn serve_poll(core: &Core, mail: io::Result<bool>, trace: bool) -> Result<()> {
     if trace {
         core.trace_batch();
     }
-    // A turn that idles finds nothing.
-    match !trace && core.inside(|state| state.batch.is_empty() && state.is_quiet()) {
-        true => Ok(()),
-        false => dispatch::serve_batch(core, trace),
-    }
+    dispatch::serve_batch(core, trace)
 }
 
 #[cfg(test)]
