@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::net::UdpSocket;
 use std::rc::Rc;
 
-use nodeloop::Loop;
+use nodeloop::{Loop, LoopHandle};
 use support::udp::*;
 use support::{Recorder, watched};
 
@@ -98,6 +98,41 @@ fn two_that_wait_come_before_what_the_first_has_set() {
         },
     );
     log.expect(&["1", "2", "immediate"]);
+}
+
+#[test]
+fn what_the_listener_of_one_has_set_comes_though_nothing_else_does() {
+    type Set = fn(LoopHandle, Box<dyn FnOnce()>);
+    let ways: [Set; 4] = [
+        |lp, then| {
+            lp.set_immediate(|_| then());
+        },
+        |lp, then| {
+            lp.set_timeout_once(1, |_| then());
+        },
+        |lp, then| lp.next_tick(|_| then()),
+        |lp, then| {
+            let mut then = Some(then);
+            lp.check(move |watcher| {
+                watcher.close();
+                then.take().into_iter().for_each(|then| then());
+            });
+        },
+    ];
+    for set in ways {
+        let _deadline = watched(20);
+        let lp = Loop::new().unwrap();
+        after_many(
+            &lp,
+            |peer| {
+                peer.send(b"x").unwrap();
+            },
+            move |socket, _| {
+                let close = move || socket.close().unwrap();
+                set(socket.event_loop(), Box::new(close));
+            },
+        );
+    }
 }
 
 #[test]
