@@ -163,7 +163,8 @@ fn read_rules() -> Result<Vec<Rule>, String> {
     rules.ok_or_else(|| format!("{}: a line without ` | `", file.display()))
 }
 
-/// Every test of the crate that names a rule, with the rules: in a comment above it or inside it.
+/// Every test of the crate that names a rule, with the rules: in its name, or in a comment above it or inside
+/// it.
 fn tests_with_rules() -> Vec<(String, Vec<String>)> {
     let mut files = Vec::new();
     for directory in ["src", "tests"] {
@@ -193,6 +194,9 @@ fn tests_with_rules() -> Vec<(String, Vec<String>)> {
             let name = own.iter().find_map(|line| line.strip_prefix("fn "));
             let name = name.and_then(|rest| rest.split('(').next()).unwrap_or("?");
             let mut named: Vec<String> = own.iter().flat_map(|line| rules_in(line)).collect();
+            // `n236_n77_the_file_is_made_by_listen`
+            let first = name.split('_').map(str::to_ascii_uppercase);
+            named.extend(first.take_while(|word| is_rule(word)));
             named.sort();
             named.dedup();
             if !named.is_empty() {
@@ -207,13 +211,17 @@ fn tests_with_rules() -> Vec<(String, Vec<String>)> {
 fn rules_in(line: &str) -> Vec<String> {
     let comment = line.split_once("//").map_or("", |(_, comment)| comment);
     let words = comment.split(|c: char| !c.is_ascii_alphanumeric());
-    let is_rule = |word: &&str| {
-        let number = word.strip_prefix(['N', 'L', 'R', 'W', 'S', 'A', 'U', 'T', 'I', 'E']);
-        number.is_some_and(|number| {
-            !number.is_empty() && number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit())
-        })
-    };
-    words.filter(is_rule).map(str::to_string).collect()
+    words
+        .filter(|word| is_rule(word))
+        .map(str::to_string)
+        .collect()
+}
+
+fn is_rule(word: &str) -> bool {
+    let number = word.strip_prefix(['N', 'L', 'P', 'R', 'W', 'S', 'A', 'U', 'T', 'I', 'E']);
+    number.is_some_and(|number| {
+        !number.is_empty() && number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit())
+    })
 }
 
 fn rust_files_below(directory: &Path, files: &mut Vec<PathBuf>) {
