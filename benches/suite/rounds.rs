@@ -125,7 +125,8 @@ impl Bench {
         Outcome::of(workload, outcomes, remarks)
     }
 
-    /// More rounds of those whose ratio may lie on either side of its limit, as far as there is time.
+    /// More rounds of those whose ratio may lie on either side of its limit, as far as there is time: a part
+    /// of what is left, so that those that come last get some too.
     fn more_rounds(
         &self,
         workload: &Workload,
@@ -133,8 +134,8 @@ impl Bench {
         rounds: usize,
         remarks: &mut Vec<String>,
     ) {
+        let mut own = self.time_for_more.get() / PART_OF_MORE;
         for round in rounds..rounds * MOST_TIMES {
-            let left = self.time_for_more.get();
             let outcome_of = |name: &str| {
                 let outcomes = sessions.iter().map(|session| &session.outcome);
                 outcomes.into_iter().find(|outcome| outcome.name == name)
@@ -144,13 +145,16 @@ impl Bench {
                 .flat_map(|limit| limit.against.iter().chain([&limit.lane]))
                 .cloned()
                 .collect();
-            if lanes.is_empty() || left.is_zero() {
+            if lanes.is_empty() || own.is_zero() {
                 return;
             }
             let begun = Instant::now();
             let taking_part = |session: &Session| lanes.contains(&session.outcome.name);
             one_round(sessions, round, taking_part, remarks);
-            self.time_for_more.set(left.saturating_sub(begun.elapsed()));
+            let took = begun.elapsed();
+            own = own.saturating_sub(took);
+            let left = self.time_for_more.get();
+            self.time_for_more.set(left.saturating_sub(took));
         }
     }
 
@@ -247,6 +251,9 @@ impl Bench {
         }
     }
 }
+
+/// A workload gets one in so many seconds of those that are left for more rounds.
+const PART_OF_MORE: u32 = 4;
 
 /// Up to so many times the usual rounds.
 pub const MOST_TIMES: usize = 8;
