@@ -185,15 +185,7 @@ fn run_watchers_before(core: &Core, trace: bool) -> Result<()> {
     watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
-/// The phases behind the poll, where one of them has something to do.
-#[inline]
-fn run_phases_behind_if_any(core: &Core, trace: bool) -> Result<()> {
-    match trace || core.inside(|state| state.has_phases_behind()) {
-        true => run_phases_behind(core, trace),
-        false => Ok(()),
-    }
-}
-
+/// The phases behind the poll.
 #[inline(never)]
 fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     let phase = |name| tell_phase(core, name, trace);
@@ -205,6 +197,15 @@ fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
     socket::run_closing(core)?;
     phase("timers");
     timers::run_timers(core)
+}
+
+/// The same, if one of them has something to do.
+#[inline]
+fn run_phases_behind_if_any(core: &Core, trace: bool) -> Result<()> {
+    match trace || core.inside(|state| state.has_phases_behind()) {
+        true => run_phases_behind(core, trace),
+        false => Ok(()),
+    }
 }
 
 /// Pending again, and check.
