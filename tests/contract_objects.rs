@@ -6,6 +6,7 @@ mod support;
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::mpsc;
 
 use nodeloop::net::{ReadyState, Socket};
 use nodeloop::{AsLoop, HandleKind, Loop, Timer};
@@ -394,15 +395,21 @@ fn the_closing_phase_of_a_server_leaves_the_socket_in_its_slot_alone() {
     let (closed, address_of_closed) = listening(&lp, |socket| socket.destroy());
     closed.on_connection(|server, _| server.close());
     let written = Rc::new(RefCell::new(Some(log.done("written"))));
+    // A reader at work would make room for more than the kernel has.
+    let (go, gone_on) = mpsc::channel();
     let (_, address) = listening(&lp, move |socket| {
         let written = written.borrow_mut().take().expect("one connection");
         assert!(!socket.write_then(vec![0; 8 << 20], written), "taken whole");
+        go.send(()).unwrap();
         socket.end();
         socket.server().unwrap().close();
     });
     let first = connect(address_of_closed);
     let second = connect(address);
-    let reader = std::thread::spawn(move || read_to_end(&second).len());
+    let reader = std::thread::spawn(move || {
+        gone_on.recv().unwrap();
+        read_to_end(&second).len()
+    });
     lp.run().unwrap();
     drop(first);
     assert_eq!(join(reader), 8 << 20);
