@@ -36,10 +36,6 @@ impl Drop for Place {
     }
 }
 
-fn any_port() -> SocketAddr {
-    ([127, 0, 0, 1], 0).into()
-}
-
 /// A TCP socket that is bound, but does not listen.
 fn bound() -> socket2::Socket {
     bound_to(any_port())

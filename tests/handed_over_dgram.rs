@@ -17,10 +17,6 @@ use socket2::{Domain, SockRef, Type};
 use support::udp::*;
 use support::*;
 
-fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
-}
-
 /// Answers each message with itself.
 fn echo(socket: Socket) {
     socket.on_message(|socket, message, from| {

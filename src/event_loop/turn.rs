@@ -106,8 +106,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Turns that are a wait and its I/O, while nothing else is to be done between two of them; the phases behind
-/// the last.
+/// Turns that are a wait and its I/O, and what is to be done behind it, as long as the next is such a turn.
 ///
 /// The ordinary life of a server: one look from a poll to the next, and what it runs is close together.
 fn calm_turns(core: &Core) -> Result<()> {
@@ -125,15 +124,12 @@ fn calm_turns(core: &Core) -> Result<()> {
         if !is_calm {
             serve_poll(core, mail, false)?;
         }
-        if trace::on() {
-            return run_phases_behind_if_any(core, false);
-        }
-        if is_calm || core.inside(|state| state.is_calm()) {
-            continue;
-        }
-        // Mostly something was closed.
-        run_phases_behind_if_any(core, false)?;
-        if !core.inside(|state| state.is_calm()) {
+        let is_calm = is_calm || core.inside(|state| state.is_calm()) || {
+            // Mostly something was closed.
+            run_phases_behind_if_any(core, false)?;
+            core.inside(|state| state.is_calm())
+        };
+        if !is_calm || trace::on() {
             return Ok(());
         }
     }

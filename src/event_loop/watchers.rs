@@ -287,7 +287,6 @@ fn run_started(core: &Core, kind: WatcherKind) -> Result<()> {
                 false => Behind::Finish(dead),
             }
         });
-        std::mem::forget(running);
         next = match behind {
             Behind::Next(next) => next,
             Behind::Finish(dead) => {
@@ -309,10 +308,10 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let call = self.call.take();
+        let Some(call) = self.call.take() else { return };
         let dead = self
             .core
-            .with(|state| state.watchers.put_back(self.id, call));
+            .with(|state| state.watchers.put_back(self.id, Some(call)));
         drop(dead);
     }
 }

@@ -184,6 +184,11 @@ pub fn watched(secs: u64) -> Deadline {
     Deadline(armed)
 }
 
+/// Any port at 127.0.0.1.
+pub fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// A server that listens at a port of 127.0.0.1, or at a path (see [`over_unix`]), and its address.
 pub fn listening(
     lp: &impl AsLoop,

@@ -1,7 +1,5 @@
 //! Why a loop is alive, checked against whether it is.
 
-use std::net::SocketAddr;
-
 use nodeloop::{AsLoop, Reason};
 
 /// What is told, after a check that it agrees with `is_alive`.
@@ -11,9 +9,4 @@ pub fn why(lp: &impl AsLoop) -> Vec<Reason> {
     let why = lp.why_alive();
     assert_eq!(why.is_empty(), !lp.is_alive(), "{why}");
     why.reasons
-}
-
-/// The address of a server that listens at any port.
-pub fn any_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
 }
