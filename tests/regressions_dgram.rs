@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use nodeloop::dgram::{self, SocketOptions, SocketType};
 use nodeloop::{Loop, Result};
-use support::{Recorder, code, code_of, deadline};
+use support::udp::{bound, peer};
+use support::{Recorder, code, code_of, deadline, turn_until};
 
 // N261, N278: once the second close was forgotten, and the send behind a close sent nothing and told
 // nobody. Node throws for the first call behind the close, where nobody can catch it.
@@ -58,5 +62,40 @@ fn a_buffer_size_that_cannot_be_set_is_thrown_out_of_the_binding() -> Result<()>
     });
     lp.run()?;
     log.expect(&["ERR_SOCKET_BUFFER_SIZE"]);
+    Ok(())
+}
+
+// Where several datagrams are received together, the next listener is called at once if this one has called
+// nothing. `clear` once counted as nothing, so the timer's closure lived on until the last of them.
+#[test]
+fn a_timer_that_is_cleared_amid_many_datagrams_is_dropped_before_the_next() -> Result<()> {
+    const MANY: usize = 20;
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let (peer, _) = peer();
+    let (socket, address) = bound(&lp);
+    let timers: Vec<_> = (0..MANY)
+        .map(|_| {
+            let held = Rc::new(());
+            let timer = lp.set_timeout_once(60_000, {
+                let held = held.clone();
+                move |_| drop(held)
+            });
+            (timer, held)
+        })
+        .collect();
+    let seen = Rc::new(Cell::new(0));
+    let count = seen.clone();
+    socket.on_message(move |_, _, _| {
+        let number: usize = count.replace(count.get() + 1);
+        for (_, held) in &timers[..number] {
+            assert_eq!(Rc::strong_count(held), 1, "in front of datagram {number}");
+        }
+        timers[number].0.clear();
+    });
+    for _ in 0..MANY {
+        peer.send_to(b"x", address).unwrap();
+    }
+    turn_until(&lp, || seen.get() == MANY);
     Ok(())
 }

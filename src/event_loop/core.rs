@@ -96,7 +96,10 @@ impl Core {
     /// As [`with`](Core::with), for what discards nothing unless the loop is in `run`: `act` is told.
     #[inline]
     pub(crate) fn with_running<R>(&self, act: impl FnOnce(&mut State, bool) -> R) -> R {
-        act(&mut self.state.borrow_mut(), self.running.get())
+        let running = self.running.get();
+        // Out of `run` nobody asks.
+        self.was_called.set(running);
+        act(&mut self.state.borrow_mut(), running)
     }
 
     /// Emits an event: calls the listeners while nothing is borrowed. One that is alone stays in its
