@@ -287,6 +287,8 @@ fn runs_of_one_size_are_one_send_on_linux() {
     assert_eq!(sending(&[100, 50, 100, 50]), 4 - 2 * runs);
     assert_eq!(sending(&[1, 2, 3]), 3);
     assert_eq!(sending(&[0, 0]), 2);
+    // As many as fit into a run go together, and none is left over.
+    assert_eq!(sending(&[1200; 56]), 56 - 54 * runs);
     // Two of them are not laid aside.
     assert_eq!(sending(&[20_000, 20_000]), 2);
     // A list is one datagram and one call.

@@ -8,7 +8,7 @@ pub(crate) use super::udp::{
     BindOptions, Membership, already_connected, bad_descriptor, interface_index, no_such_device,
 };
 pub(crate) use super::udp_receive::{Catch, RECEIVE_BUDGET};
-pub(crate) use super::udp_send::Piece;
+pub(crate) use super::udp_send::{Piece, RUN_BYTES, RUN_LENGTH};
 use super::{Backend, SockRef, null};
 use crate::backend::os::Os;
 

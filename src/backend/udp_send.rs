@@ -26,10 +26,10 @@ const CAN_RUN: bool = cfg!(any(target_os = "linux", target_os = "android"));
 pub(super) const FIRST_RUN_LIMIT: usize = if CAN_RUN { RUN_BYTES } else { 0 };
 
 /// Datagrams in a run: the kernel's own limit (UDP_MAX_SEGMENTS).
-const RUN_LENGTH: usize = 64;
+pub(crate) const RUN_LENGTH: usize = 64;
 
 /// Bytes of a run: the kernel checks it as if it were one datagram, with room for headers.
-const RUN_BYTES: usize = 65_000;
+pub(crate) const RUN_BYTES: usize = 65_000;
 
 impl Os {
     /// Sends one datagram, whose bytes may be in several buffers.

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::handle::Id;
-use crate::backend::datagram::Piece;
+use crate::backend::datagram::{Piece, RUN_BYTES, RUN_LENGTH};
 
-/// So many bytes or datagrams laid aside go out at once: a run has 64 KiB at most, and what is laid
-/// aside is memory.
-const OUTBOX_BYTES: usize = 64 * 1024;
-const OUTBOX_DATAGRAMS: usize = 1024;
+/// So many datagrams laid aside go out at once, and as many bytes as a run has at most: what is laid aside
+/// is memory.
+const OUTBOX_DATAGRAMS: usize = 16 * RUN_LENGTH;
 
 /// What waits for its tick is laid aside in advance up to so many bytes, so that it needs no
 /// allocation of its own.
@@ -192,11 +191,17 @@ impl Outbox {
         }
     }
 
-    /// Whether it is time that what has gone goes out.
+    /// Whether it is time that what has gone goes out. Where all are alike these are whole runs, and none is
+    /// left for a call of its own.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.staged.byte - self.sent.byte >= OUTBOX_BYTES
-            || self.staged.piece - self.sent.piece >= OUTBOX_DATAGRAMS
+        let datagrams = self.staged.piece - self.sent.piece;
+        let bytes = self.staged.byte - self.sent.byte;
+        let last = self.pieces[..self.staged.piece].last();
+        // Another like the last would not fit.
+        bytes + last.map_or(0, |last| last.size) > RUN_BYTES
+            || (bytes > RUN_BYTES / 2 && datagrams.is_multiple_of(RUN_LENGTH))
+            || datagrams >= OUTBOX_DATAGRAMS
     }
 
     /// What is to go out next: bytes and datagrams.
@@ -371,8 +376,16 @@ mod tests {
         }
         assert!(outbox.is_full());
         let mut outbox = Outbox::default();
-        outbox.add(ID, &[0; OUTBOX_BYTES], None, None);
+        outbox.add(ID, &[0; RUN_BYTES], None, None);
         assert!(outbox.is_full());
         assert!(!outbox.takes_staged(ID, STAGED_BYTES));
+        // With whole runs: as many as fit, or as the kernel cuts.
+        for (size, whole) in [(1200, 54), (1000, 64), (600, 64), (500, 128), (64, 512)] {
+            let mut outbox = Outbox::default();
+            while !outbox.is_full() {
+                outbox.add(ID, &vec![0; size], None, None);
+            }
+            assert_eq!(outbox.unsent().1.len(), whole, "of {size} bytes");
+        }
     }
 }
