@@ -87,8 +87,9 @@ pub(crate) trait Receive {
     /// Takes the messages that have come. Returns false when there are none, and never will be.
     fn collect(&mut self) -> bool;
 
-    /// Delivers the next of them, and those behind it as long as `may_go_on` says so after each.
-    fn deliver(&mut self, lp: LoopHandle, may_go_on: &dyn Fn() -> bool);
+    /// Delivers the next of them to the loop `lp`, which is `core`, and those behind it as long as each
+    /// has called nothing, or `may_go_on` says so after it.
+    fn deliver(&mut self, core: &Core, lp: LoopHandle, may_go_on: &dyn Fn() -> bool);
 
     /// Whether there is a next of them.
     fn has_next(&self) -> bool;
@@ -113,10 +114,11 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         !over || !self.taken.is_empty()
     }
 
-    fn deliver(&mut self, lp: LoopHandle, may_go_on: &dyn Fn() -> bool) {
+    fn deliver(&mut self, core: &Core, lp: LoopHandle, may_go_on: &dyn Fn() -> bool) {
         while let Some(message) = self.taken.pop_front() {
+            core.was_called.set(false);
             (self.call)(lp, message);
-            if !may_go_on() {
+            if core.was_called.get() && !may_go_on() {
                 return;
             }
         }
@@ -433,7 +435,7 @@ impl Delivery<'_> {
         // Closed by one of its own messages it gets no further ones.
         while core.inside(|state| state.channels.get(id).is_some()) && receiver.has_next() {
             // Each is a loop callback. Where one has left nothing behind, the next may follow.
-            receiver.deliver(lp, &|| {
+            receiver.deliver(core, lp, &|| {
                 core.inside(|state| state.is_quiet() && state.channels.get(id).is_some())
             });
             core.finish_callback()?;
