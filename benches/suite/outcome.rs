@@ -30,6 +30,8 @@ pub struct Verdict {
     pub value: Spread,
     /// Of a rate: the same by CPU time, which other work on the machine does not disturb.
     pub by_time: Option<Spread>,
+    /// What a loop by hand has come to that goes about it in the same way.
+    pub by_hand: Option<Spread>,
     pub holds: bool,
 }
 
@@ -97,16 +99,25 @@ impl Outcome {
         named(lane)?.ratio(figure, named(against)?)
     }
 
+    /// A lane's figure, by another's where there is one.
+    fn figure(&self, figure: Figure, lane: &str, against: Option<&str>) -> Option<Spread> {
+        match against {
+            Some(against) => self.ratio(figure, lane, against),
+            None => {
+                let lane = self.lanes.iter().find(|it| it.name == lane);
+                lane?.spread(figure)
+            }
+        }
+    }
+
     fn judge(&mut self) {
         for limit in self.workload.limits.clone() {
-            let value = match limit.against {
-                Some(ref against) => self.ratio(limit.figure, &limit.lane, against),
-                None => self
-                    .lanes
-                    .iter()
-                    .find(|lane| lane.name == limit.lane)
-                    .and_then(|lane| lane.spread(limit.figure)),
+            let figure = |lane, against: &Option<String>| {
+                self.figure(limit.figure, lane, against.as_deref())
             };
+            let value = figure(&limit.lane, &limit.against);
+            let by_hand = limit.by_hand.as_ref();
+            let by_hand = by_hand.and_then(|it| figure(&it.lane, &it.against));
             // A peer that is missing was named.
             if let Some(value) = value {
                 let holds = limit.bound.holds(value.median);
@@ -120,6 +131,7 @@ impl Outcome {
                     limit,
                     value,
                     by_time,
+                    by_hand,
                     holds,
                 });
             }
@@ -154,6 +166,14 @@ impl Limit {
     }
 }
 
+impl Verdict {
+    /// What it comes to by hand, for a table; nothing where that is not measured.
+    pub fn told_by_hand(&self) -> String {
+        self.by_hand
+            .map_or(String::new(), |by_hand| by_hand.to_string())
+    }
+}
+
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Limit {
@@ -161,6 +181,7 @@ impl std::fmt::Display for Verdict {
             figure,
             against,
             bound,
+            by_hand: _,
         } = &self.limit;
         let holds = if self.holds { "holds" } else { "MISSED" };
         write!(f, "{holds}: {} of {lane}", figure.name())?;
@@ -172,8 +193,12 @@ impl std::fmt::Display for Verdict {
             write!(f, "by CPU time {by_time}, ")?;
         }
         match bound {
-            Bound::AtMost(limit) => write!(f, "may be {} at most", plain(*limit)),
-            Bound::AtLeast(limit) => write!(f, "must be {} at least", plain(*limit)),
+            Bound::AtMost(limit) => write!(f, "may be {} at most", plain(*limit))?,
+            Bound::AtLeast(limit) => write!(f, "must be {} at least", plain(*limit))?,
+        }
+        match self.by_hand {
+            Some(by_hand) => write!(f, "; by hand, in the same way, it is {by_hand}"),
+            None => Ok(()),
         }
     }
 }

@@ -51,6 +51,7 @@ impl Workload {
                     figure: Figure::ServerTime,
                     against: Some(lane.name.clone()),
                     bound,
+                    by_hand: None,
                 }),
             );
             self.lanes.extend([lane, again]);
@@ -129,6 +130,30 @@ pub struct Limit {
     /// The lane that it is divided by, round by round; none if the figure itself is meant.
     pub against: Option<String>,
     pub bound: Bound,
+    /// What is told beside it: what a loop by hand comes to that goes about it in the same way.
+    pub by_hand: Option<ByHand>,
+}
+
+/// A lane of the hand-written loop, and the lane that it is divided by.
+#[derive(Debug, Clone)]
+pub struct ByHand {
+    pub lane: String,
+    pub against: Option<String>,
+}
+
+impl Limit {
+    /// Has another lane's figure told beside it, divided by the same one's.
+    pub fn beside(self, lane: &str) -> Limit {
+        let against = self.against.clone();
+        self.beside_against(lane, against)
+    }
+
+    /// Has another lane's figure told beside it, by that of `against`.
+    pub fn beside_against(mut self, lane: &str, against: Option<String>) -> Limit {
+        let lane = lane.into();
+        self.by_hand = Some(ByHand { lane, against });
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

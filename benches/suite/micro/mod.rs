@@ -108,8 +108,11 @@ const LONG_MS: u64 = 10_000_000;
 /// Whether a peer can do this at all.
 pub fn takes_part(peer: Peer, task: Task) -> bool {
     match (peer, task) {
-        // A hand-written loop has a wait, and no timers of which there would be one best way.
-        (Peer::HandWritten, task) => task == Task::Turn,
+        // A hand-written loop has a wait, a list of messages, and no timers of which there would be one best
+        // way.
+        (Peer::HandWritten, task) => {
+            matches!(task, Task::Turn | Task::PostFlood | Task::PostPing)
+        }
         // libuv has a bare signal, and leaves it to the program what it means.
         (Peer::Libuv, Task::Tick | Task::Immediate | Task::PostFlood | Task::PostPing) => false,
         // What would be a turn is not to be had from outside.
@@ -161,7 +164,7 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
     let operations = (operations / task.done_of()).max(WARM_UP);
     let once = |operations: u32| match peer {
         Peer::Nodeloop => ours::run(task, operations),
-        Peer::HandWritten => bare::run(operations),
+        Peer::HandWritten => bare::run(task, operations),
         Peer::Tokio => with_tokio::run(task, operations),
         _ => Err(refused()),
     };

@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
+use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use super::{Mode, announce};
 
 /// The largest datagram.
-const LARGEST: usize = 64 * 1024;
+pub const LARGEST: usize = 64 * 1024;
 
 /// Bytes that the kernel keeps, so that a flood finds room.
 pub const UDP_BUFFER: usize = 4 * 1024 * 1024;
@@ -21,18 +22,27 @@ pub const QUESTION: usize = 4;
 pub const BURST: usize = 256;
 
 /// Datagrams between two looks at what else there is.
-const BUDGET: usize = 32;
+pub const BUDGET: usize = 32;
 
 pub fn by_hand(mode: Mode, address: SocketAddr) -> io::Result<()> {
+    let mut buffer = vec![0; LARGEST];
+    let mut served = Served::default();
+    serve(UdpSocket::bind(address)?, |socket| {
+        served.some(mode, socket, &mut buffer)
+    })
+}
+
+/// The loop: calls `serve_some` for what has come, as long as that says that there may be more.
+pub fn serve(
+    mut socket: UdpSocket,
+    mut serve_some: impl FnMut(&UdpSocket) -> io::Result<bool>,
+) -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let mut socket = mio::net::UdpSocket::bind(address)?;
     SockRef::from(&socket).set_recv_buffer_size(UDP_BUFFER)?;
     poll.registry()
         .register(&mut socket, Token(0), Interest::READABLE)?;
     announce(socket.local_addr()?);
     let mut events = Events::with_capacity(16);
-    let mut buffer = vec![0; LARGEST];
-    let mut served = Served::default();
     loop {
         if let Err(error) = poll.poll(&mut events, None)
             && error.kind() != io::ErrorKind::Interrupted
@@ -40,7 +50,7 @@ pub fn by_hand(mode: Mode, address: SocketAddr) -> io::Result<()> {
             return Err(error);
         }
         // Nothing else there is, so the budget only bounds a batch.
-        while served.some(mode, &socket, &mut buffer)? {}
+        while serve_some(&socket)? {}
     }
 }
 
@@ -53,12 +63,7 @@ struct Served {
 
 impl Served {
     /// Whether there may be more.
-    fn some(
-        &mut self,
-        mode: Mode,
-        socket: &mio::net::UdpSocket,
-        buffer: &mut [u8],
-    ) -> io::Result<bool> {
+    fn some(&mut self, mode: Mode, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<bool> {
         for _ in 0..BUDGET {
             match socket.recv_from(buffer) {
                 Ok((size, from)) => self.one(mode, socket, &buffer[..size], from),
@@ -71,7 +76,7 @@ impl Served {
     }
 
     /// A datagram that the kernel has no room for is lost, as datagrams are.
-    fn one(&mut self, mode: Mode, socket: &mio::net::UdpSocket, message: &[u8], from: SocketAddr) {
+    fn one(&mut self, mode: Mode, socket: &UdpSocket, message: &[u8], from: SocketAddr) {
         match (mode, message) {
             (Mode::UdpSink, question) if question.len() == QUESTION => {
                 let _ = socket.send_to(&self.count.to_le_bytes(), from);

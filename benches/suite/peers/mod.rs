@@ -1,6 +1,7 @@
 //! Who is measured: this crate, and what one would use instead.
 
 pub mod datagrams;
+pub mod datagrams_gathering;
 pub mod files;
 pub mod hand_written;
 pub mod proxies;
@@ -168,7 +169,7 @@ pub struct ServerOptions {
     pub chunk: Option<usize>,
     /// How long it looks for events before it blocks.
     pub spin: Duration,
-    /// Whether answers to one read leave together.
+    /// Whether answers to one read leave together; and datagrams are received so.
     pub gather: bool,
     /// What is sent.
     pub file: Option<PathBuf>,
@@ -210,9 +211,12 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
     }
     match Peer::named(peer) {
         Some(Peer::HandWritten) => match (mode, &options.file, options.target) {
-            (Mode::UdpEcho | Mode::UdpSink | Mode::UdpBurst, ..) => {
-                datagrams::by_hand(mode, address)
-            }
+            (Mode::UdpEcho | Mode::UdpSink | Mode::UdpBurst, ..) => match address {
+                SocketAddr::V4(address) if options.gather => {
+                    datagrams_gathering::by_hand(mode, address)
+                }
+                _ => datagrams::by_hand(mode, address),
+            },
             (Mode::File, Some(file), _) => files::by_hand(address, file),
             (Mode::Proxy, _, Some(target)) => proxies::by_hand(address, target),
             (Mode::File | Mode::Proxy, ..) => Err(refused()),

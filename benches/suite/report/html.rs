@@ -90,7 +90,8 @@ fn limits(page: &mut String, outcomes: &[Outcome]) {
     let _ = writeln!(
         page,
         "<h2>Limits</h2>\n<p class=\"dim\">{held} of {} hold.</p>\n<div class=\"wide\"><table \
-         class=\"limits\"><tr><th>workload</th><th>must be</th><th>was (10 %–90 %)</th><th>holds</th></tr>",
+         class=\"limits\"><tr><th>workload</th><th>must be</th><th>was (10 %–90 %)</th>\
+         <th>by hand, in the same way</th><th>holds</th></tr>",
         verdicts().count()
     );
     for outcome in outcomes {
@@ -104,11 +105,12 @@ fn limits(page: &mut String, outcomes: &[Outcome]) {
                 .map_or(String::new(), |by_time| format!("; by CPU time {by_time}"));
             let _ = writeln!(
                 page,
-                "<tr><td><a href=\"#{0}\">{0}</a></td><td>{1}</td><td>{2}{by_time}</td>\
+                "<tr><td><a href=\"#{0}\">{0}</a></td><td>{1}</td><td>{2}{by_time}</td><td>{3}</td>\
                  <td class=\"{class}\">{holds}</td></tr>",
                 escaped(&outcome.workload.name),
                 escaped(&verdict.limit.must_be()),
-                verdict.value
+                verdict.value,
+                verdict.told_by_hand()
             );
         }
     }

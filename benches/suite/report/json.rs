@@ -87,6 +87,7 @@ fn verdict(verdict: &Verdict) -> Json {
         ("against", limit.against.as_deref().map_or(Json::Null, text)),
         ("value", spread(verdict.value)),
         ("by_cpu_time", verdict.by_time.map_or(Json::Null, spread)),
+        ("by_hand", verdict.by_hand.map_or(Json::Null, spread)),
         (kind, Json::Number(value)),
         ("holds", Json::Bool(verdict.holds)),
     ])

@@ -23,16 +23,20 @@ pub fn of(about: &About, outcomes: &[Outcome]) -> String {
             row.holds()
         );
     }
-    text.push_str("\n| workload | must be | was (10 %–90 %) | holds |\n|---|---|---|---|\n");
+    text.push_str(
+        "\n| workload | must be | was (10 %–90 %) | by hand, in the same way | holds |\n\
+         |---|---|---|---|---|\n",
+    );
     for (name, verdict) in verdicts(outcomes) {
         let by_time = verdict
             .by_time
             .map_or(String::new(), |by_time| format!("; by CPU time {by_time}"));
         let _ = writeln!(
             text,
-            "| `{name}` | {} | {}{by_time} | {} |",
+            "| `{name}` | {} | {}{by_time} | {} | {} |",
             verdict.limit.must_be(),
             verdict.value,
+            verdict.told_by_hand(),
             if verdict.holds { "yes" } else { "**no**" }
         );
     }

@@ -67,7 +67,7 @@ fn micro(task: Task) -> Workload {
             at_most(OURS, Figure::ServerTime, "libuv", 1.0),
         ],
         Task::PostFlood => vec![
-            ns_at_most(25.0),
+            ns_at_most(25.0).beside(LIMIT),
             at_most(OURS, Figure::ServerTime, "tokio", 1.0 / 4.0),
         ],
         Task::PostPing => vec![],

@@ -11,6 +11,9 @@ use crate::workload::{Bound, Figure, Lane, Limit, Workload};
 const OURS: &str = "nodeloop";
 const LIMIT: &str = "hand-written";
 
+/// The hand-written loop that has several messages leave with one call.
+const GATHERING: &str = "hand-written, gathering";
+
 /// Connections that are many.
 const MANY: usize = 10_000;
 
@@ -44,12 +47,17 @@ fn lane(name: &str, peer: Peer, mode: Mode, options: &'static [&'static str]) ->
     }
 }
 
+fn gathering(mode: Mode) -> Lane {
+    lane(GATHERING, Peer::HandWritten, mode, &["--gather"])
+}
+
 fn at_most(lane: &str, figure: Figure, against: &str, times: f64) -> Limit {
     Limit {
         lane: lane.into(),
         figure,
         against: Some(against.into()),
         bound: Bound::AtMost(times),
+        by_hand: None,
     }
 }
 
@@ -59,6 +67,7 @@ fn at_least(lane: &str, figure: Figure, against: &str, times: f64) -> Limit {
         figure,
         against: Some(against.into()),
         bound: Bound::AtLeast(times),
+        by_hand: None,
     }
 }
 
@@ -69,5 +78,6 @@ fn limit(figure: Figure, bound: Bound) -> Limit {
         figure,
         against: None,
         bound,
+        by_hand: None,
     }
 }

@@ -1,6 +1,8 @@
 //! Connections with small messages, and connections that come and go.
 
-use super::{LIMIT, MANY, OURS, at_least, at_most, everyone, lane, limit, plain};
+use super::{
+    GATHERING, LIMIT, MANY, OURS, at_least, at_most, everyone, gathering, lane, limit, plain,
+};
 use crate::load::Kind;
 use crate::peers::{Mode, Peer};
 use crate::workload::{Bound, Figure, Work, Workload};
@@ -65,15 +67,8 @@ fn pipelined() -> Workload {
 /// 16 frames come at once and are answered one by one.
 fn many_writes() -> Workload {
     let mut lanes = everyone(Mode::Messages);
-    lanes.insert(
-        2,
-        lane(
-            "hand-written, gathering",
-            Peer::HandWritten,
-            Mode::Messages,
-            &["--gather"],
-        ),
-    );
+    lanes.insert(2, gathering(Mode::Messages));
+    let twelve_times = |peer| at_least(OURS, Figure::Rate, peer, 12.0).beside(GATHERING);
     Workload {
         name: "many-writes".into(),
         stands_for: "16 frames of 64 bytes come at once and are answered one by one",
@@ -86,11 +81,11 @@ fn many_writes() -> Workload {
         }),
         lanes,
         limits: vec![
-            at_least(OURS, Figure::Rate, LIMIT, 12.0),
-            at_least(OURS, Figure::Rate, "hand-written, gathering", 0.95),
-            at_least(OURS, Figure::Rate, "libuv", 12.0),
-            at_least(OURS, Figure::Rate, "tokio", 12.0),
-            at_least(OURS, Figure::Rate, "node", 12.0),
+            twelve_times(LIMIT),
+            at_least(OURS, Figure::Rate, GATHERING, 0.95),
+            twelve_times("libuv"),
+            twelve_times("tokio"),
+            twelve_times("node"),
         ],
     }
 }
@@ -146,7 +141,10 @@ fn pause_storm() -> Workload {
 fn spin(clients_spin: bool) -> Workload {
     const SPINS: &[&str] = &["--spin-us", "50"];
     let limits = match clients_spin {
-        true => vec![at_least("nodeloop, spinning", Figure::Rate, OURS, 2.0)],
+        true => vec![
+            at_least("nodeloop, spinning", Figure::Rate, OURS, 2.0)
+                .beside_against("hand-written, spinning", Some(LIMIT.into())),
+        ],
         // The clients' waking is half of the time, so it depends on how deep a core sleeps.
         false => vec![],
     };

@@ -1,19 +1,14 @@
 //! Datagrams.
 
-use super::{LIMIT, OURS, at_most, everyone, plain};
+use super::{GATHERING, LIMIT, OURS, at_most, everyone, gathering, plain};
 use crate::load::Kind;
+use crate::peers::datagrams_gathering::train_of;
 use crate::peers::{Mode, Peer};
 use crate::workload::{Figure, Limit, Work, Workload};
 
 /// The sizes of datagrams.
 const SMALL: usize = 64;
 const LARGE: usize = 1200;
-
-/// Datagrams that leave with one call of a sender with offload: as many as the system cuts, and as fit
-/// into its largest piece.
-fn run_of(size: usize) -> usize {
-    (65_000 / size).min(64)
-}
 
 pub fn all() -> Vec<Workload> {
     let mut all = Vec::new();
@@ -31,7 +26,7 @@ pub fn all() -> Vec<Workload> {
 fn echo(in_flight: usize, size: usize) -> Workload {
     let limits = match in_flight {
         1 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 1.05)],
-        32 => vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.8)],
+        32 => vec![many_at_once(0.8)],
         _ => vec![],
     };
     let mut workload = datagrams(
@@ -42,7 +37,10 @@ fn echo(in_flight: usize, size: usize) -> Workload {
         limits,
     );
     if size == SMALL {
-        workload.lanes = everyone(Mode::UdpEcho);
+        let others = everyone(Mode::UdpEcho).into_iter();
+        let others =
+            others.filter(|lane| ![Peer::Nodeloop, Peer::HandWritten].contains(&lane.peer));
+        workload.lanes.extend(others);
         workload.operation = "round trip";
     }
     workload
@@ -72,13 +70,13 @@ fn flood(size: usize) -> Workload {
 }
 
 fn flood_in_runs(size: usize) -> Workload {
-    let run = run_of(size);
+    let run = train_of(size);
     datagrams(
         format!("udp-flood-runs-{size}"),
         "datagrams in one direction from a sender with offload",
         Mode::UdpSink,
         Kind::Flood { size, run },
-        vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.15)],
+        vec![many_at_once(0.15)],
     )
 }
 
@@ -98,8 +96,13 @@ fn bursts(size: usize, offload: bool) -> Workload {
         stands_for,
         Mode::UdpBurst,
         Kind::Bursts { size, offload },
-        vec![at_most(OURS, Figure::ServerTime, LIMIT, 0.25)],
+        vec![many_at_once(0.25)],
     )
+}
+
+/// A limit that wants several datagrams per call. What that comes to by hand stands beside it.
+fn many_at_once(times: f64) -> Limit {
+    at_most(OURS, Figure::ServerTime, LIMIT, times).beside(GATHERING)
 }
 
 /// This crate beside the hand-written loop.
@@ -110,14 +113,16 @@ fn datagrams(
     kind: Kind,
     limits: Vec<Limit>,
 ) -> Workload {
+    let mut lanes = vec![plain(Peer::Nodeloop, mode), plain(Peer::HandWritten, mode)];
+    if limits.iter().any(|limit| limit.by_hand.is_some()) {
+        lanes.push(gathering(mode));
+    }
     Workload {
         name,
         stands_for,
         operation: "datagram",
         work: Work::Traffic(kind),
-        lanes: [Peer::Nodeloop, Peer::HandWritten]
-            .map(|peer| plain(peer, mode))
-            .into(),
+        lanes,
         limits,
     }
 }
