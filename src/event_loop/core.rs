@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::handle::{Id, LoopHandle, Raw};
 use super::state::{Dead, Following, State};
 use super::table;
-use super::task::Task;
+use super::task::{Task, TickCall};
 use super::trace::{self, Trace};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot, Taken};
@@ -203,7 +203,7 @@ impl Core {
                         in_ticks = true;
                         self.trace_user_tick(origin);
                     }
-                    call(self.handle());
+                    self.run_user_ticks(call, trace);
                 }
                 Following::Tick(tick) => {
                     if trace {
@@ -215,6 +215,20 @@ impl Core {
                 Following::Starvation => self.warn_of_starving(),
                 Following::Nothing => return Ok(()),
             }
+        }
+    }
+
+    /// Calls a user's tick, and those behind it as long as each has called nothing, so has left nothing behind.
+    #[inline]
+    fn run_user_ticks(&self, first: TickCall, trace: bool) {
+        let mut next = Some(first);
+        while let Some(call) = next {
+            self.was_called.set(false);
+            call(self.handle());
+            if trace || self.was_called.get() {
+                return;
+            }
+            next = self.inside(|state| state.next_user_tick());
         }
     }
 

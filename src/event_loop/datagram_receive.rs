@@ -153,10 +153,11 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
                 };
                 loop {
                     let (message, from) = arrived(catch);
+                    core.was_called.set(false);
                     if trace {
+                        // A logger may call us too.
                         core.trace_message(id, from.size);
                     }
-                    core.was_called.set(false);
                     listener.borrow_mut()(socket, message, from);
                     // Where the listener has called nothing the next one needs no look.
                     if core.was_called.get() || !plain || left == 0 || !catch.advance() {

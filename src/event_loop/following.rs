@@ -116,6 +116,18 @@ impl State {
         }
     }
 
+    /// The next tick behind a user's that has left nothing behind, if it is a user's too.
+    #[inline]
+    pub(crate) fn next_user_tick(&mut self) -> Option<TickCall> {
+        if self.ticks.may_starve() || !matches!(self.ticks.front(), Some(Task::User(..))) {
+            return None;
+        }
+        match self.ticks.pop() {
+            Some(Task::User(call, _)) => Some(call),
+            _ => None,
+        }
+    }
+
     /// The next tick. What was laid aside goes out before, unless this tick adds to it.
     fn next_tick(&mut self) -> Option<Task> {
         if !self.outbox.is_empty() {

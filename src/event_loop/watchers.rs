@@ -271,6 +271,7 @@ fn run_started(core: &Core, kind: WatcherKind) -> Result<()> {
     let mut next = core.inside(|state| state.watchers.first(kind));
     while let Some((id, call)) = next {
         let watcher = Watcher(core.raw(id));
+        core.was_called.set(false);
         if trace::on() {
             let origin = core.inside(|state| state.watchers.origin(id));
             core.trace(format_args!("{watcher:?} ({origin})"));
@@ -279,10 +280,10 @@ fn run_started(core: &Core, kind: WatcherKind) -> Result<()> {
         if let Some(call) = &mut running.call {
             call(watcher);
         }
-        // One look ends its loop callback, and finds the next.
+        // One look ends its loop callback, and finds the next. Who has called nothing has left nothing behind.
         let behind = core.inside(|state| {
             let dead = state.watchers.put_back(id, running.call.take());
-            match dead.is_none() && state.is_quiet() {
+            match dead.is_none() && (!core.was_called.get() || state.is_quiet()) {
                 true => Behind::Next(state.watchers.next(kind)),
                 false => Behind::Finish(dead),
             }
@@ -307,11 +308,21 @@ struct Running<'a> {
 }
 
 impl Drop for Running<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(call) = self.call.take() else { return };
+        if self.call.is_some() {
+            self.put_back();
+        }
+    }
+}
+
+impl Running<'_> {
+    #[cold]
+    fn put_back(&mut self) {
+        let call = self.call.take();
         let dead = self
             .core
-            .with(|state| state.watchers.put_back(self.id, Some(call)));
+            .with(|state| state.watchers.put_back(self.id, call));
         drop(dead);
     }
 }

@@ -85,9 +85,15 @@ impl<T> TickQueue<T> {
     /// go on.
     #[inline]
     pub(crate) fn is_starving(&mut self) -> bool {
-        let starving = self.taken >= WARN_AFTER && !self.warned && !self.queue.is_empty();
+        let starving = self.may_starve() && !self.queue.is_empty();
         self.warned |= starving;
         starving
+    }
+
+    /// Whether the warning is due if there is another tick.
+    #[inline]
+    pub(crate) fn may_starve(&self) -> bool {
+        self.taken >= WARN_AFTER && !self.warned
     }
 
     /// What waits, the oldest first.
