@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::io::Read;
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 
 use nodeloop::Loop;
@@ -473,4 +475,48 @@ fn n81_n82_completions_of_a_servers_close() {
     server.close_then(log.done("listened"));
     lp.run().unwrap();
     log.expect(&["close", "listened ok"]);
+}
+
+/// What a tick has left behind comes before the next tick, as behind every loop callback.
+#[test]
+fn a_tick_is_a_loop_callback() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, mut peer) = pair(&lp);
+    peer.set_nonblocking(true).unwrap();
+
+    // What it discards is dropped; a small write goes out; a completion is a tick itself.
+    let held = Rc::new(());
+    let timer = lp.set_timeout_once(60_000, {
+        let held = held.clone();
+        move |_| drop(held)
+    });
+    lp.next_tick(move |_| timer.clear());
+    lp.next_tick(move |_| assert_eq!(Rc::strong_count(&held), 1));
+    let written = log.clone();
+    lp.next_tick(move |_| {
+        socket.write_then("written", written.done("completion"));
+    });
+    let noted = log.clone();
+    lp.next_tick(move |_| {
+        let mut text = [0; 10];
+        let size = peer.read(&mut text).unwrap();
+        noted.note(std::str::from_utf8(&text[..size]).unwrap());
+    });
+    lp.next_tick(log.noting("last"));
+    lp.run_nowait().unwrap();
+    log.expect(&["written", "last", "completion ok"]);
+
+    // An error ends `run` at once.
+    let noted = log.clone();
+    lp.next_tick(move |lp| {
+        noted.note("fails");
+        lp.fail("it fails");
+    });
+    lp.next_tick(log.noting("goes on"));
+    assert!(lp.run_nowait().is_err());
+    log.expect(&["fails"]);
+    lp.run_nowait().unwrap();
+    log.expect(&["goes on"]);
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use nodeloop::{Loop, LoopHandle, net};
@@ -16,6 +16,8 @@ thread_local! {
     static BUSY: Cell<bool> = const { Cell::new(false) };
     /// How many servers the logger may still make.
     static SERVERS_LEFT: Cell<u32> = const { Cell::new(100) };
+    /// Where it notes a tick that it queues for each record of a watcher.
+    static NOTES: RefCell<Option<Recorder>> = const { RefCell::new(None) };
     /// How many records came, by level.
     static SEEN: Cell<[u32; 6]> = const { Cell::new([0; 6]) };
 }
@@ -34,7 +36,14 @@ impl Log for Meddler {
 
     fn log(&self, record: &Record<'_>) {
         // Formatting is part of it: the arguments must not need the loop's borrow either.
-        let _ = record.args().to_string();
+        let text = record.args().to_string();
+        let notes = NOTES.with(|notes| notes.borrow().clone());
+        if let (Some(lp), Some(notes)) = (LOOP.get(), notes)
+            && text.contains(" prepare: ")
+            && !text.contains("tick")
+        {
+            lp.next_tick(notes.noting("tick"));
+        }
         let mut seen = SEEN.get();
         seen[record.level() as usize] += 1;
         SEEN.set(seen);
@@ -94,9 +103,25 @@ fn rule_2_a_logger_that_calls_the_api() {
     // Each tick is a record at level trace, and what the meddler leaves behind for each is freed when
     // they have run dry: too much to be looked through as often.
     log::set_max_level(LevelFilter::Debug);
+    let warnings = || SEEN.get()[log::Level::Warn as usize];
+    assert_eq!(warnings(), 0);
     for _ in 0..10_001 {
         lp.next_tick(|_| {});
     }
+    lp.run_nowait().unwrap();
+    assert_eq!(warnings(), 1);
+
+    // A tick that the logger queues runs behind the watcher that it was told of, though that calls nothing.
+    log::set_max_level(LevelFilter::Trace);
+    NOTES.set(Some(log.clone()));
+    let watchers = ["second", "first"].map(|name| lp.prepare(log.noting(name)));
+    lp.run_nowait().unwrap();
+    log.expect(&["first", "tick", "second", "tick"]);
+    NOTES.take();
+    for watcher in watchers {
+        watcher.close();
+    }
+    log::set_max_level(LevelFilter::Debug);
     server.close();
     lp.run().unwrap();
     drop(lp);
