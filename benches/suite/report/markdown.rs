@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::About;
 use crate::outcome::{Outcome, Verdict};
-use crate::statistics::number;
+use crate::statistics::{Spread, number};
 
 /// Both tables: what belongs together in one row, and every limit by itself.
 pub fn of(about: &About, outcomes: &[Outcome]) -> String {
@@ -12,14 +12,17 @@ pub fn of(about: &About, outcomes: &[Outcome]) -> String {
     for line in about.busy.iter().chain(&about.left_out) {
         let _ = writeln!(text, "\n{line}");
     }
-    text.push_str("\n| workload | must be | was | holds |\n|---|---|---|---|\n");
+    text.push_str(
+        "\n| workload | must be | was | by hand, in the same way | holds |\n|---|---|---|---|---|\n",
+    );
     for row in rows(outcomes) {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             row.label(),
             row.must_be,
-            row.was(),
+            row.of(|verdict| Some(verdict.value)),
+            row.of(|verdict| verdict.by_hand),
             row.holds()
         );
     }
@@ -99,15 +102,19 @@ impl Row<'_> {
         format!("`{}…` ({})", common.unwrap_or_default(), self.names.len())
     }
 
-    /// The median, or the lowest and the highest.
-    fn was(&self) -> String {
-        if let [verdict] = self.verdicts[..] {
-            return verdict.value.to_string();
+    /// A figure of the verdicts that have it: the median, or the lowest and the highest.
+    fn of(&self, figure: impl Fn(&Verdict) -> Option<Spread>) -> String {
+        let figures: Vec<Spread> = self.verdicts.iter().filter_map(|it| figure(it)).collect();
+        match figures[..] {
+            [] => String::new(),
+            [sole] => sole.to_string(),
+            _ => {
+                let medians = || figures.iter().map(|figure| figure.median);
+                let lowest = medians().fold(f64::INFINITY, f64::min);
+                let highest = medians().fold(0.0, f64::max);
+                format!("{} to {}", number(lowest), number(highest))
+            }
         }
-        let medians = || self.verdicts.iter().map(|verdict| verdict.value.median);
-        let lowest = medians().fold(f64::INFINITY, f64::min);
-        let highest = medians().fold(0.0, f64::max);
-        format!("{} to {}", number(lowest), number(highest))
     }
 
     fn holds(&self) -> String {
