@@ -65,7 +65,8 @@ fn begin_bundle(gather: &mut Gather<Id>, id: Id, stream: &mut Stream) {
 impl State {
     /// Lays a borrowed slice aside, in the ordinary case. Returns false if it is another case,
     /// before anything is done.
-    #[inline]
+    // Always inlined: most callers know what kind of chunk theirs is.
+    #[inline(always)]
     pub(crate) fn gather_plainly(&mut self, id: Id, chunk: &Chunk<'_>) -> bool {
         let Some(bytes) = chunk.borrowed() else {
             return false;
