@@ -64,7 +64,7 @@ fn file_out(connections: usize) -> Workload {
         lanes: everyone(Mode::File),
         limits: vec![
             at_most(OURS, Figure::ServerTime, LIMIT, 1.0),
-            at_least(OURS, Figure::Rate, "node", 3.0).beside(LIMIT),
+            at_least(OURS, Figure::Rate, "node", 3.0),
         ],
     }
 }
