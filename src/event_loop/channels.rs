@@ -87,9 +87,9 @@ pub(crate) trait Receive {
     /// Takes the messages that have come. Returns false when there are none, and never will be.
     fn collect(&mut self) -> bool;
 
-    /// Delivers the next of them to the loop `lp`, which is `core`, and those behind it as long as each
-    /// has called nothing, or `may_go_on` says so after it.
-    fn deliver(&mut self, core: &Core, lp: LoopHandle, may_go_on: &dyn Fn() -> bool);
+    /// Delivers the next of them, and those behind it as long as each has called nothing, or `may_go_on`
+    /// says so after it.
+    fn deliver(&mut self, core: &Core, may_go_on: &dyn Fn() -> bool);
 
     /// Whether there is a next of them.
     fn has_next(&self) -> bool;
@@ -114,7 +114,8 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         !over || !self.taken.is_empty()
     }
 
-    fn deliver(&mut self, core: &Core, lp: LoopHandle, may_go_on: &dyn Fn() -> bool) {
+    fn deliver(&mut self, core: &Core, may_go_on: &dyn Fn() -> bool) {
+        let lp = core.handle();
         while let Some(message) = self.taken.pop_front() {
             core.was_called.set(false);
             (self.call)(lp, message);
@@ -431,11 +432,11 @@ impl Delivery<'_> {
             return Ok(());
         };
         self.over = !receiver.collect();
-        let (id, lp, core) = (self.id, self.core.handle(), self.core);
+        let (id, core) = (self.id, self.core);
         // Closed by one of its own messages it gets no further ones.
         while core.inside(|state| state.channels.get(id).is_some()) && receiver.has_next() {
             // Each is a loop callback. Where one has left nothing behind, the next may follow.
-            receiver.deliver(core, lp, &|| {
+            receiver.deliver(core, &|| {
                 core.inside(|state| state.is_quiet() && state.channels.get(id).is_some())
             });
             core.finish_callback()?;

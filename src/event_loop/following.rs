@@ -98,11 +98,11 @@ impl State {
             if self.ticks.is_starving() {
                 return Following::Starvation;
             }
-            if self.outbox.is_empty() && matches!(self.ticks.front(), Some(Task::User(..))) {
-                // A user's is the ordinary case, and small.
-                if let Some(Task::User(call, origin)) = self.ticks.pop() {
-                    return Following::UserTick(call, origin);
-                }
+            // A user's is the ordinary case, and small.
+            if self.outbox.is_empty()
+                && let Some((call, origin)) = self.take_user_tick()
+            {
+                return Following::UserTick(call, origin);
             }
             match self.next_tick() {
                 // The frequent ones in which no user code runs.
@@ -119,11 +119,20 @@ impl State {
     /// The next tick behind a user's that has left nothing behind, if it is a user's too.
     #[inline]
     pub(crate) fn next_user_tick(&mut self) -> Option<TickCall> {
-        if self.ticks.may_starve() || !matches!(self.ticks.front(), Some(Task::User(..))) {
+        if self.ticks.may_starve() {
+            return None;
+        }
+        self.take_user_tick().map(|(call, _)| call)
+    }
+
+    /// The next tick, if it is a user's.
+    #[inline]
+    fn take_user_tick(&mut self) -> Option<(TickCall, &'static Location<'static>)> {
+        if !matches!(self.ticks.front(), Some(Task::User(..))) {
             return None;
         }
         match self.ticks.pop() {
-            Some(Task::User(call, _)) => Some(call),
+            Some(Task::User(call, origin)) => Some((call, origin)),
             _ => None,
         }
     }

@@ -5,12 +5,13 @@
 //! one call takes all that are back, and one call sends as many, each by itself (no offload). It sleeps
 //! when nothing comes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::{Load, flood, wrong};
+use crate::peers::datagrams_gathering::send_train;
 use crate::server::PATIENCE;
 use crate::statistics::Latencies;
 
@@ -74,7 +75,10 @@ impl Datagrams {
             self.sent += 1;
         }
         match self.in_runs {
-            true => flood::send_run(&self.socket, messages, self.size),
+            true => {
+                let parts = [IoSlice::new(messages)];
+                send_train(&self.socket, &parts, self.size as u16, None)
+            }
             false => self.batch.send(&self.socket, messages, self.size),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 
-use socket2::{MsgHdr, SockRef};
+use socket2::SockRef;
 
 use super::datagrams::LOST_AFTER;
 use super::{Load, wrong};
 use crate::peers::datagrams::{QUESTION, UDP_BUFFER};
+use crate::peers::datagrams_gathering::send_train;
 use crate::statistics::Latencies;
 
 /// Calls of a flood at least.
@@ -25,20 +25,6 @@ pub fn socket(server: SocketAddr) -> io::Result<UdpSocket> {
     socket.connect(server)?;
     socket.set_read_timeout(Some(LOST_AFTER))?;
     Ok(socket)
-}
-
-/// One system call for datagrams of `size` bytes (UDP_SEGMENT).
-pub fn send_run(socket: &impl AsFd, bytes: &[u8], size: usize) -> io::Result<()> {
-    // One control message (cmsg(3)): its length, SOL_UDP, UDP_SEGMENT, and the size as 16 bits.
-    const WORD: usize = size_of::<usize>();
-    let mut control = [0; 2 * WORD + 8];
-    control[..WORD].copy_from_slice(&(WORD + 10).to_ne_bytes());
-    control[WORD..WORD + 4].copy_from_slice(&17_i32.to_ne_bytes());
-    control[WORD + 4..WORD + 8].copy_from_slice(&103_i32.to_ne_bytes());
-    control[WORD + 8..WORD + 10].copy_from_slice(&(size as u16).to_ne_bytes());
-    let parts = [IoSlice::new(bytes)];
-    let message = MsgHdr::new().with_buffers(&parts).with_control(&control);
-    SockRef::from(socket).sendmsg(&message, 0).map(drop)
 }
 
 pub struct Flood {
@@ -95,7 +81,10 @@ impl Load for Flood {
         for _ in 0..calls {
             match self.run() {
                 1 => drop(self.socket.send(&self.messages)?),
-                _ => send_run(&self.socket, &self.messages, self.size)?,
+                _ => {
+                    let parts = [IoSlice::new(&self.messages)];
+                    send_train(&self.socket, &parts, self.size as u16, None)?;
+                }
             }
         }
         let count = self.ask()?;

@@ -24,6 +24,18 @@ pub fn train_of(size: usize) -> usize {
     (65_000 / size.max(1)).clamp(1, 64)
 }
 
+/// One system call for datagrams of `size` bytes (UDP_SEGMENT), to a peer or whom the socket is connected to.
+pub fn send_train(
+    socket: &impl AsRawFd,
+    parts: &[IoSlice<'_>],
+    size: u16,
+    to: Option<&SockaddrIn>,
+) -> io::Result<()> {
+    let cut = [ControlMessage::UdpGsoSegments(&size)];
+    sendmsg(socket.as_raw_fd(), parts, &cut, MsgFlags::empty(), to)?;
+    Ok(())
+}
+
 /// Serves at an IPv4 address.
 pub fn by_hand(mode: Mode, address: SocketAddrV4) -> io::Result<()> {
     let socket = UdpSocket::bind(address.into())?;
@@ -82,10 +94,8 @@ impl Echo {
             && sizes[..count].iter().all(|size| *size == sizes[0]);
         // What the kernel has no room for is lost, as datagrams are.
         if are_alike && count > 1 {
-            let size = sizes[0] as u16;
-            let cut = [ControlMessage::UdpGsoSegments(&size)];
             let train: Vec<_> = answers.collect();
-            let _ = sendmsg(fd, &train, &cut, flags, senders[0].as_ref());
+            let _ = send_train(socket, &train, sizes[0] as u16, senders[0].as_ref());
         } else {
             let each: Vec<_> = answers.map(|answer| [answer]).collect();
             let _ = sendmmsg(fd, &mut self.sent, &each, senders, [], flags);
@@ -155,9 +165,7 @@ fn burst(socket: &UdpSocket) -> io::Result<bool> {
     while left > 0 {
         let some = train.min(left);
         let parts = [IoSlice::new(&bytes[..some * usize::from(size)])];
-        let cut = [ControlMessage::UdpGsoSegments(&size)];
-        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
-        let _ = sendmsg(fd, &parts, &cut, flags, Some(&SockaddrIn::from(from)));
+        let _ = send_train(socket, &parts, size, Some(&SockaddrIn::from(from)));
         left -= some;
     }
     Ok(true)
