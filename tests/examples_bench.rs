@@ -5,6 +5,7 @@ mod support_process;
 use std::net::{TcpListener, UdpSocket};
 
 use support_process::examples::{Client, accept, example};
+use support_process::files::Scratch;
 use support_process::{DEADLINE, Process};
 
 const BLOCK: usize = 64 * 1024;
@@ -137,11 +138,10 @@ fn pause_echo_answers_one_message_after_the_other() {
 
 #[test]
 fn tcp_file_sends_each_client_the_whole_file_and_ends() {
-    let file = std::env::temp_dir().join(format!("bench-server-{}", std::process::id()));
+    let scratch = Scratch::new();
     let bytes = pattern(3 * 1024 * 1024 + 7);
-    std::fs::write(&file, &bytes).expect("there is room");
-    let path = file.to_str().expect("it is text");
-    let (_server, mut first) = served("tcp-file", &["--file", path]);
+    scratch.file("sent", &bytes);
+    let (_server, mut first) = served("tcp-file", &["--file", &scratch.name("sent")]);
     let address = first.stream.peer_addr().expect("it is connected");
     // Who leaves in the middle does not disturb the others.
     let mut leaves = Client::connect(address);
@@ -152,7 +152,6 @@ fn tcp_file_sends_each_client_the_whole_file_and_ends() {
         client.reads(&bytes);
         client.hears_end();
     }
-    std::fs::remove_file(&file).expect("it is there");
 }
 
 #[test]

@@ -3,11 +3,11 @@
 mod support_process;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use support_process::examples::{Server, example, executable, is_installed};
+use support_process::files::{Scratch, content};
 use support_process::{DEADLINE, Process};
 
 /// Longer than any test takes.
@@ -45,46 +45,16 @@ impl Peer {
     }
 }
 
-/// A file of this test alone; gone when this is dropped.
-struct TemporaryFile(PathBuf);
-
-impl TemporaryFile {
-    fn new(name: &str) -> TemporaryFile {
-        let own = format!("nodeloop-{}-{name}", std::process::id());
-        TemporaryFile(std::env::temp_dir().join(own))
-    }
-
-    fn with(name: &str, bytes: &[u8]) -> TemporaryFile {
-        let file = TemporaryFile::new(name);
-        std::fs::write(&file.0, bytes).expect("it can be written");
-        file
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("it is text")
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        std::fs::read(&self.0).expect("it was written")
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        // Perhaps nobody has made it.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn every_server_says_that_its_address_is_taken_and_fails() {
     for name in SERVERS {
         let taken = Peer::new();
         let address = taken.address().to_string();
-        let file = TemporaryFile::new(&format!("taken-{name}"));
+        let scratch = Scratch::new();
+        let file = scratch.name("file");
         let mut arguments = vec![address.as_str()];
         if name == "udp_file_receiver" {
-            arguments.push(file.path());
+            arguments.push(&file);
         }
         let message = format!("bind EADDRINUSE {address}");
         let ended = example(name, &arguments).ended(|line| panic!("it printed {line}"));
@@ -235,13 +205,12 @@ fn noise(size: usize) -> Vec<u8> {
 #[test]
 fn a_file_arrives_or_what_was_lost_is_counted() {
     let bytes = noise(1_000_000);
-    let (sent, received) = (
-        TemporaryFile::with("sent", &bytes),
-        TemporaryFile::new("received"),
-    );
-    let mut receiver = Server::start("udp_file_receiver", &[received.path(), "100"]);
+    let scratch = Scratch::new();
+    let received = scratch.name("received");
+    scratch.file("sent", &bytes);
+    let mut receiver = Server::start("udp_file_receiver", &[&received, "100"]);
     let address = receiver.address.to_string();
-    let mut sender = example("udp_file_sender", &[sent.path(), &address]);
+    let mut sender = example("udp_file_sender", &[&scratch.name("sent"), &address]);
     sender.prints("sent 834 datagrams, 1000000 bytes");
     let counts = sender.prints_until("").pop().unwrap_or_default();
     let words: Vec<&str> = counts.split(' ').collect();
@@ -261,7 +230,7 @@ fn a_file_arrives_or_what_was_lost_is_counted() {
     ));
     receiver.prints_until("close");
     receiver.ends_well();
-    let got = received.bytes();
+    let got = content(&received);
     assert_eq!(got.len(), bytes.len());
     let is_lost = |index: usize| got[index * 1200..].iter().take(1200).all(|&byte| byte == 0);
     let wrong = (0..834).filter(|&index| {
@@ -279,8 +248,9 @@ fn part(kind: u8, number: u32, rest: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_receiver_counts_what_was_lost_and_takes_nothing_from_strangers() {
-    let received = TemporaryFile::new("gaps");
-    let mut receiver = Server::start("udp_file_receiver", &[received.path(), "100"]);
+    let scratch = Scratch::new();
+    let received = scratch.name("received");
+    let mut receiver = Server::start("udp_file_receiver", &[&received, "100"]);
     let (sender, stranger) = (Peer::new(), Peer::new());
     let bytes = noise(5 * 1200 + 100);
     let pieces: Vec<&[u8]> = bytes.chunks(1200).collect();
@@ -321,7 +291,7 @@ fn the_receiver_counts_what_was_lost_and_takes_nothing_from_strangers() {
     let mut expected = bytes.clone();
     expected[1200..2400].fill(0);
     expected[3600..4800].fill(0);
-    assert!(received.bytes() == expected, "the file is another");
+    assert!(content(&received) == expected, "the file is another");
 }
 
 #[test]
@@ -331,9 +301,10 @@ fn the_sender_is_told_that_nobody_receives() {
     deaf.0
         .connect((Ipv4Addr::LOCALHOST, 1))
         .expect("it is bound");
-    let file = TemporaryFile::with("refused", b"some bytes");
+    let scratch = Scratch::new();
+    scratch.file("file", b"some bytes");
     let address = deaf.address().to_string();
-    let ended = example("udp_file_sender", &[file.path(), &address]).ended(drop);
+    let ended = example("udp_file_sender", &[&scratch.name("file"), &address]).ended(drop);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let first = ended.stderr.lines().next();
     assert_eq!(first, Some("Error: recvmsg ECONNREFUSED"));

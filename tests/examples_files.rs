@@ -2,40 +2,12 @@
 
 mod support_process;
 
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::process::Command;
 
-use std::io::Write;
 use support_process::examples::{Server, accept, example, is_installed};
-
-/// A directory of a test's own.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("nodeloop-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).expect("nobody has it");
-        Scratch(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("it is text").to_string()
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path = self.path(name);
-        std::fs::write(&path, content).expect("there is room");
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use support_process::files::Scratch;
 
 fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
@@ -87,8 +59,9 @@ fn interactive_client_ends_with_its_input_and_with_its_server() {
 
 #[test]
 fn save_to_file_appends_what_each_connection_sends() {
-    let scratch = Scratch::new("save");
-    let path = scratch.file("saved", "before\n");
+    let scratch = Scratch::new();
+    scratch.file("saved", "before\n");
+    let path = scratch.name("saved");
     let mut server = Server::start("save_to_file", &[&path]);
     let large = "0123456789".repeat(50_000);
     for text in ["first\n", &large] {
@@ -104,14 +77,14 @@ fn save_to_file_appends_what_each_connection_sends() {
 
 #[test]
 fn save_to_file_survives_what_it_can_not_save_and_keeps_what_came_before_a_reset() {
-    let scratch = Scratch::new("save-error");
-    let mut server = Server::start("save_to_file", &[&scratch.path("nowhere/file")]);
+    let scratch = Scratch::new();
+    let mut server = Server::start("save_to_file", &[&scratch.name("nowhere/file")]);
     for _ in 0..2 {
         // It sends nothing: what is not read would make the end a reset.
         server.connect().hears_end();
     }
     drop(server);
-    server = Server::start("save_to_file", &[&scratch.path("file")]);
+    server = Server::start("save_to_file", &[&scratch.name("file")]);
     let mut client = server.connect();
     client.says("before the reset");
     client.resets();
@@ -125,10 +98,11 @@ fn save_to_file_survives_what_it_can_not_save_and_keeps_what_came_before_a_reset
 
 #[test]
 fn send_file_sends_it_all_and_what_save_to_file_saves_is_the_same() {
-    let scratch = Scratch::new("send");
+    let scratch = Scratch::new();
     let content: Vec<u8> = (0..=250).cycle().take(3_000_000).collect();
-    let source = scratch.file("source", &content);
-    let target = scratch.path("target");
+    scratch.file("source", &content);
+    let source = scratch.name("source");
+    let target = scratch.name("target");
     let mut server = Server::start("save_to_file", &[&target]);
     let address = server.address.to_string();
     let mut client = example("send_file", &[&source, &address]);
@@ -147,8 +121,9 @@ fn send_file_says_what_is_wrong_and_fails() {
 
 #[test]
 fn buffer_watcher_shows_every_write() {
-    let scratch = Scratch::new("watch");
-    let path = scratch.file("five", "abcde");
+    let scratch = Scratch::new();
+    scratch.file("five", "abcde");
+    let path = scratch.name("five");
     let (listener, address) = listener();
     let mut watcher = example("buffer_watcher", &[&path, &address]);
     let mut peer = accept(&listener);
@@ -163,8 +138,9 @@ fn buffer_watcher_shows_every_write() {
 
 #[test]
 fn tail_sender_sends_what_is_there_and_what_comes() {
-    let scratch = Scratch::new("tail");
-    let path = scratch.file("log", "one\n");
+    let scratch = Scratch::new();
+    scratch.file("log", "one\n");
+    let path = scratch.name("log");
     let (listener, address) = listener();
     let mut tail = example("tail_sender", &[&path, &address]);
     let mut peer = accept(&listener);
@@ -186,7 +162,7 @@ fn tail_sender_sends_what_is_there_and_what_comes() {
 
 #[test]
 fn file_server_serves_its_folder_and_nothing_else() {
-    let scratch = Scratch::new("serve");
+    let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("folder")).expect("nobody has it");
     let large: Vec<u8> = (0..=250).cycle().take(1_000_000).collect();
     scratch.file("folder/large.bin", &large);
@@ -199,7 +175,7 @@ fn file_server_serves_its_folder_and_nothing_else() {
         let link = scratch.path(&format!("folder/{name}"));
         std::os::unix::fs::symlink(target, link).expect("nobody has it");
     }
-    let server = Server::start("file_server", &[&scratch.path("folder")]);
+    let server = Server::start("file_server", &[&scratch.name("folder")]);
     let get = |request: &str| {
         let mut client = server.connect();
         client.says(format!("{request}\r\nHost: here\r\n\r\n"));

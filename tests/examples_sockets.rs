@@ -15,29 +15,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support_process::examples::{Server, example, executable};
+use support_process::files::Scratch;
 use support_process::{DEADLINE, Process};
 
-/// A path that is free, and removed in the end.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Place {
-        let name = format!("nodeloop-{}-{test}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_file(&path);
-        Place(path)
-    }
-
-    /// As an argument, and as it is printed.
-    fn name(&self) -> String {
-        format!("unix:{}", self.0.display())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+/// A path that is free as long as the first lives, and how it is said and printed.
+fn place() -> (Scratch, PathBuf, String) {
+    let scratch = Scratch::new();
+    let path = scratch.path("s");
+    let name = format!("unix:{}", path.display());
+    (scratch, path, name)
 }
 
 /// Asks and gets the answer, up to the end.
@@ -59,10 +45,10 @@ fn prints(process: &mut Process, expected: &str) {
 
 #[test]
 fn echo_at_a_path() {
-    let place = Place::new("echo");
-    let mut server = example("echo", &[&place.name()]);
-    prints(&mut server, &format!("listening on {}", place.name()));
-    assert_eq!(asks(&place.0, b"Hello"), b"Hello");
+    let (_scratch, path, name) = place();
+    let mut server = example("echo", &[&name]);
+    prints(&mut server, &format!("listening on {name}"));
+    assert_eq!(asks(&path, b"Hello"), b"Hello");
     prints(&mut server, "client 1 connected");
     prints(&mut server, "client 1 ended");
     prints(&mut server, "client 1 closed after 5 bytes");
@@ -70,36 +56,36 @@ fn echo_at_a_path() {
 
 #[test]
 fn echo_removes_what_a_killed_one_has_left() {
-    let place = Place::new("left-over");
-    let mut server = example("echo", &[&place.name()]);
-    prints(&mut server, &format!("listening on {}", place.name()));
+    let (_scratch, path, name) = place();
+    let mut server = example("echo", &[&name]);
+    prints(&mut server, &format!("listening on {name}"));
     // Its end kills it.
     drop(server);
-    assert!(place.0.exists());
-    let mut next = example("echo", &[&place.name()]);
-    prints(&mut next, &format!("listening on {}", place.name()));
-    assert_eq!(asks(&place.0, b"still there?"), b"still there?");
+    assert!(path.exists());
+    let mut next = example("echo", &[&name]);
+    prints(&mut next, &format!("listening on {name}"));
+    assert_eq!(asks(&path, b"still there?"), b"still there?");
 }
 
 #[test]
 fn echo_leaves_alone_who_answers_and_what_is_no_socket() {
-    let place = Place::new("alone");
+    let (_scratch, path, name) = place();
     let message = format!(
         "listen EADDRINUSE: address already in use {}\n",
-        place.0.display()
+        path.display()
     );
-    let held = UnixListener::bind(&place.0).expect("it is free");
-    let mut server = example("echo", &[&place.name()]);
+    let held = UnixListener::bind(&path).expect("it is free");
+    let mut server = example("echo", &[&name]);
     let ended = server.ended(|line| panic!("it printed {line}"));
     assert_eq!((ended.status.code(), &ended.stderr), (Some(1), &message));
-    assert!(UnixStream::connect(&place.0).is_ok());
+    assert!(UnixStream::connect(&path).is_ok());
     drop(held);
-    fs::remove_file(&place.0).expect("it was there");
-    fs::write(&place.0, "precious").expect("it is free");
-    let mut server = example("echo", &[&place.name()]);
+    fs::remove_file(&path).expect("it was there");
+    fs::write(&path, "precious").expect("it is free");
+    let mut server = example("echo", &[&name]);
     let ended = server.ended(|line| panic!("it printed {line}"));
     assert_eq!((ended.status.code(), &ended.stderr), (Some(1), &message));
-    let left = fs::read_to_string(&place.0).expect("it is there");
+    let left = fs::read_to_string(&path).expect("it is there");
     assert_eq!(left, "precious");
 }
 
@@ -122,24 +108,24 @@ fn activated(descriptors: [Option<OwnedFd>; 2], environment: &str) -> Process {
 
 #[test]
 fn activated_serves_what_it_is_passed() {
-    let place = Place::new("activated");
+    let (_scratch, path, name) = place();
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = tcp.local_addr().expect("it is bound");
-    let unix = UnixListener::bind(&place.0).expect("it is free");
+    let unix = UnixListener::bind(&path).expect("it is free");
     // Somebody connects before the program runs, and waits.
     let mut early = TcpStream::connect(address).expect("it listens");
     early.set_read_timeout(Some(DEADLINE)).expect("not zero");
     let passed = [Some(tcp.into()), Some(unix.into())];
     let mut server = activated(passed, "LISTEN_FDS=2 LISTEN_PID=$$");
     prints(&mut server, &format!("listening on {address}"));
-    prints(&mut server, &format!("listening on {}", place.name()));
+    prints(&mut server, &format!("listening on {name}"));
     let mut text = String::new();
     early.read_to_string(&mut text).expect("no reset");
     assert_eq!(text, "hello\n");
-    assert_eq!(asks(&place.0, b""), b"hello\n");
+    assert_eq!(asks(&path, b""), b"hello\n");
     // What others have bound is theirs to remove.
     drop(server);
-    assert!(place.0.exists());
+    assert!(path.exists());
 }
 
 #[test]

@@ -11,30 +11,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use nodeloop::net::{self, ListenOptions, ServerOptions, Socket, SocketOptions};
 use nodeloop::{Counts, Loop};
+use support::files::Scratch;
 use support::*;
-
-/// A path that is free, and removed in the end.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Place {
-        let name = format!("nodeloop-{}-{test}.sock", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_file(&path);
-        Place(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// A TCP socket that is bound, but does not listen.
 fn bound() -> socket2::Socket {
@@ -87,25 +69,24 @@ fn n243_a_socket_that_listens_or_is_bound() {
 
 #[test]
 fn n243_a_socket_at_a_path_keeps_its_file() {
-    let place = Place::new("adopted");
+    let scratch = Scratch::new();
+    let path = scratch.path("s");
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let server = net::create_server(&lp, |socket| {
         socket.end_with("hello");
         socket.server().unwrap().close();
     });
-    server
-        .listen(UnixListener::bind(&place.0).unwrap())
-        .unwrap();
+    server.listen(UnixListener::bind(&path).unwrap()).unwrap();
     // Node does not know it.
-    assert_eq!(server.path().as_deref(), Some(&*place.0));
+    assert_eq!(server.path().as_deref(), Some(&*path));
     assert_eq!(server.address(), None);
-    let peer = UnixStream::connect(&place.0).unwrap();
+    let peer = UnixStream::connect(&path).unwrap();
     let reader = std::thread::spawn(move || read_to_end(&OwnedFd::from(peer).into()));
     lp.run().unwrap();
     assert_eq!(join(reader), b"hello");
     // It was not made here.
-    assert!(place.0.exists() && UnixStream::connect(&place.0).is_err());
+    assert!(path.exists() && UnixStream::connect(&path).is_err());
 }
 
 #[test]
@@ -445,7 +426,8 @@ fn a_connection_with_data_on_its_way_is_not_given_away() {
 
 #[test]
 fn a_listening_socket_given_away_keeps_who_waits() {
-    let place = Place::new("given");
+    let scratch = Scratch::new();
+    let path = scratch.path("s");
     for at_path in [false, true] {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 20);
@@ -453,13 +435,13 @@ fn a_listening_socket_given_away_keeps_who_waits() {
         let server = net::create_server(&lp, |_| panic!("the other one has it"));
         server.on_close(log.noting("close"));
         match at_path {
-            true => server.listen(&place.0).unwrap(),
+            true => server.listen(&path).unwrap(),
             false => server.listen(any_port()).unwrap(),
         }
         let address = server.address();
         let waiting: OwnedFd = match address {
             Some(address) => TcpStream::connect(address).unwrap().into(),
-            None => UnixStream::connect(&place.0).unwrap().into(),
+            None => UnixStream::connect(&path).unwrap().into(),
         };
         let descriptor = server.into_fd().unwrap();
         assert!(!server.listening());
@@ -468,7 +450,7 @@ fn a_listening_socket_given_away_keeps_who_waits() {
         lp.run().unwrap();
         log.expect(&["close"]);
         assert_eq!(code(server.try_clone_fd()), "ERR_HANDLE_GONE");
-        assert_eq!(place.0.exists(), at_path);
+        assert_eq!(path.exists(), at_path);
 
         let next = net::create_server(&lp, |socket| {
             socket.end_with("hello");
@@ -528,9 +510,10 @@ fn no_descriptor_is_leaked() {
                 .unwrap();
             drop(server.try_clone_fd().unwrap());
             drop(server.into_fd().unwrap());
-            let place = Place::new("leak");
+            let scratch = Scratch::new();
+            let path = scratch.path("s");
             let server = net::create_server(&lp, |_| {});
-            server.listen(&place.0).unwrap();
+            server.listen(&path).unwrap();
             drop(server.into_fd().unwrap());
         }
         lp.run().unwrap();

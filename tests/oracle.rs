@@ -259,11 +259,11 @@ fn a_scenario_that_hangs_is_ended_at_its_deadline() {
         return;
     }
     let text = "title = t\ndeadline = 300\nstart\n  server s\n  s.listen\n";
-    let file = std::env::temp_dir().join(format!("hangs-{}.scenario", std::process::id()));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("hangs.scenario");
     std::fs::write(&file, text).expect("a temporary file");
     let scenario = Scenario::load(&file).expect("it is a good scenario");
     let outcome = oracle::check::our_trace(&scenario, Writes::AtOnce, &inner);
-    std::fs::remove_file(&file).expect("removing a temporary file");
     let last = outcome.lines.last().map(String::as_str);
     assert_eq!(last, Some("process was killed at the deadline"));
     assert!(outcome.failure.is_some());

@@ -15,20 +15,21 @@ use std::rc::Rc;
 
 use nodeloop::net::{self, ConnectOptions, ServerOptions, Socket};
 use nodeloop::{Loop, LoopHandle};
+use support::files::Scratch;
 use support::paths::*;
 use support::*;
 
 #[test]
 fn n238_n101_nobody_listens_there() {
-    let directory = Directory::new("nobody");
-    let [stale, file, missing] = ["stale", "file", "missing"].map(|name| directory.join(name));
+    let directory = Scratch::new();
+    let [stale, file, missing] = ["stale", "file", "missing"].map(|name| directory.path(name));
     drop(UnixListener::bind(&stale).unwrap());
     fs::write(&file, "text").unwrap();
     let cases = [
-        (&stale, "ECONNREFUSED"),
-        (&file, "ECONNREFUSED"),
-        (&directory.0, "ECONNREFUSED"),
-        (&missing, "ENOENT"),
+        (&*stale, "ECONNREFUSED"),
+        (&*file, "ECONNREFUSED"),
+        (directory.root(), "ECONNREFUSED"),
+        (&*missing, "ENOENT"),
     ];
     for (path, code) in cases {
         let error = connect_in_vain(path);
@@ -42,10 +43,10 @@ fn n238_n101_nobody_listens_there() {
 
 #[test]
 fn n235_n86_there_are_no_addresses() {
-    let directory = Directory::new("addresses");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let path = directory.join("s");
+    let path = directory.path("s");
     let (server, socket, _peer) = standing(&lp, &path, ServerOptions::new());
     let client = net::connect(&lp, &path);
     turn_until(&lp, || !client.connecting());
@@ -73,15 +74,15 @@ fn n235_n86_there_are_no_addresses() {
 
 #[test]
 fn n242_n200_options_of_tcp_do_nothing() {
-    let directory = Directory::new("options");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let options = ServerOptions::new().no_delay(true).keep_alive(true, 1000);
-    let (server, socket, _peer) = standing(&lp, &directory.join("s"), options);
+    let (server, socket, _peer) = standing(&lp, &directory.path("s"), options);
     let sockets = net::SocketOptions::new().no_delay(true).keep_alive(true, 0);
     let client = net::connect(
         &lp,
-        ConnectOptions::to_path(directory.join("s")).socket(sockets),
+        ConnectOptions::to_path(directory.path("s")).socket(sockets),
     );
     turn_until(&lp, || !client.connecting());
     for socket in [socket, client] {
@@ -101,15 +102,15 @@ fn n242_n200_options_of_tcp_do_nothing() {
 #[test]
 fn n107_there_are_no_resets() {
     // In Node the call throws, and the socket stays.
-    let directory = Directory::new("resets");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let (server, socket, _peer) = standing(&lp, &directory.join("s"), ServerOptions::new());
+    let (server, socket, _peer) = standing(&lp, &directory.path("s"), ServerOptions::new());
     let log = Recorder::new();
     log.follow(socket);
     socket.reset_and_destroy();
     // It does not wait for 'connect', either.
-    let connecting = net::connect(&lp, directory.join("s"));
+    let connecting = net::connect(&lp, directory.path("s"));
     let other = Recorder::new();
     other.follow(connecting);
     connecting.reset_and_destroy();
@@ -122,8 +123,8 @@ fn n107_there_are_no_resets() {
 
 #[test]
 fn n97_p6_the_connection_is_made_within_the_call() {
-    let directory = Directory::new("within");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let listener = UnixListener::bind(&path).unwrap();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
@@ -143,13 +144,13 @@ fn n97_p6_the_connection_is_made_within_the_call() {
 
 #[test]
 fn p5_errors_of_connect_come_later_and_in_order() {
-    let directory = Directory::new("order");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let log = Recorder::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let _listener = UnixListener::bind(&path).unwrap();
-    for path in [path, directory.join("none")] {
+    for path in [path, directory.path("none")] {
         let [tick, immediate] = ["tick", "immediate"];
         lp.next_tick({
             let log = log.clone();
@@ -184,8 +185,8 @@ fn p5_errors_of_connect_come_later_and_in_order() {
 
 #[test]
 fn n109_connecting_again() {
-    let directory = Directory::new("eisconn");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let _listener = UnixListener::bind(&path).unwrap();
     for connected in [false, true] {
         let lp = Loop::new().unwrap();
@@ -214,8 +215,8 @@ fn n109_connecting_again() {
 #[test]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn who_finds_the_backlog_full_is_told_at_once() {
-    let directory = Directory::new("backlog");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let listener =
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     let address = socket2::SockAddr::unix(&path).unwrap();
@@ -229,8 +230,8 @@ fn who_finds_the_backlog_full_is_told_at_once() {
 
 #[test]
 fn n110_a_socket_goes_from_path_to_port_and_back() {
-    let directory = Directory::new("lives");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let greet = |socket: Socket| socket.end_with("hello");

@@ -14,16 +14,17 @@ use std::rc::Rc;
 use nodeloop::Loop;
 use nodeloop::net::ServerOptions;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use support::files::Scratch;
 use support::paths::*;
 use support::*;
 
 #[test]
 fn n146_the_first_write_tells_that_the_peer_has_gone() {
-    let directory = Directory::new("gone");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let options = ServerOptions::new().allow_half_open(true);
-    let (server, socket, peer) = standing(&lp, &directory.join("s"), options);
+    let (server, socket, peer) = standing(&lp, &directory.path("s"), options);
     server.close();
     let log = Recorder::new();
     log.follow(socket);
@@ -36,10 +37,10 @@ fn n146_the_first_write_tells_that_the_peer_has_gone() {
 
 #[test]
 fn n135_a_peer_that_closes_without_reading_is_an_error_behind_its_data() {
-    let directory = Directory::new("unread");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let (server, socket, mut peer) = standing(&lp, &directory.join("s"), ServerOptions::new());
+    let (server, socket, mut peer) = standing(&lp, &directory.path("s"), ServerOptions::new());
     server.close();
     let log = Recorder::new();
     log.follow(socket);
@@ -54,11 +55,11 @@ fn n135_a_peer_that_closes_without_reading_is_an_error_behind_its_data() {
 #[test]
 fn n13_data_and_end_come_in_different_turns() {
     // However the end is noticed: with the data, or by the read behind it.
-    let directory = Directory::new("turns");
+    let directory = Scratch::new();
     for with_the_data in [false, true] {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 10);
-        let path = directory.join("s");
+        let path = directory.path("s");
         let (server, socket, mut peer) = standing(&lp, &path, ServerOptions::new());
         let turns = Rc::new(RefCell::new(Vec::new()));
         let inner = turns.clone();
@@ -95,12 +96,12 @@ fn write_with_descriptor(peer: &UnixStream, bytes: &[u8]) {
 #[test]
 fn a_read_that_stops_at_a_descriptor_is_not_the_last() {
     // One event for all of it, and the first read gives only what the descriptor came with.
-    let directory = Directory::new("scm-rights");
+    let directory = Scratch::new();
     for budget in [1, 32] {
         for ends in [false, true] {
             let lp = Loop::builder().read_budget(budget).build().unwrap();
             let _deadline = deadline(&lp, 10);
-            let path = directory.join("s");
+            let path = directory.path("s");
             let (server, socket, mut peer) = standing(&lp, &path, ServerOptions::new());
             let log = Recorder::new();
             for part in ["one", "two"] {
@@ -132,14 +133,14 @@ fn a_read_that_stops_at_a_descriptor_is_not_the_last() {
 #[test]
 fn a_hang_up_burns_no_core() {
     // A Unix socket whose peer has closed is readable, writable and hung up for ever.
-    let directory = Directory::new("hang-up");
+    let directory = Scratch::new();
     for paused in [false, true] {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 10);
         let options = ServerOptions::new()
             .allow_half_open(true)
             .high_water_mark(4);
-        let (server, socket, mut peer) = standing(&lp, &directory.join("s"), options);
+        let (server, socket, mut peer) = standing(&lp, &directory.path("s"), options);
         server.close();
         let log = Recorder::new();
         log.follow(socket);
@@ -180,10 +181,10 @@ fn a_hang_up_burns_no_core() {
 
 #[test]
 fn an_echo_costs_one_more_read_than_over_tcp() {
-    let directory = Directory::new("cost");
+    let directory = Scratch::new();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
-    let (server, socket, mut peer) = standing(&lp, &directory.join("s"), ServerOptions::new());
+    let (server, socket, mut peer) = standing(&lp, &directory.path("s"), ServerOptions::new());
     server.close();
     socket.on_data(|socket, chunk| {
         socket.write(chunk);
@@ -216,11 +217,11 @@ fn an_echo_costs_one_more_read_than_over_tcp() {
 #[test]
 fn backpressure_over_a_path() {
     const SIZE: usize = 8 * 1024 * 1024;
-    let directory = Directory::new("pressure");
+    let directory = Scratch::new();
     for limit in [0, 70_000] {
         let lp = Loop::builder().limit_writes(limit).build().unwrap();
         let _deadline = deadline(&lp, 20);
-        let path = directory.join("s");
+        let path = directory.path("s");
         let (server, socket, peer) = standing(&lp, &path, ServerOptions::new());
         server.close();
         let log = Recorder::new();

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use nodeloop::Loop;
 use nodeloop::net::{self, ListenOptions};
+use support::files::Scratch;
 use support::paths::*;
 use support::*;
 
 #[test]
 fn n236_n77_the_file_is_made_by_listen_and_removed_by_close() {
-    let directory = Directory::new("file");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let server = net::create_server(&lp, |_| {});
@@ -53,8 +54,8 @@ fn n236_n77_the_file_is_made_by_listen_and_removed_by_close() {
 
 #[test]
 fn p4_the_file_goes_with_the_loop_too() {
-    let directory = Directory::new("loop");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let lp = Loop::new().unwrap();
     net::create_server(&lp, |_| {}).listen(&path).unwrap();
     assert!(path.exists());
@@ -64,8 +65,8 @@ fn p4_the_file_goes_with_the_loop_too() {
 
 #[test]
 fn n236_whatever_is_there_is_removed() {
-    let directory = Directory::new("whatever");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let server = net::create_server(&lp, |_| {});
@@ -79,12 +80,12 @@ fn n236_whatever_is_there_is_removed() {
 
 #[test]
 fn n237_a_path_that_is_taken_by_whatever() {
-    let directory = Directory::new("taken");
-    let [listens, stale, file] = ["listens", "stale", "file"].map(|name| directory.join(name));
+    let directory = Scratch::new();
+    let [listens, stale, file] = ["listens", "stale", "file"].map(|name| directory.path(name));
     let _held = UnixListener::bind(&listens).unwrap();
     drop(UnixListener::bind(&stale).unwrap());
     fs::write(&file, "text").unwrap();
-    for path in [&listens, &stale, &file, &directory.0] {
+    for path in [&*listens, &stale, &file, directory.root()] {
         let error = listen_in_vain(path);
         let shown = path.display();
         assert_eq!(told(&error), format!("EADDRINUSE listen {shown}"));
@@ -97,20 +98,20 @@ fn n237_a_path_that_is_taken_by_whatever() {
 
 #[test]
 fn n237_p2_a_directory_that_is_missing_or_none() {
-    let directory = Directory::new("missing");
-    let path = directory.join("none").join("s");
+    let directory = Scratch::new();
+    let path = directory.path("none").join("s");
     let error = listen_in_vain(&path);
     assert_eq!(told(&error), format!("EACCES listen {}", path.display()));
-    fs::write(directory.join("file"), "text").unwrap();
-    let path = directory.join("file").join("s");
+    fs::write(directory.path("file"), "text").unwrap();
+    let path = directory.path("file").join("s");
     assert_eq!(listen_in_vain(&path).code(), Some("ENOTDIR"));
     assert_eq!(connect_in_vain(&path).code(), Some("ENOTDIR"));
 }
 
 #[test]
 fn n73_n74_a_server_that_failed_at_a_path_can_listen_elsewhere() {
-    let directory = Directory::new("again");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     fs::write(&path, "text").unwrap();
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
@@ -130,15 +131,15 @@ fn n73_n74_a_server_that_failed_at_a_path_can_listen_elsewhere() {
 }
 
 /// A path of so many bytes.
-fn of_length(directory: &Directory, bytes: usize) -> PathBuf {
-    let taken = directory.0.as_os_str().len() + 1;
-    directory.join(&"x".repeat(bytes - taken))
+fn of_length(directory: &Scratch, bytes: usize) -> PathBuf {
+    let taken = directory.root().as_os_str().len() + 1;
+    directory.path(&"x".repeat(bytes - taken))
 }
 
 #[test]
 fn n239_paths_that_are_too_long() {
     // Node takes 108 bytes too, without a NUL behind them.
-    let directory = Directory::new("long");
+    let directory = Scratch::new();
     let longest = of_length(&directory, 107);
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
@@ -213,8 +214,8 @@ fn n240_p4_abstract_names() {
 
 #[test]
 fn n241_who_may_connect() {
-    let directory = Directory::new("modes");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     for (readable, writable, mode) in [
@@ -237,13 +238,13 @@ fn n241_who_may_connect() {
 #[test]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn n237_n238_permission_denied() {
-    let directory = Directory::new("denied");
-    let path = directory.join("s");
+    let directory = Scratch::new();
+    let path = directory.path("s");
     let _held = UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     // Searchable, but nobody else's to write to.
-    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).unwrap();
-    let beside = directory.join("t");
+    fs::set_permissions(directory.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let beside = directory.path("t");
     let codes = std::thread::spawn(move || {
         if rustix::process::geteuid().is_root() {
             // This thread alone gives up what root may do.
@@ -258,8 +259,8 @@ fn n237_n238_permission_denied() {
         [connect_in_vain(&path), listen_in_vain(&beside)].map(|error| told(&error))
     });
     let codes = codes.join().unwrap();
-    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).unwrap();
-    let shown = directory.0.display();
+    fs::set_permissions(directory.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let shown = directory.root().display();
     assert_eq!(codes[0], format!("EACCES connect {shown}/s"));
     assert_eq!(codes[1], format!("EACCES listen {shown}/t"));
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use nodeloop::{Loop, stdio};
 use support_process::Process;
+use support_process::files::Scratch;
 use support_process::liveness::pinned_node;
 
 /// Tells this program that it is the child, and what to do.
@@ -197,13 +198,12 @@ fn nothing() -> Box<dyn FnOnce(&mut Process)> {
 
 #[test]
 fn a_file() {
-    let path = std::env::temp_dir().join(format!("nodeloop-stdin-{}", std::process::id()));
-    std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    let scratch = Scratch::new();
+    let path = scratch.file("input", [b'x'; 100_000]);
     compare(
         &["no terminal", "resume", "100000 bytes, end", "exit"],
         || (std::fs::File::open(&path).unwrap().into(), nothing()),
     );
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

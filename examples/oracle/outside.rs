@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 #[cfg(unix)]
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
 
 /// What a scenario's `descriptor` can be.
 pub const DESCRIPTORS: [&str; 13] = [
@@ -72,28 +73,28 @@ pub enum OtherEnd {
 }
 
 /// A directory for one run; gone when it is dropped.
-pub struct Directory(PathBuf);
+pub struct Directory(TempDir);
 
 impl Directory {
     pub fn new() -> io::Result<Directory> {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
         // Short, since a path below it must fit a socket's address.
-        let name = format!("nodeloop-{}-{number}", std::process::id());
-        let directory = Directory(std::env::temp_dir().join(name));
-        // Of an earlier process with this id that was killed.
-        let _ = std::fs::remove_dir_all(&directory.0);
-        std::fs::create_dir(&directory.0)?;
-        Ok(directory)
+        tempfile::Builder::new()
+            .prefix("nodeloop-")
+            .tempdir()
+            .map(Directory)
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// Removes what a scenario has left in it.
     pub fn empty(&self) {
-        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(self.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let path = entry.path();
             let _ = match path.is_dir() {
                 true => std::fs::remove_dir_all(path),
@@ -105,18 +106,16 @@ impl Directory {
     /// The path that is meant by a name below it, or by an abstract name.
     pub fn place(&self, name: &str) -> PathBuf {
         match name.strip_prefix('@') {
-            None => self.0.join(name),
+            None => self.path().join(name),
             Some(name) => {
-                let own = self.0.file_name().unwrap_or_default().to_string_lossy();
+                let own = self
+                    .path()
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy();
                 format!("\0{own}-{name}").into()
             }
         }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,38 +1,14 @@
 //! Unix domain sockets: paths of a test's own, and who listens at them and connects to them.
 
 use std::cell::Cell;
-use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use nodeloop::Loop;
 use nodeloop::net::{self, ConnectOptions, ListenOptions, Server, ServerOptions, Socket};
 
 use super::{PATIENCE, Recorder, deadline, turn_until};
-
-/// A directory of a test's own.
-pub struct Directory(pub PathBuf);
-
-impl Directory {
-    pub fn new(test: &str) -> Directory {
-        let name = format!("nodeloop-{}-{test}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Directory(path)
-    }
-
-    pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What an error of `listen` or `connect` tells: code, system call, address; it has no port.
 pub fn told(error: &nodeloop::Error) -> String {

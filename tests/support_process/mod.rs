@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub mod examples;
+#[path = "../support/files.rs"]
+pub mod files;
 pub mod liveness;
 
 use std::io::{BufRead, BufReader, Read};
