@@ -16,8 +16,8 @@ thread_local! {
     static BUSY: Cell<bool> = const { Cell::new(false) };
     /// How many servers the logger may still make.
     static SERVERS_LEFT: Cell<u32> = const { Cell::new(100) };
-    /// Where it notes a tick that it queues for each record of a watcher.
-    static NOTES: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+    /// What the records have in them for which it queues a tick, and where the tick is noted.
+    static NOTES: RefCell<Option<(&'static str, Recorder)>> = const { RefCell::new(None) };
     /// How many records came, by level.
     static SEEN: Cell<[u32; 6]> = const { Cell::new([0; 6]) };
 }
@@ -38,8 +38,8 @@ impl Log for Meddler {
         // Formatting is part of it: the arguments must not need the loop's borrow either.
         let text = record.args().to_string();
         let notes = NOTES.with(|notes| notes.borrow().clone());
-        if let (Some(lp), Some(notes)) = (LOOP.get(), notes)
-            && text.contains(" prepare: ")
+        if let (Some(lp), Some((wanted, notes))) = (LOOP.get(), notes)
+            && text.contains(wanted)
             && !text.contains("tick")
         {
             lp.next_tick(notes.noting("tick"));
@@ -113,14 +113,26 @@ fn rule_2_a_logger_that_calls_the_api() {
 
     // A tick that the logger queues runs behind the watcher that it was told of, though that calls nothing.
     log::set_max_level(LevelFilter::Trace);
-    NOTES.set(Some(log.clone()));
+    NOTES.set(Some((" prepare: ", log.clone())));
     let watchers = ["second", "first"].map(|name| lp.prepare(log.noting(name)));
     lp.run_nowait().unwrap();
     log.expect(&["first", "tick", "second", "tick"]);
-    NOTES.take();
     for watcher in watchers {
         watcher.close();
     }
+    // The same amid datagrams that were received together.
+    NOTES.set(Some(("'message' to ", log.clone())));
+    let (socket, address) = udp::bound(&lp);
+    let inner = log.clone();
+    socket.on_message(move |_, message, _| inner.note(String::from_utf8_lossy(message)));
+    let (peer, _) = udp::peer();
+    for message in ["one", "two", "three"] {
+        peer.send_to(message.as_bytes(), address).unwrap();
+    }
+    turn_until(&lp, || log.has("three"));
+    log.expect(&["one", "tick", "two", "tick", "three", "tick"]);
+    NOTES.take();
+    socket.close().unwrap();
     log::set_max_level(LevelFilter::Debug);
     server.close();
     lp.run().unwrap();
