@@ -99,22 +99,18 @@ fn expect_no_difference(inputs: &[String], ours: &[String], node: &[String], see
     assert_eq!(differences, 0, "with the seed {seed}");
 }
 
-/// xorshift64*: the same numbers from the same seed.
-struct Chance(u64);
+/// The same from the same seed.
+struct Chance(fastrand::Rng);
 
 impl Chance {
     fn seeded() -> (Chance, u64) {
         let seed = std::env::var("NODELOOP_SEED").ok();
         let seed: u64 = seed.map_or(2026, |seed| seed.parse().expect("a number"));
-        (Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1), seed)
+        (Chance(fastrand::Rng::with_seed(seed)), seed)
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D);
-        ((number >> 33) % limit as u64) as usize
+        self.0.usize(..limit)
     }
 
     fn one_in(&mut self, limit: usize) -> bool {

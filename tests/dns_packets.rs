@@ -167,22 +167,6 @@ fn names_that_are_none_do_not_get_into_the_table() {
     assert!(table.add(&longer[..253], [192, 0, 2, 1].into()));
 }
 
-/// Numbers without an end, always the same: xorshift.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % below as u64).expect("it is below")
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next(256) as u8
-    }
-}
-
 /// Whatever comes, an answer is an answer to it, is not too long, and says how much it holds.
 #[track_caller]
 fn check(table: &Table, asked: &[u8]) {
@@ -210,7 +194,7 @@ fn check(table: &Table, asked: &[u8]) {
 #[test]
 fn random_packets_are_answered_or_dropped() {
     let table = table();
-    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let mut random = fastrand::Rng::with_seed(1);
     let questions = [
         query("example.test", A),
         query("crowd.test", ANY),
@@ -219,18 +203,18 @@ fn random_packets_are_answered_or_dropped() {
     ];
     for _ in 0..200_000 {
         // Nothing but chance.
-        let size = numbers.next(64);
-        let noise: Vec<u8> = (0..size).map(|_| numbers.byte()).collect();
+        let size = random.usize(..64);
+        let noise: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
         check(&table, &noise);
         // A question of which a few bytes are others, some are missing or too many.
-        let mut asked = questions[numbers.next(questions.len())].clone();
-        for _ in 0..numbers.next(4) {
-            let at = numbers.next(asked.len());
-            asked[at] = numbers.byte();
+        let mut asked = questions[random.usize(..questions.len())].clone();
+        for _ in 0..random.usize(..4) {
+            let at = random.usize(..asked.len());
+            asked[at] = random.u8(..);
         }
-        match numbers.next(3) {
-            0 => asked.truncate(numbers.next(asked.len() + 1)),
-            1 => asked.extend((0..numbers.next(600)).map(|index| index as u8)),
+        match random.usize(..3) {
+            0 => asked.truncate(random.usize(..=asked.len())),
+            1 => asked.extend((0..random.usize(..600)).map(|index| index as u8)),
             _ => {}
         }
         check(&table, &asked);

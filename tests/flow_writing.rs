@@ -12,18 +12,6 @@ use nodeloop::Loop;
 use nodeloop::net::{ServerOptions, Socket};
 use support::*;
 
-/// Numbers that look like chance, the same in each run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
-
 /// What a socket that is written to must keep to, whatever is done.
 struct Model {
     socket: Socket,
@@ -120,19 +108,19 @@ fn n178_to_n188_whatever_is_written_corked_and_turned() {
         on_every_loop(|lp| {
             println!("seed {seed}");
             let _deadline = deadline(lp, 20);
-            let mut chance = Chance(seed * 0x9E37_79B9);
-            let mark = [1, 100, 1000, 65536][chance.below(4)];
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mark = [1, 100, 1000, 65536][random.usize(..4)];
             let (socket, peer) = narrow_pair(lp, mark);
             let model = Model::new(socket);
-            let most = [1, 7, 1000][chance.below(3)];
+            let most = [1, 7, 1000][random.usize(..3)];
             let reader = std::thread::spawn(move || read_by(peer, most));
             for _ in 0..200 {
-                match chance.below(12) {
+                match random.usize(..12) {
                     0 => socket.cork(),
                     1 | 2 => socket.uncork(),
                     3 => model.write(0),
                     4 => model.write(2000),
-                    5..=8 => model.write(chance.below(100)),
+                    5..=8 => model.write(random.usize(..100)),
                     _ => {
                         lp.run_nowait().unwrap();
                     }

@@ -227,21 +227,17 @@ fn start_client(address: SocketAddr, number: usize, load: Load) -> JoinHandle<io
     })
 }
 
-/// Bytes that differ from client to client and do not repeat soon: a xorshift generator.
-struct Bytes(u64);
+/// Bytes that differ from client to client and do not repeat soon.
+struct Bytes(fastrand::Rng);
 
 impl Bytes {
     fn of(client: usize) -> Bytes {
-        Bytes(0x9E37_79B9_7F4A_7C15 ^ (client as u64 + 1))
+        Bytes(fastrand::Rng::with_seed(client as u64))
     }
 
+    /// The next ones, however many they are: the library's own `fill` depends on how they are cut.
     fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            *byte = self.0 as u8;
-        }
+        buffer.fill_with(|| self.0.u8(..));
     }
 }
 

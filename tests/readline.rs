@@ -35,25 +35,23 @@ const PIECES: [&str; 9] = [
     "0a", "0d", "0d0a", "61", "e282ac", "e280a8", "e2", "80a9", "ff",
 ];
 
-/// Cases from a sequence of numbers that is always the same.
+/// Cases that are always the same.
 fn cases() -> Vec<String> {
-    let mut state = 88_172_645_u32;
-    let mut below = move |limit: usize| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as usize % limit
-    };
-    let mut case = || {
-        let chunks = 1 + below(4);
-        let chunk = |below: &mut dyn FnMut(usize) -> usize| {
-            let pieces = 1 + below(4);
-            (0..pieces).map(|_| PIECES[below(PIECES.len())]).collect()
-        };
-        let chunks: Vec<String> = (0..chunks).map(|_| chunk(&mut below)).collect();
-        chunks.join(",")
-    };
-    (0..1_000).map(|_| case()).collect()
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..1_000).map(|_| case(&mut random)).collect()
+}
+
+/// Up to four chunks of up to four pieces.
+fn case(random: &mut fastrand::Rng) -> String {
+    let mut chunks = Vec::new();
+    for _ in 0..random.usize(1..=4) {
+        let pieces = random.usize(1..=4);
+        let chunk: String = (0..pieces)
+            .map(|_| PIECES[random.usize(..PIECES.len())])
+            .collect();
+        chunks.push(chunk);
+    }
+    chunks.join(",")
 }
 
 fn bytes(hex: &str) -> Vec<u8> {

@@ -280,13 +280,8 @@ mod tests {
     /// Against a map.
     #[test]
     fn it_is_a_map() {
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut next = |below: u64| random.u64(..below);
         let mut table = DurationTable::new();
         let mut map = HashMap::new();
         for number in 0..20_000 {

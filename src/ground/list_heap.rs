@@ -160,13 +160,8 @@ mod tests {
     /// expiries, equal ones in the order of ids.
     #[test]
     fn the_first_is_that_of_a_plain_list() {
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut next = |below: u64| random.u64(..below);
         let mut heap = ListHeap::default();
         let mut plain: Vec<Entry> = Vec::new();
         let first_of = |plain: &[Entry]| {

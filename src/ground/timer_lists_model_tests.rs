@@ -101,15 +101,12 @@ impl Model {
 struct Compared {
     timers: Timers,
     model: Model,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Compared {
     fn next(&mut self, below: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % below
+        self.random.u64(..below)
     }
 
     /// Starts, clears, or starts anew.
@@ -203,7 +200,7 @@ fn the_order_is_that_of_a_plain_model() {
         let mut compared = Compared {
             timers: Timers::new(),
             model: Model::default(),
-            random: 0x9E37_79B9_7F4A_7C15 + durations,
+            random: fastrand::Rng::with_seed(durations),
         };
         let mut now_ms = 0;
         for _ in 0..4000 {
