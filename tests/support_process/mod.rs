@@ -4,6 +4,10 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub mod examples;
+#[allow(
+    clippy::duplicate_mod,
+    reason = "a test program may use both vocabularies"
+)]
 #[path = "../support/files.rs"]
 pub mod files;
 pub mod liveness;
