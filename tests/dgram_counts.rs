@@ -2,7 +2,9 @@
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+#[cfg(target_os = "linux")]
+use std::cell::RefCell;
 use std::net::UdpSocket;
 use std::rc::Rc;
 
@@ -121,6 +123,7 @@ fn n12_a_turn_delivers_32_datagrams_of_a_socket() {
 }
 
 /// So many datagrams that come together are a flood: from then on trains come as trains.
+#[cfg(target_os = "linux")]
 const FLOOD: usize = 20;
 
 /// Sends datagrams of `size` bytes as one run (UDP_SEGMENT), which the receiver gets as one train.

@@ -3,7 +3,9 @@
 mod support;
 
 use std::cell::Cell;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::net::UdpSocket;
 use std::rc::Rc;
 
 use nodeloop::Loop;

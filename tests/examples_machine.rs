@@ -3,11 +3,14 @@
 
 mod support_process;
 
+#[cfg(unix)]
 use std::net::SocketAddr;
 use std::process::Command;
 
+#[cfg(unix)]
+use support_process::DEADLINE;
+use support_process::Process;
 use support_process::examples::{Client, Server, executable};
-use support_process::{DEADLINE, Process};
 
 #[test]
 fn why_alive_tells_of_the_forgotten_timer_and_of_the_peer() {

@@ -3,10 +3,13 @@
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+#[cfg(target_os = "linux")]
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
+#[cfg(target_os = "linux")]
 use std::thread::JoinHandle;
 
 use nodeloop::Loop;
@@ -233,6 +236,7 @@ fn n245_ipv6_only_says_nothing_about_ipv4() {
 
 /// A loop in a thread that listens at a port shared with others, and names itself to whoever
 /// connects. It ends when a client sends something.
+#[cfg(target_os = "linux")]
 fn sharing_loop(name: &'static str, port: u16) -> (JoinHandle<usize>, u16) {
     let (sender, listens) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -294,11 +298,13 @@ fn n283_two_loops_share_a_port() {
 }
 
 /// Asks a server for its greeting: whether it was served, or turned away with a clean end.
+#[cfg(target_os = "linux")]
 fn is_served(mut peer: &TcpStream) -> bool {
     peer.read(&mut [0]).expect("served, or ended") == 1
 }
 
 /// Has the server do something, and answer with a number.
+#[cfg(target_os = "linux")]
 fn ask(mut peer: &TcpStream, what: &[u8; 1]) -> usize {
     peer.write_all(what).unwrap();
     let mut answer = [0; 8];

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use nodeloop::Loop;
@@ -14,6 +15,7 @@ use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
 use support::*;
 
 /// Keep-alive as the system has it: on, seconds before the first probe, between probes, probes.
+#[cfg(target_os = "linux")]
 fn keep_alive(socket: Socket) -> (bool, u64, u64, u32) {
     let asked = socket.with_sock_ref(|socket| {
         Ok::<_, std::io::Error>((
@@ -217,6 +219,7 @@ fn what_else_the_system_offers() {
 }
 
 /// Each call that returns a `Result`, by name.
+#[cfg(target_os = "linux")]
 type Calls = [(&'static str, fn(Socket) -> nodeloop::Result<()>); 8];
 
 #[cfg(target_os = "linux")]

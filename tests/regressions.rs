@@ -5,7 +5,9 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
+#[cfg(target_os = "linux")]
+use std::net::TcpStream;
 use std::rc::Rc;
 
 use nodeloop::Loop;

@@ -5,10 +5,14 @@ mod support;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use nodeloop::dgram::{self, SocketOptions, SocketType};
+#[cfg(target_os = "linux")]
+use nodeloop::dgram::SocketOptions;
+use nodeloop::dgram::{self, SocketType};
 use nodeloop::{Loop, Result};
+#[cfg(target_os = "linux")]
+use support::code;
 use support::udp::{bound, peer};
-use support::{Recorder, code, code_of, deadline, turn_until};
+use support::{Recorder, code_of, deadline, turn_until};
 
 // N261, N278: once the second close was forgotten, and the send behind a close sent nothing and told
 // nobody. Node throws for the first call behind the close, where nobody can catch it.

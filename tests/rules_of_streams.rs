@@ -8,8 +8,11 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 
-use nodeloop::net::{self, ListenOptions, ServerOptions, Socket};
+#[cfg(target_os = "linux")]
+use nodeloop::net::{self, ListenOptions};
+use nodeloop::net::{ServerOptions, Socket};
 use nodeloop::{Error, HandleKind, Loop};
+#[cfg(target_os = "linux")]
 use support::files::Scratch;
 use support::*;
 
@@ -270,6 +273,7 @@ fn a6_the_backlog_at_a_path() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a12_an_accepted_socket_reads_and_writes_and_has_the_servers_options() {
     if tcp_only("it is about options of TCP") {

@@ -3,7 +3,9 @@
 
 mod support_process;
 
-use std::io::{BufRead, Write};
+#[cfg(unix)]
+use std::io::BufRead;
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use nodeloop::{Loop, stdio};

@@ -3,7 +3,9 @@
 
 use std::io;
 use std::net::{TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::process::Command;
 #[cfg(unix)]
 use std::process::Stdio;
@@ -67,6 +69,7 @@ pub fn has_other_end(kind: &str) -> bool {
 }
 
 /// The other end of a connected one.
+#[cfg_attr(not(unix), allow(dead_code, reason = "only Unix passes descriptors"))]
 pub enum OtherEnd {
     Stream(TcpStream),
     Datagrams(UdpSocket),
@@ -104,6 +107,7 @@ impl Directory {
     }
 
     /// The path that is meant by a name below it, or by an abstract name.
+    #[cfg(unix)]
     pub fn place(&self, name: &str) -> PathBuf {
         match name.strip_prefix('@') {
             None => self.path().join(name),

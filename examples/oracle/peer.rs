@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::data::{Piece, bytes_of};
-use super::driver::{Answers, SPAWNING, spawn};
+#[cfg(unix)]
+use super::driver::spawn;
+use super::driver::{Answers, SPAWNING};
 use super::outside::{Directory, OtherEnd};
 use super::peer_dgram::DatagramPeer;
 use super::trace::Trace;
@@ -108,6 +110,7 @@ struct Work {
     trace: Arc<Mutex<Trace>>,
     answers: Answers,
     /// Where paths are.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has sockets at paths"))]
     directory: Arc<Directory>,
     /// No call waits longer.
     until: Instant,

@@ -354,13 +354,13 @@ pub(crate) fn no_such_device(error: io::Error) -> io::Error {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     /// It was, and the room for the send that waited was told to nobody.
     #[test]
-    #[cfg(all(target_os = "linux", feature = "full-udp", feature = "level"))]
+    #[cfg(all(feature = "full-udp", feature = "level"))]
     fn a_socket_that_awaits_room_goes_on_to_be_told_of_it() {
         use crate::backend::{Forced, ready};
 
@@ -382,7 +382,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn interfaces_by_name_and_number() {
         assert_eq!(interface_index("lo"), Some(1));
         assert_eq!(interface_index("7"), Some(7));

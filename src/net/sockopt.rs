@@ -1,7 +1,5 @@
 //! Options of sockets.
 
-use std::time::Duration;
-
 use crate::backend::{KeepAlive, SockRef};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
@@ -127,7 +125,7 @@ impl Socket {
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn set_user_timeout(self, ms: u32) -> Result<()> {
-        let timeout = (ms > 0).then(|| Duration::from_millis(ms.into()));
+        let timeout = (ms > 0).then(|| std::time::Duration::from_millis(ms.into()));
         self.option(|socket| socket.set_tcp_user_timeout(timeout))
     }
 

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use nodeloop::net::{ListenOptions, Server, ServerOptions, Socket};
 
-use super::{Handle, Object, World, fail, flow, names, paths, say, show};
+#[cfg(unix)]
+use super::paths;
+use super::{Handle, Object, World, fail, flow, names, say, show};
 use crate::oracle::data::bytes_of;
 use crate::oracle::scenario::Action;
 
@@ -99,11 +101,9 @@ impl World {
         if let Some(backlog) = action.options.get("backlog") {
             options = options.backlog(backlog.parse().unwrap_or(0));
         }
-        let mut options = flow::listen_options(action, options);
+        let options = flow::listen_options(action, options);
         #[cfg(unix)]
-        if let Some(at_path) = self.listen_at_path(action, object) {
-            options = at_path;
-        }
+        let options = self.listen_at_path(action, object).unwrap_or(options);
         let listened = match action.options.get("then") {
             Some(name) => {
                 let done = self.completion(object, name);

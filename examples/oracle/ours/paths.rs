@@ -1,6 +1,9 @@
 //! Unix domain sockets and descriptors: the other half of `tests/oracle/paths.cjs`.
 
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::path::Path;
+use std::path::PathBuf;
+#[cfg(unix)]
 use std::rc::Rc;
 
 #[cfg(unix)]
@@ -8,9 +11,12 @@ use nodeloop::net::{ConnectOptions, ListenOptions, Server, Socket};
 #[cfg(unix)]
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
+#[cfg(unix)]
 use super::{Object, World, fail, say};
+#[cfg(unix)]
 use crate::oracle::data::bytes_of;
 pub use crate::oracle::outside::over_unix;
+#[cfg(unix)]
 use crate::oracle::scenario::Action;
 
 /// What is in front of abstract names, which have no directory of their own.
