@@ -6,7 +6,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::rc::Rc;
 
 use nodeloop::dns::{self, Hints, LookupAnswer, LookupOptions};
@@ -94,6 +94,61 @@ fn an_empty_host_is_localhost_to_connect_to() {
         "connect",
         "close false",
     ]);
+}
+
+#[test]
+fn a_port_alone_is_localhost_to_connect_to() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    // At all addresses, so whichever `localhost` is.
+    let server = net::create_server(&lp, |socket| {
+        socket.end_with("hello");
+        socket.resume();
+        socket.server().unwrap().close();
+    });
+    server.listen(0).unwrap();
+    let client = net::connect(&lp, server.address().unwrap().port());
+    client.on_lookup(|_, _, host| assert_eq!(host, "localhost"));
+    let log = Recorder::new();
+    let heard = log.clone();
+    client.on_data(move |_, chunk| heard.note(String::from_utf8_lossy(chunk)));
+    lp.run().unwrap();
+    log.expect(&["hello"]);
+}
+
+#[test]
+fn what_says_where_to_listen_says_where_to_connect_to() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let name = HERE.to_string();
+    for by_name in [true, false] {
+        let server = net::create_server(&lp, |socket| {
+            socket.end();
+            socket.resume();
+            socket.server().unwrap().close();
+        });
+        let log = Recorder::new();
+        let connected = log.clone();
+        let host = name.clone();
+        server.on_listening(move |server| {
+            let Some(SocketAddr::V4(address)) = server.address() else {
+                panic!("it is of IPv4");
+            };
+            let client = match by_name {
+                true => net::connect(&server, (&host, address.port())),
+                false => net::connect(&server, address),
+            };
+            client.on_connect(connected.noting("connect"));
+            client.resume();
+        });
+        match by_name {
+            true => server.listen((&name, 0)),
+            false => server.listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
+        }
+        .unwrap();
+        lp.run().unwrap();
+        log.expect(&["connect"]);
+    }
 }
 
 #[test]

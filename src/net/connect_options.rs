@@ -1,6 +1,6 @@
 //! Where sockets connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::rc::Rc;
 
 use super::options::SocketOptions;
@@ -12,8 +12,8 @@ use crate::ground::look_up::{Hints, LookupOptions, Order};
 
 /// Where a socket connects to: an address, a host and a port, and where from.
 ///
-/// A host is an IP address or a name. With an address the attempt begins on the tick after
-/// `connect`, as in Node (N97); a name is looked up in a worker thread first.
+/// A port alone is `localhost`. A host is an IP address or a name. With an address the attempt begins on
+/// the tick after `connect`, as in Node (N97); a name is looked up in a worker thread first.
 ///
 /// # Several addresses
 ///
@@ -183,6 +183,25 @@ impl From<SocketAddr> for ConnectOptions {
     }
 }
 
+impl From<u16> for ConnectOptions {
+    /// To a port of this machine, `localhost`: Node's `connect(port)`.
+    fn from(port: u16) -> ConnectOptions {
+        ConnectOptions::new("", port)
+    }
+}
+
+impl From<SocketAddrV4> for ConnectOptions {
+    fn from(address: SocketAddrV4) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<SocketAddrV6> for ConnectOptions {
+    fn from(address: SocketAddrV6) -> ConnectOptions {
+        SocketAddr::from(address).into()
+    }
+}
+
 impl From<(&str, u16)> for ConnectOptions {
     fn from((host, port): (&str, u16)) -> ConnectOptions {
         ConnectOptions::new(host, port)
@@ -191,6 +210,12 @@ impl From<(&str, u16)> for ConnectOptions {
 
 impl From<(String, u16)> for ConnectOptions {
     fn from((host, port): (String, u16)) -> ConnectOptions {
+        ConnectOptions::new(host, port)
+    }
+}
+
+impl From<(&String, u16)> for ConnectOptions {
+    fn from((host, port): (&String, u16)) -> ConnectOptions {
         ConnectOptions::new(host, port)
     }
 }

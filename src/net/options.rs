@@ -314,6 +314,12 @@ impl From<(String, u16)> for ListenOptions {
     }
 }
 
+impl From<(&String, u16)> for ListenOptions {
+    fn from((host, port): (&String, u16)) -> ListenOptions {
+        ListenOptions::new().host(host).port(port)
+    }
+}
+
 impl From<SocketAddr> for ListenOptions {
     fn from(address: SocketAddr) -> ListenOptions {
         ListenOptions::new().address(address)
