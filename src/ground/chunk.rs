@@ -1,6 +1,7 @@
 //! What `write` takes: anything that becomes bytes.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
@@ -89,6 +90,15 @@ impl Chunk<'_> {
             }
             Kind::Bytes(mut bytes) => bytes.split_off(taken),
         }
+    }
+}
+
+impl fmt::Debug for Chunk<'_> {
+    /// Prints its size: its bytes may be many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("size", &self.as_slice().len())
+            .finish()
     }
 }
 

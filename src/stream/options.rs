@@ -1,5 +1,6 @@
 //! How streams are made.
 
+use std::fmt;
 use std::panic::Location;
 
 use bytes::Bytes;
@@ -152,6 +153,12 @@ macro_rules! for_every_stream {
         impl Default for $options {
             fn default() -> $options {
                 $options::new()
+            }
+        }
+
+        impl fmt::Debug for $options {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($options)).finish_non_exhaustive()
             }
         }
 

@@ -190,7 +190,7 @@ pub trait WritableStream: Stream {
 
 /// What 'data' brings: bytes that are lent, or that may be shared.
 #[doc(hidden)]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum DataChunk<'a> {
     /// Lent.
     Slice(&'a [u8]),
