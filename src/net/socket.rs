@@ -1,6 +1,7 @@
 //! The socket as a user sees it.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -12,7 +13,11 @@ use crate::event_loop::trace;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error, Result};
 
-/// Which sides of a socket are open: Node's `socket.readyState` (N150).
+/// Which sides of a socket are open: Node's `socket.readyState` (N150), whose names they print as.
+///
+/// ```
+/// assert_eq!(nodeloop::net::ReadyState::WriteOnly.to_string(), "writeOnly");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadyState {
@@ -38,6 +43,12 @@ impl ReadyState {
             ReadyState::WriteOnly => "writeOnly",
             ReadyState::Closed => "closed",
         }
+    }
+}
+
+impl fmt::Display for ReadyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
