@@ -1,7 +1,7 @@
 //! Rules that the compiler does not know: who may name whom, and what is to be found nowhere.
 //!
-//! The floors: ground < backend < event_loop < stream < net, dgram, timers, dns < manual (which is text). A file names only files of its own
-//! floor or below. The crate's root stands above all of them.
+//! The floors: ground < backend < event_loop < stream < net, dgram, timers, dns, fs, stdio, readline < manual (which is text). A file
+//! names only files of its own floor or below. The crate's root stands above all of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
