@@ -164,6 +164,25 @@ impl LoopHandle {
     /// lp.run()
     /// # }
     /// ```
+    ///
+    /// A channel is also the way in for signals. The loop does not hear them; crates such as `ctrlc` and
+    /// `signal-hook` do, in a thread of theirs, which sends:
+    ///
+    /// ```
+    /// use nodeloop::{net, Loop};
+    ///
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = Loop::new()?;
+    /// let server = net::create_server(&lp, |_| {});
+    /// server.listen(("127.0.0.1", 0))?;
+    /// let interrupted = lp.channel(move |_, ()| server.close());
+    /// interrupted.unref(); // It alone keeps nothing alive.
+    /// let handler = move || drop(interrupted.send(()));
+    /// // With the crate: ctrlc::set_handler(handler).
+    /// # std::thread::spawn(handler);
+    /// lp.run()
+    /// # }
+    /// ```
     #[track_caller]
     pub fn channel<T: Send + 'static>(
         self,
