@@ -229,9 +229,9 @@ impl Builder {
         self
     }
 
-    /// How many worker threads there may be, for [`spawn_blocking`](LoopHandle::spawn_blocking) and
-    /// look-ups of names. 4, as in libuv; at least 1, at most 1024. They are started when there is
-    /// work for them.
+    /// How many worker threads there may be, for [`spawn_blocking`](LoopHandle::spawn_blocking),
+    /// [files](crate::fs) and look-ups of names. 4, as in libuv; at least 1, at most 1024. They are
+    /// started when there is work for them.
     pub fn worker_threads(mut self, threads: usize) -> Builder {
         self.workers = threads;
         self
@@ -391,14 +391,25 @@ impl LoopHandle {
 
     /// Makes `run` return after the present turn: libuv's `uv_stop`. The turn is completed,
     /// closing and timers included, but does not wait. Called outside `run` it makes the next
-    /// `run` return at once.
+    /// `run` return at once. Nothing is lost: `run` may be called again and goes on where it was.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.set_interval(1, |timer| timer.event_loop().stop());
+    /// lp.run()?; // It would not return otherwise.
+    /// assert!(lp.is_alive());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop(self) {
         self.with(|state| state.stop = true);
     }
 
     /// Whether anything keeps the loop alive: libuv's `uv_loop_alive`. An active referenced handle
     /// (a listening server, a socket that reads), an outstanding request (a write in flight, a
-    /// half-close), a referenced timer or immediate, or something that is closing.
+    /// half-close, work of a worker thread), a referenced timer, immediate, watcher or channel, or
+    /// something that is closing or queued, ticks included: see [`liveness`](crate::manual::liveness).
     pub fn is_alive(self) -> bool {
         self.with(|state| state.is_alive()).unwrap_or(false)
     }

@@ -34,8 +34,8 @@ pub enum HandleKind {
     Check,
     /// A [channel](crate::LoopHandle::channel) from other threads.
     Channel,
-    /// Work in another thread, by [`spawn_blocking`](crate::LoopHandle::spawn_blocking) or to look up a
-    /// name.
+    /// Work in another thread: by [`spawn_blocking`](crate::LoopHandle::spawn_blocking), for a file's stream,
+    /// or to look up a name.
     Job,
     /// A closure or a message from another thread that waits. Only among the reasons of
     /// [`why_alive`](LoopHandle::why_alive).

@@ -203,8 +203,8 @@ impl Socket {
         table::with(self.0, |state, id| state.destroy(id, None));
     }
 
-    /// As [`destroy`](Socket::destroy) for a reason: 'error' comes on the next tick, and 'close'
-    /// says that there was an error.
+    /// As [`destroy`](Socket::destroy) for a reason: 'error' comes on the next tick, and
+    /// ['close'](Socket::on_close) says that there was an error.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {

@@ -35,7 +35,7 @@
 //! ends yourself, or use [`pipeline`](pipeline()).
 //!
 //! # Any stream
-//!//!
+//!
 //! Code that takes streams of any kind takes a [`&dyn ReadableStream`](ReadableStream) or a
 //! [`&dyn WritableStream`](WritableStream).
 
