@@ -87,6 +87,21 @@ impl From<Duration> for Delay {
 impl LoopHandle {
     /// Calls `callback` after `delay` (milliseconds or a `Duration`): Node's `setTimeout`. The
     /// callback is `FnMut`, since a [refreshed](Timer::refresh) timer runs again.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// let mut attempts = 0;
+    /// lp.set_timeout(10, move |timer| {
+    ///     attempts += 1;
+    ///     println!("attempt {attempts}");
+    ///     if attempts < 3 {
+    ///         timer.refresh(); // once more, 10 ms from now
+    ///     }
+    /// });
+    /// lp.run()
+    /// # }
+    /// ```
     #[track_caller]
     pub fn set_timeout(
         self,

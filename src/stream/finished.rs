@@ -81,6 +81,22 @@ struct Watch {
 ///
 /// It listens to 'error', so an error of the stream is not unhandled. A stream that is over already is
 /// told on the next tick.
+///
+/// ```
+/// use nodeloop::{fs, Loop};
+/// use nodeloop::stream::{FinishedOptions, finished};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let file = fs::create_read_stream(&lp, "Cargo.toml");
+/// finished(&file, FinishedOptions::new(), |result| match result {
+///     Ok(()) => println!("read to its end"),
+///     Err(error) => eprintln!("{error}"),
+/// });
+/// file.resume();
+/// lp.run()
+/// # }
+/// ```
 pub fn finished(
     stream: &dyn Stream,
     options: FinishedOptions,
