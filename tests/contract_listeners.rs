@@ -260,6 +260,17 @@ fn rule_6_a_panic_anywhere_leaves_a_loop_that_goes_on() {
 }
 
 #[test]
+fn rule_6_a_panic_is_caught_around_run_without_asserting_anything() {
+    let lp = Loop::new().unwrap();
+    let log = Recorder::new();
+    lp.next_tick(|_| panic!("a bug"));
+    lp.next_tick(log.noting("tick"));
+    assert!(std::panic::catch_unwind(|| lp.run()).is_err());
+    lp.run().unwrap();
+    log.expect(&["tick"]);
+}
+
+#[test]
 fn rule_6_the_listener_that_panics_is_put_back() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

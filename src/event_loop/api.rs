@@ -83,6 +83,19 @@ impl Loop {
     ///   given. Nothing is lost: `run` may be called again and goes on where it was.
     /// - `ERR_LOOP_RUNNING` if one of the loop's own listeners calls it.
     /// - What waiting for events fails with.
+    ///
+    /// # Panics
+    /// With what a listener panics with. The loop stays sound, and `run` may be called again here, too:
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// lp.next_tick(|_| panic!("a bug"));
+    /// lp.next_tick(|_| println!("and on"));
+    /// while std::panic::catch_unwind(|| lp.run()).is_err() {}
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run(&self) -> Result<()> {
         turn::run(&self.core, RunMode::Default).map(drop)
     }

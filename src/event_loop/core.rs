@@ -1,6 +1,7 @@
 //! One loop: its state, and the only ways in which user code is called.
 
 use std::cell::{Cell, RefCell};
+use std::panic::RefUnwindSafe;
 use std::rc::Rc;
 
 use super::entry::Entry;
@@ -30,6 +31,9 @@ pub(crate) struct Core {
     /// What the log has told of the present turn.
     pub(crate) trace: Trace,
 }
+
+/// A panic leaves nothing half done (contract rule 6), so who has a loop may catch one around `run`.
+impl RefUnwindSafe for Core {}
 
 /// The graveyard keeps its memory for so many; there are rarely more in one loop callback.
 const KEPT_GRAVES: usize = 1024;
