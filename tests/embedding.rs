@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -26,8 +26,11 @@ struct Outer {
 
 impl Outer {
     fn around(lp: &Loop) -> Outer {
+        Outer::around_descriptor(lp.as_raw_fd())
+    }
+
+    fn around_descriptor(descriptor: RawFd) -> Outer {
         let poll = Poll::new().unwrap();
-        let descriptor = lp.as_raw_fd();
         let mut source = SourceFd(&descriptor);
         let registry = poll.registry();
         registry
@@ -75,6 +78,25 @@ fn e1_the_descriptor_is_ready_when_something_is_to_be_served() {
 }
 
 #[test]
+fn e1_a_second_descriptor_is_as_good_as_the_first() {
+    // E1
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (_server, address) = listening(&lp, log.noting("connection"));
+    let second = lp.try_clone_fd().unwrap();
+    assert_ne!(second.as_raw_fd(), lp.as_raw_fd());
+    let mut outer = Outer::around_descriptor(second.as_raw_fd());
+    lp.run_nowait().unwrap();
+    assert!(!outer.wait(AT_ONCE));
+    let _peer = connect(address);
+    assert!(outer.wait(Some(PATIENCE)));
+    // The first goes on without it.
+    drop(second);
+    turn_until(&lp, || log.has("connection"));
+}
+
+#[test]
 fn e1_the_null_backend_has_no_descriptor() {
     // E1
     let lp = Loop::builder()
@@ -82,6 +104,14 @@ fn e1_the_null_backend_has_no_descriptor() {
         .build()
         .unwrap();
     assert_eq!(lp.as_raw_fd(), -1);
+    assert_eq!(code(lp.try_clone_fd()), "ENOTSUP");
+}
+
+#[test]
+fn e1_a_loop_that_is_gone_has_no_descriptor() {
+    // E1
+    let gone = Loop::new().unwrap().handle();
+    assert_eq!(code(gone.try_clone_fd()), "ERR_HANDLE_GONE");
 }
 
 #[test]

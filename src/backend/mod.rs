@@ -507,7 +507,7 @@ impl Backend {
 
     /// The poller's descriptor, for embedding.
     #[cfg(unix)]
-    pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         match self {
             Backend::Os(os) => Some(os.descriptor()),
             Backend::Null(_) => None,

@@ -396,9 +396,9 @@ impl Os {
     }
 
     #[cfg(unix)]
-    pub(crate) fn descriptor(&self) -> std::os::fd::RawFd {
-        use std::os::fd::AsRawFd;
-        self.poll.as_raw_fd()
+    pub(crate) fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.poll.registry().as_fd()
     }
 }
 

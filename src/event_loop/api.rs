@@ -145,10 +145,12 @@ impl std::os::fd::AsRawFd for Loop {
     /// to become readable, for [`poll_timeout`](LoopHandle::poll_timeout) at most, then call
     /// [`run_nowait`](Loop::run_nowait), whatever ended the wait; go on while the loop
     /// [is alive](LoopHandle::is_alive). `examples/embedded.rs` does so. The null backend has none and
-    /// gives -1.
+    /// gives -1. To own one, or borrow one: [`try_clone_fd`](LoopHandle::try_clone_fd).
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.core
-            .with(|state| state.backend.descriptor().unwrap_or(-1))
+        self.core.with(|state| {
+            let descriptor = state.backend.descriptor();
+            descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd())
+        })
     }
 }
 

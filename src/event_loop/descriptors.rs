@@ -9,13 +9,39 @@ use std::sync::Arc;
 
 use super::datagram_entry::{BindState, ConnectState, DatagramTask, datagram_of};
 use super::entry::{Entry, Peer, Stream, flag, server_of, stream_of};
-use super::handle::Id;
+use super::handle::{Id, LoopHandle};
 use super::server::{ListenHost, ListenRequest};
 use super::state::State;
 use super::task::Task;
 use crate::backend::datagram::bad_descriptor;
 use crate::backend::unix::{AdoptError, busy};
 use crate::ground::error::{Error, Result};
+
+impl LoopHandle {
+    /// A second descriptor of the poller, for good: what [`as_raw_fd`](crate::Loop#impl-AsRawFd-for-Loop)
+    /// gives, for another loop that owns what it waits for, or borrows it. It is used in the same way, and
+    /// never ready again when this loop is gone.
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// let lp = nodeloop::Loop::new()?;
+    /// let descriptor = lp.try_clone_fd()?;
+    /// // With rustix: PollFd::new(&descriptor, PollFlags::IN)
+    /// # drop(descriptor);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `ERR_HANDLE_GONE` if the loop is gone, `ENOTSUP` on the null backend, or that it can't be duplicated.
+    pub fn try_clone_fd(self) -> Result<OwnedFd> {
+        let cloned = self.with(|state| match state.backend.descriptor() {
+            Some(descriptor) => descriptor.try_clone_to_owned().map_err(could_not_clone),
+            None => Err(Error::call("dup", "ENOTSUP")),
+        });
+        cloned.unwrap_or_else(|| Err(Error::handle_gone()))
+    }
+}
 
 impl State {
     /// Listens at a socket that exists. What is wrong with it comes as 'error' on a tick (N243).
