@@ -367,6 +367,12 @@ impl ToIp for &str {
     }
 }
 
+impl ToIp for &String {
+    fn to_ip(&self) -> Result<IpAddr> {
+        self.as_str().to_ip()
+    }
+}
+
 impl ToIp for (&str, Family) {
     fn to_ip(&self) -> Result<IpAddr> {
         parse_ip(self.0, self.1).ok_or_else(invalid_address)
@@ -425,6 +431,16 @@ mod tests {
         for free in ["::1.1.1.1", "2.0.0.10", "4.0.0.0", "::2.0.0.1"] {
             assert!(!list.check(free), "{free}");
         }
+    }
+
+    #[test]
+    fn what_was_read_as_a_string_is_an_address_too() {
+        let list = BlockList::new();
+        for line in "1.1.1.1\n::2".lines().map(String::from) {
+            list.add_address(&line).unwrap();
+            assert!(list.check(&line));
+        }
+        assert!(list.add_address(&String::from("x")).is_err());
     }
 
     #[test]
