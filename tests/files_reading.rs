@@ -52,6 +52,25 @@ fn every_part_of_a_file_with_every_mark() {
 }
 
 #[test]
+fn a_mark_that_there_is_no_memory_for_is_an_error() {
+    let scratch = Scratch::new();
+    let path = scratch.file("small", "text");
+    for mark in [isize::MAX as usize, usize::MAX] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let options = ReadOptions::new().high_water_mark(mark);
+        let stream = fs::create_read_stream_with(&lp, &path, options).unwrap();
+        let log = Recorder::new();
+        let seen = log.clone();
+        stream.on_error(move |_, error| seen.note(code_of(error)));
+        stream.on_close(log.noting("close"));
+        stream.resume();
+        lp.run().unwrap();
+        log.expect(&["ERR_MEMORY_ALLOCATION_FAILED", "close"]);
+    }
+}
+
+#[test]
 fn a_position_beyond_4_gib_is_no_matter() {
     let scratch = Scratch::new();
     let path = scratch.path("sparse");

@@ -1,6 +1,7 @@
 //! What worker threads do with files. Each function blocks; nothing here knows of a loop.
 
 use std::fs::{File, OpenOptions};
+use std::hint::black_box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::path::Path;
 
@@ -14,6 +15,9 @@ const FRUITLESS_WRITES: u32 = 5;
 
 /// Buffers of one vectored write. More than the system takes is a short write.
 const BUFFERS: usize = 64;
+
+/// For a larger buffer it is asked first whether there is memory: without an answer the process would end.
+const LARGE: usize = 64 << 20;
 
 /// Opens a file. `mode` are the permissions of one that is made, less the process's mask.
 pub(super) fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
@@ -55,6 +59,9 @@ pub(super) fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
 
 /// One read of up to `size` bytes: at a position, or where the descriptor stands. Nothing is the end.
 pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Result<Bytes> {
+    if size > LARGE && !there_is_memory(size) {
+        return Err(ErrorKind::OutOfMemory.into());
+    }
     let mut buffer = BytesMut::zeroed(size);
     let read = loop {
         let result = match position {
@@ -72,6 +79,14 @@ pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Resul
     }
     buffer.truncate(read);
     Ok(buffer.freeze())
+}
+
+fn there_is_memory(bytes: usize) -> bool {
+    let mut buffer = Vec::<u8>::new();
+    let is_there = buffer.try_reserve_exact(bytes).is_ok();
+    // Or the compiler sees that nobody needs it.
+    black_box(&buffer);
+    is_there
 }
 
 /// What was taken of a file.

@@ -158,7 +158,8 @@ impl ReadOptions {
         self
     }
 
-    /// The bytes of one read, and how many are read ahead: [`DEFAULT_HIGH_WATER_MARK`].
+    /// The bytes of one read, and how many are read ahead: [`DEFAULT_HIGH_WATER_MARK`]. Where there is no
+    /// memory for so many, reading fails with `ERR_MEMORY_ALLOCATION_FAILED`.
     pub fn high_water_mark(mut self, bytes: usize) -> ReadOptions {
         self.high_water_mark = bytes;
         self

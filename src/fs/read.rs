@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Deref;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,11 @@ fn read(stream: Readable, size: usize) {
 pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
     let raw = stream.0;
     let result = match result {
-        Ok(result) => result.map_err(|error| Error::file("read", error, None)),
+        Ok(result) => result.map_err(|error| match error.kind() {
+            // Not the system's: its errors have a number.
+            ErrorKind::OutOfMemory if error.raw_os_error().is_none() => no_memory(),
+            _ => Error::file("read", error, None),
+        }),
         Err(error) => Err(error),
     };
     if stream.destroyed() {
@@ -172,6 +176,11 @@ pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
         }
         Err(error) => stream.fail(error),
     }
+}
+
+/// There is no memory for as much as the mark says.
+fn no_memory() -> Error {
+    Error::library("ERR_MEMORY_ALLOCATION_FAILED", "Failed to allocate memory")
 }
 
 impl ReadStream {
