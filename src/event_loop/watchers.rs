@@ -77,10 +77,11 @@ impl Watchers {
         !self.all.is_empty()
     }
 
-    /// Whether a wait must not block (L14).
+    /// Whether a wait must not block (L14). What an idle phase has left that was ended in the middle is to run,
+    /// too.
     #[inline]
     pub(crate) fn is_idling(&self) -> bool {
-        !self.started[WatcherKind::Idle as usize].is_empty()
+        self.waits(WatcherKind::Idle)
     }
 
     /// Makes a watcher and starts it.
