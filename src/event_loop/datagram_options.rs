@@ -244,7 +244,7 @@ impl State {
 /// The interface of an IPv4 group: by an address of it.
 fn v4_interface(interface: Option<&str>) -> Option<Ipv4Addr> {
     match interface {
-        None | Some("") => Some(Ipv4Addr::UNSPECIFIED),
+        None => Some(Ipv4Addr::UNSPECIFIED),
         Some(address) => address.parse().ok(),
     }
 }
@@ -252,7 +252,7 @@ fn v4_interface(interface: Option<&str>) -> Option<Ipv4Addr> {
 /// The interface of an IPv6 group: by the zone of an address.
 fn v6_interface(interface: Option<&str>) -> Option<u32> {
     match interface {
-        None | Some("") => Some(0),
+        None => Some(0),
         Some(address) => match parse_with_zone(address)? {
             (IpAddr::V6(_), scope) => Some(scope),
             (IpAddr::V4(_), _) => None,
@@ -280,11 +280,13 @@ mod tests {
         assert_eq!(v4_interface(None), Some(Ipv4Addr::UNSPECIFIED));
         assert_eq!(v4_interface(Some("127.0.0.1")), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(v4_interface(Some("::1")), None);
+        assert_eq!(v4_interface(Some("")), None);
         assert_eq!(v6_interface(None), Some(0));
         assert_eq!(v6_interface(Some("::%7")), Some(7));
         assert_eq!(v6_interface(Some("::%no-such-interface")), Some(0));
         assert_eq!(v6_interface(Some("::1")), Some(0));
         assert_eq!(v6_interface(Some("127.0.0.1")), None);
         assert_eq!(v6_interface(Some("x")), None);
+        assert_eq!(v6_interface(Some("")), None);
     }
 }
