@@ -55,8 +55,9 @@ impl Socket {
     ///
     /// Datagrams keep their order: while one waits for a name to be looked up, those behind it wait too.
     ///
-    /// Not called if the socket is closed before the tick on which the datagram would go out (N278);
-    /// called with `ECANCELED` if it is closed while the datagram waits for the kernel.
+    /// Not called if the socket is closed before the tick on which the datagram would go out (N278), or
+    /// if the binding fails that the datagram waits for: then 'error' alone tells (N262). Called with
+    /// `ECANCELED` if it is closed while the datagram waits for the kernel.
     ///
     /// # Errors
     /// As [`send_to`](Socket::send_to); `done` is not called then, unless the socket is gone.

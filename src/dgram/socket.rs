@@ -169,7 +169,8 @@ impl Socket {
     }
 
     /// As [`connect`](Socket::connect), and calls `done` at 'connect', or with the error instead of an
-    /// 'error' event (N274).
+    /// 'error' event (N274). Not called if the socket is closed before, or if the binding fails that this
+    /// waits for: then 'error' alone tells (N262), and as in Node the socket can't be connected any more.
     ///
     /// # Errors
     /// As [`connect`](Socket::connect); `done` is not called then, unless the socket is gone.

@@ -422,9 +422,10 @@ impl LoopHandle {
     }
 
     /// Whether anything keeps the loop alive: libuv's `uv_loop_alive`. An active referenced handle
-    /// (a listening server, a socket that reads), an outstanding request (a write in flight, a
-    /// half-close, work of a worker thread), a referenced timer, immediate, watcher or channel, or
-    /// something that is closing or queued, ticks included: see [`liveness`](crate::manual::liveness).
+    /// (a listening server, a socket that reads, a bound UDP socket), an outstanding request (a write in
+    /// flight, a half-close, work of a worker thread), a referenced timer, immediate, watcher or channel,
+    /// what another thread has posted, or something that is closing or queued, ticks included: see
+    /// [`liveness`](crate::manual::liveness).
     pub fn is_alive(self) -> bool {
         self.with(|state| state.is_alive()).unwrap_or(false)
     }
