@@ -32,6 +32,11 @@ const GONE_FOR_EACH: usize = 3;
 /// So many lists that are gone it may have in addition to these.
 const MOST_GONE: usize = 64;
 
+/// So many lists may stay that are empty; beyond, all of them end. As in Node a timer that held nothing
+/// leaves its list to the next of its duration when it is cleared. But where durations are ever others
+/// there is no next one, and each list would stay until its timer would have been due.
+const MOST_EMPTY: usize = 1024;
+
 /// So many timers leave together: a power of two.
 const MOST_LEAVING: usize = 64;
 
@@ -54,6 +59,8 @@ pub(crate) struct DurationLists {
     heap: ListHeap,
     /// How many of these are gone.
     gone: usize,
+    /// How many timers have left a list that stays if it is empty, since such lists were counted.
+    left_open: usize,
     /// Timers that are to leave their lists, in this order.
     leaving: [Leaving; MOST_LEAVING],
     /// How many these are: there is room for one more.
@@ -114,6 +121,7 @@ impl DurationLists {
             table: DurationTable::new(),
             heap: ListHeap::default(),
             gone: 0,
+            left_open: 0,
             leaving: [Leaving { key: 0, place: 0 }; MOST_LEAVING],
             leaving_count: 0,
         }
@@ -261,9 +269,14 @@ impl DurationLists {
     fn all_leave(&mut self) {
         for at in 0..self.leaving_count {
             let Leaving { key, place } = self.leaving[at % MOST_LEAVING];
+            self.left_open += usize::from(key & ENDS == 0);
             self.remove(key & !ENDS, place, key & ENDS != 0);
         }
         self.leaving_count = 0;
+        // So many, that counting takes a few steps for each of them.
+        if self.left_open > self.heap.len() / 2 + MOST_EMPTY {
+            self.end_empty();
+        }
         let in_use = self.heap.len() - self.gone;
         if self.gone > GONE_FOR_EACH * in_use + MOST_GONE {
             self.sweep_gone();
@@ -349,6 +362,21 @@ impl DurationLists {
         links.next = GONE;
         self.table.set(links.previous, NONE);
         self.gone += 1;
+    }
+
+    /// Ends all lists that are empty, if they are too many.
+    #[cold]
+    fn end_empty(&mut self) {
+        self.left_open = 0;
+        let lists = self.heap.iter().map(|entry| entry.list);
+        let empty: Vec<u32> = lists
+            .filter(|list| self.lists[*list as usize].next == NONE)
+            .collect();
+        if empty.len() > MOST_EMPTY {
+            for list in empty {
+                self.end_list(list);
+            }
+        }
     }
 
     /// Takes all that are gone out of the heap.

@@ -128,6 +128,40 @@ fn timers_leave_in_their_order() {
     }
 }
 
+/// However many durations come and go whose timers hold nothing.
+#[test]
+fn lists_that_stay_empty_take_a_bounded_amount_of_memory() {
+    let mut lists = DurationLists::new();
+    // That of a timer that waits stays, and is looked at first.
+    start(&mut lists, 0, 0, 1);
+    let mut memory = 0;
+    for n in 0..500_000_u64 {
+        // Far apart, so that none shares a page with others.
+        let place = start(&mut lists, 1, n, 1000 * (2 + n));
+        lists.leave(1, place, false);
+        if n == 100_000 {
+            memory = lists.memory();
+        }
+    }
+    let most = 4 * MOST_EMPTY + MOST_GONE;
+    assert!(lists.heap.len() <= most, "{} lists", lists.heap.len());
+    // What is left is where the pages of durations are entered, by their number, up to 64 KiB.
+    assert!(lists.memory() <= memory + 64 * 1024);
+    assert_eq!(first(&mut lists), Some((1, Some(0))));
+}
+
+/// A few durations that come again and again keep their lists, as in Node.
+#[test]
+fn lists_that_stay_empty_are_found_again_as_long_as_they_are_not_many() {
+    let mut lists = DurationLists::new();
+    for n in 0..20_000_u64 {
+        let place = start(&mut lists, 0, n, 100_000 + n % 1000);
+        lists.leave(0, place, false);
+    }
+    assert_eq!(lists.heap.len(), 1000);
+    assert_eq!(first(&mut lists), Some((100_000, None)));
+}
+
 /// However many lists come and go: those that are gone are not many more than three times those in use.
 #[test]
 fn lists_that_are_gone_take_a_bounded_amount_of_memory() {

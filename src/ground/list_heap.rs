@@ -51,6 +51,11 @@ impl ListHeap {
         self.entries.first()
     }
 
+    /// All of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     /// How many there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
