@@ -112,7 +112,8 @@ impl Socket {
     /// of datagrams that have arrived (N279). What waits for its tick is not sent, and its completion
     /// not called: `send_to` and `close` in one go send nothing (N278). Node's `socket.close`.
     ///
-    /// While calls wait for the binding that the first of them has begun, this waits behind them.
+    /// While calls wait for the binding that the first of them has begun, this waits behind them. If that
+    /// binding fails it is forgotten as they are (N262): whoever hears 'error' then closes the socket again.
     ///
     /// # Errors
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` if it is closed already.
