@@ -173,6 +173,33 @@ fn a_panic_in_the_work_arrives_as_an_error() {
     assert_eq!(lp.worker_threads(), 1);
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+// What a panic carried was dropped before the loop was told of the panic, and took the thread with it: the loop
+// waited for both for ever.
+#[test]
+fn a_panic_whose_payload_panics_too_is_told_and_leaves_the_thread() {
+    let lp = Loop::builder().worker_threads(1).build().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let [first, second] = [log.clone(), log.clone()];
+    lp.spawn_blocking(
+        || std::panic::panic_any(Bomb),
+        move |_, result: nodeloop::Result<()>| first.note(result.unwrap_err()),
+    );
+    lp.spawn_blocking(|| 7, move |_, result| second.note(result.unwrap()));
+    lp.run().unwrap();
+    log.expect(&["[ERR_WORK_PANICKED] The work has panicked.", "7"]);
+    assert_eq!(lp.worker_threads(), 1);
+}
+
 #[test]
 fn a_panic_in_done_loses_no_other_result() {
     let lp = Loop::builder().worker_threads(1).build().unwrap();

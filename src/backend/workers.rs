@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -18,7 +19,8 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 /// The stack of a worker, as libuv's: resolvers are known to need much.
 const STACK_SIZE: usize = 8 << 20;
 
-/// What a worker does. It must not panic.
+/// What a worker does. It catches the panics of the user's work, but results are dropped in it, and what a
+/// panic carries: these may panic, too.
 pub(crate) type Run = Box<dyn FnOnce() + Send>;
 
 /// The worker threads of a loop.
@@ -174,7 +176,10 @@ impl Shared {
         loop {
             if let Some((is_slow, run)) = pool.take_next() {
                 drop(pool);
-                run();
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                    // Not dropped: that might be the next panic.
+                    std::mem::forget(panic);
+                }
                 pool = self.lock();
                 if is_slow {
                     pool.slow_running -= 1;

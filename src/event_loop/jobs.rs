@@ -177,9 +177,14 @@ impl State {
         let id = self.add_job(done, None, origin);
         let mailbox = self.mailbox.clone();
         let run = move || {
-            let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic));
+            let (outcome, panic) = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(made) => (Ok(made), None),
+                Err(panic) => (Err(panicked(&*panic)), Some(panic)),
+            };
             // If the loop is gone, nobody wants it.
             let _ = mailbox.push(Mail::Job(id, outcome));
+            // Behind the report: it may panic itself.
+            drop(panic);
         };
         if let Err((error, run)) = self.backend.start_job(id.serial, Box::new(run)) {
             self.bury(run);
