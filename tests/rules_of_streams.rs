@@ -16,6 +16,12 @@ use nodeloop::{Error, HandleKind, Loop};
 use support::files::Scratch;
 use support::*;
 
+#[test]
+fn a_loop_whose_read_buffer_there_is_no_memory_for() {
+    let built = Loop::builder().read_chunk(usize::MAX).build();
+    assert_eq!(code(built), "ERR_MEMORY_ALLOCATION_FAILED");
+}
+
 /// A socket that does not read, and its peer.
 fn unread_pair(lp: &Loop) -> (Socket, TcpStream) {
     let options = ServerOptions::new().pause_on_connect(true);

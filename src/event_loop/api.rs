@@ -21,6 +21,7 @@ use crate::backend::os::Os;
 use crate::backend::workers::DEFAULT_WORKERS;
 use crate::backend::{Backend, Counts, Forced};
 use crate::ground::error::{Error, Result};
+use crate::ground::large_buffer;
 
 /// Node's chunk: 64 KiB. It shows, as the largest chunk of 'data' (N11, N156).
 const READ_CHUNK: usize = 64 * 1024;
@@ -315,8 +316,12 @@ impl Builder {
     ///
     /// # Errors
     /// - What making the poller fails with, such as `EMFILE`.
+    /// - `ERR_MEMORY_ALLOCATION_FAILED` if there is none for a [`read_chunk`](Builder::read_chunk) of this size.
     /// - `ERR_THREAD_ENDING` in the destructor of a thread-local.
     pub fn build(self) -> Result<Loop> {
+        if !large_buffer::is_possible(self.settings.read_chunk) {
+            return Err(large_buffer::no_memory());
+        }
         let backend = match self.null {
             Some(options) => Backend::Null(Null::new(options)),
             None => {
@@ -463,8 +468,8 @@ impl LoopHandle {
     }
 
     /// For embedding: how long another loop may wait for this one's descriptor, by the clock of this
-    /// moment. None is without limit; zero if something is to be done at once, or nothing is alive.
-    /// libuv's `uv_backend_timeout`.
+    /// moment. None is without limit; zero if something is to be done at once, or nothing is alive, or the
+    /// loop is gone. libuv's `uv_backend_timeout`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -479,7 +484,8 @@ impl LoopHandle {
     /// # }
     /// ```
     pub fn poll_timeout(self) -> Option<Duration> {
-        self.with(waiting::poll_timeout).flatten()
+        self.with(waiting::poll_timeout)
+            .unwrap_or(Some(Duration::ZERO))
     }
 
     /// Calls `callback` after the present loop callback and the ticks queued before: Node's

@@ -1,7 +1,6 @@
 //! What worker threads do with files. Each function blocks; nothing here knows of a loop.
 
 use std::fs::{File, OpenOptions};
-use std::hint::black_box;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::path::Path;
 
@@ -9,15 +8,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::options::Flags;
 use crate::backend::KernelPipe;
+use crate::ground::large_buffer;
 
 /// How often a write may take nothing before it has failed: Node's number.
 const FRUITLESS_WRITES: u32 = 5;
 
 /// Buffers of one vectored write. More than the system takes is a short write.
 const BUFFERS: usize = 64;
-
-/// For a larger buffer it is asked first whether there is memory: without an answer the process would end.
-const LARGE: usize = 64 << 20;
 
 /// Opens a file. `mode` are the permissions of one that is made, less the process's mask.
 pub(super) fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
@@ -59,7 +56,7 @@ pub(super) fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
 
 /// One read of up to `size` bytes: at a position, or where the descriptor stands. Nothing is the end.
 pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Result<Bytes> {
-    if size > LARGE && !there_is_memory(size) {
+    if !large_buffer::is_possible(size) {
         return Err(ErrorKind::OutOfMemory.into());
     }
     let mut buffer = BytesMut::zeroed(size);
@@ -79,14 +76,6 @@ pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Resul
     }
     buffer.truncate(read);
     Ok(buffer.freeze())
-}
-
-fn there_is_memory(bytes: usize) -> bool {
-    let mut buffer = Vec::<u8>::new();
-    let is_there = buffer.try_reserve_exact(bytes).is_ok();
-    // Or the compiler sees that nobody needs it.
-    black_box(&buffer);
-    is_there
 }
 
 /// What was taken of a file.

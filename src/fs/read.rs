@@ -18,6 +18,7 @@ use crate::event_loop::api::AsLoop;
 use crate::event_loop::extension::add_listener;
 use crate::event_loop::handle::LoopHandle;
 use crate::ground::error::{Error, Result};
+use crate::ground::large_buffer;
 use crate::ground::listeners::{ListenerId, shared};
 use crate::stream::delegate::delegate_readable;
 use crate::stream::{Readable, ReadableOptions, attach};
@@ -155,7 +156,7 @@ pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
     let result = match result {
         Ok(result) => result.map_err(|error| match error.kind() {
             // Not the system's: its errors have a number.
-            ErrorKind::OutOfMemory if error.raw_os_error().is_none() => no_memory(),
+            ErrorKind::OutOfMemory if error.raw_os_error().is_none() => large_buffer::no_memory(),
             _ => Error::file("read", error, None),
         }),
         Err(error) => Err(error),
@@ -176,11 +177,6 @@ pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
         }
         Err(error) => stream.fail(error),
     }
-}
-
-/// There is no memory for as much as the mark says.
-fn no_memory() -> Error {
-    Error::library("ERR_MEMORY_ALLOCATION_FAILED", "Failed to allocate memory")
 }
 
 impl ReadStream {

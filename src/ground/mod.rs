@@ -12,6 +12,7 @@ pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod error_codes;
 pub(crate) mod gather;
+pub(crate) mod large_buffer;
 pub(crate) mod lines;
 pub(crate) mod list_heap;
 pub(crate) mod listeners;
