@@ -88,7 +88,8 @@ pub mod stream;
 pub mod timers;
 
 pub use backend::Counts;
-pub use event_loop::api::{AsLoop, Builder, Loop};
+pub use event_loop::api::{AsLoop, Loop};
+pub use event_loop::builder::Builder;
 pub use event_loop::channels::{SendError, Sender};
 pub use event_loop::handle::{Immediate, Job, LoopHandle, Timer, Watcher};
 pub use event_loop::info::{HandleInfo, HandleKind};

@@ -8,6 +8,7 @@
 pub(crate) mod accept;
 pub(crate) mod api;
 pub(crate) mod attempts;
+pub(crate) mod builder;
 pub(crate) mod channels;
 pub(crate) mod connect;
 pub(crate) mod connect_request;
