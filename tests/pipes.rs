@@ -524,7 +524,7 @@ fn finished_tells_the_end_the_error_or_a_premature_close() {
             "broken no",
             "early ERR_STREAM_PREMATURE_CLOSE",
             "well ok",
-            "gone ok",
+            "gone ERR_STREAM_PREMATURE_CLOSE",
         ]);
     });
 }

@@ -5,7 +5,7 @@ mod support;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use nodeloop::stream::{Readable, Stream, pipeline};
+use nodeloop::stream::{FinishedOptions, Readable, Stream, Writable, finished, pipeline};
 use nodeloop::{Loop, stdio};
 use support::*;
 
@@ -54,4 +54,25 @@ fn a_pipe_to_standard_output_is_unpiped_when_its_source_has_ended() {
         assert!(stdout.write(""));
         lp.run().unwrap();
     }
+}
+
+/// `finished` said that all was well, and a pipeline never called back and left its destination open.
+#[test]
+fn n223_a_pipeline_from_a_stream_that_is_gone_fails_and_destroys_its_destination() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = Readable::new(&lp, |_, _| {});
+    source.on_error(|_, _| {});
+    source.destroy_with("broken");
+    lp.run().unwrap();
+    let sink = Writable::new(&lp, |_, _, done| done.ok());
+    finished(&source, FinishedOptions::new(), log.done("finished"));
+    pipeline(&source, &[], &sink, log.done("pipeline"));
+    lp.run().unwrap();
+    log.expect(&[
+        "finished ERR_STREAM_PREMATURE_CLOSE",
+        "pipeline ERR_STREAM_PREMATURE_CLOSE",
+    ]);
+    assert!(sink.destroyed());
 }

@@ -80,7 +80,8 @@ struct Watch {
 /// `ERR_STREAM_PREMATURE_CLOSE` if it was closed before. Node's `stream.finished`.
 ///
 /// It listens to 'error', so an error of the stream is not unhandled. A stream that is over already is
-/// told on the next tick.
+/// told on the next tick; one that is gone, its slot free, counts as closed before its end, since nobody
+/// knows any more how it ended ([`keep`](super::Readable::keep) holds it).
 ///
 /// ```
 /// use nodeloop::{fs, Loop};
@@ -211,6 +212,10 @@ impl Watch {
         let stream = &*self.stream;
         if let Some(error) = stream.errored() {
             return Err(error);
+        }
+        if !stream.has_readable_side() && !stream.has_writable_side() {
+            // Its slot is free: nobody knows any more how it ended.
+            return Err(premature_close());
         }
         let reads = self.readable && stream.has_readable_side();
         let read = self.readable_finished.get() || is_readable_finished(stream);
