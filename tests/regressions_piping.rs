@@ -5,7 +5,9 @@ mod support;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use nodeloop::stream::{FinishedOptions, Readable, Stream, Writable, finished, pipeline};
+use nodeloop::stream::{
+    FinishedOptions, PipeOptions, Readable, Stream, Writable, finished, pipe, pipeline,
+};
 use nodeloop::{Loop, stdio};
 use support::*;
 
@@ -75,4 +77,24 @@ fn n223_a_pipeline_from_a_stream_that_is_gone_fails_and_destroys_its_destination
         "pipeline ERR_STREAM_PREMATURE_CLOSE",
     ]);
     assert!(sink.destroyed());
+}
+
+/// 'unpipe' came before 'pipe', which waits for a tick.
+#[test]
+fn a_pipe_from_a_source_that_has_ended_is_told_before_its_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let source = nothing(&lp);
+    source.keep();
+    source.resume();
+    lp.run().unwrap();
+    let sink = Writable::new(&lp, |_, _, done| done.ok());
+    let log = Recorder::new();
+    let inner = log.clone();
+    sink.on_pipe(move |_, _| inner.note("pipe"));
+    let inner = log.clone();
+    sink.on_unpipe(move |_, _| inner.note("unpipe"));
+    pipe(&source, &sink, PipeOptions::new().end(false));
+    lp.run().unwrap();
+    log.expect(&["pipe", "unpipe"]);
 }

@@ -93,8 +93,9 @@ struct Ends {
     pipe: Slot<PipeListener>,
     /// Listeners of 'unpipe'.
     unpipe: Slot<PipeListener>,
-    /// What is to be emitted on ticks, and on steps.
-    told: [VecDeque<(PipeEvent, Rc<dyn ReadableStream>)>; 2],
+    /// What is to be emitted, in its order: a step that ends a pipe may come before the tick that was to
+    /// tell of its beginning.
+    told: VecDeque<(PipeEvent, Rc<dyn ReadableStream>)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -106,8 +107,8 @@ enum PipeEvent {
 /// Who is the cause: a call of the program, or the library itself, from a task.
 #[derive(Clone, Copy, PartialEq)]
 enum Cause {
-    Call = 0,
-    Task = 1,
+    Call,
+    Task,
 }
 
 impl Attachment for Ends {
@@ -128,14 +129,14 @@ const PIPE: SlotOf<PipeListener> =
 const UNPIPE: SlotOf<PipeListener> =
     |entry, create| Some(&mut entry.attachment::<Ends>(create)?.unpipe);
 
-static TELL_ON_TICK: Work = told("'pipe' or 'unpipe'", |core, id| tell(core, id, Cause::Call));
-static TELL_ON_STEP: Work = told("'unpipe'", |core, id| tell(core, id, Cause::Task));
+static TELL_ON_TICK: Work = told("'pipe' or 'unpipe'", tell);
+static TELL_ON_STEP: Work = told("'unpipe'", tell);
 
 /// Emits 'pipe' or 'unpipe'.
-fn tell(core: &Core, id: Id, cause: Cause) {
+fn tell(core: &Core, id: Id) {
     let next = core.with(|state| {
         let ends = state.entry(id)?.attachment::<Ends>(false)?;
-        ends.told[cause as usize].pop_front()
+        ends.told.pop_front()
     });
     let Some((event, source)) = next else { return };
     let slot = match event {
@@ -256,7 +257,7 @@ fn unpipe_for(source: &dyn ReadableStream, to: StreamId, cause: Cause) {
 /// step.
 fn emit(to: StreamId, event: PipeEvent, source: Rc<dyn ReadableStream>, cause: Cause) {
     with_ends(to, |state, id| {
-        ends(state, id)?.told[cause as usize].push_back((event, source));
+        ends(state, id)?.told.push_back((event, source));
         match cause {
             Cause::Call => state.tick(id, &TELL_ON_TICK),
             Cause::Task => state.step(id, &TELL_ON_STEP),
