@@ -162,7 +162,7 @@ pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
         Err(error) => Err(error),
     };
     if stream.destroyed() {
-        return state::idle(raw);
+        return state::idle(raw, result.err());
     }
     state::with(raw, |it| {
         it.is_busy = false;

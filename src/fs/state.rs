@@ -38,8 +38,8 @@ pub(super) struct FileState {
     pub(super) flush: bool,
     /// Whether a worker has it: it is not closed meanwhile.
     pub(super) is_busy: bool,
-    /// What waits for the worker.
-    pub(super) when_idle: Option<Box<dyn FnOnce()>>,
+    /// What waits for the worker, and is told if that has failed.
+    pub(super) when_idle: Option<Box<dyn FnOnce(Option<Error>)>>,
     /// What is on its way without being read.
     pub(super) unread: Unread,
     /// Where the program made the stream.
@@ -170,24 +170,28 @@ pub(super) fn open(raw: Raw, opening: Option<Opening>, done: Done) {
     });
 }
 
-/// A worker has done its part. What has waited for that is done, if the stream is being destroyed.
-pub(super) fn idle(raw: Raw) {
+/// A worker has done its part, or has failed. What has waited for that is done, if the stream is being
+/// destroyed.
+pub(super) fn idle(raw: Raw, failed: Option<Error>) {
     let waits = with(raw, |it| {
         it.is_busy = false;
         it.when_idle.take()
     });
     if let Some(waits) = waits.flatten() {
-        waits();
+        waits(failed);
     }
 }
 
-/// The stream's `destroy`: closes its file, as soon as no worker has it (Node's `_destroy`).
+/// The stream's `destroy`: closes its file, as soon as no worker has it (Node's `_destroy`). What that has
+/// failed with is told, unless it is destroyed for another reason.
 pub(super) fn close(raw: Raw, error: Option<Error>, done: Done) {
     let mut answer = Some((error, done));
     with(raw, |it| {
         if it.is_busy {
             let (error, done) = answer.take()?;
-            it.when_idle = Some(Box::new(move || close_now(raw, error, done)));
+            it.when_idle = Some(Box::new(move |failed| {
+                close_now(raw, error.or(failed), done);
+            }));
         }
         Some(())
     });

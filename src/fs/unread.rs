@@ -204,7 +204,7 @@ fn has_looked_ahead(
         if then.is_some() {
             stop(stream);
         }
-        return state::idle(raw);
+        return state::idle(raw, None);
     }
     state::with(raw, |it| it.is_busy = false);
     match (then, result) {

@@ -28,6 +28,9 @@ use crate::stream::{Done, Writable, WritableOptions, attach};
 /// and in the order of the writes. 'finish' comes when the last byte is written (not before, and not
 /// necessarily on the disk: see [`flush`](WriteOptions::flush)); then the file is closed, and 'close'
 /// comes.
+///
+/// A [`destroy`](Writable::destroy) while a worker writes has that write fail, and the failure is an
+/// 'error', as in Node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WriteStream(Writable);
 
@@ -129,8 +132,9 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
             true => result.and_then(|()| Err(destroyed(call))),
             false => result,
         };
+        let failed = result.as_ref().err().cloned();
         done.result(result);
-        state::idle(raw);
+        state::idle(raw, failed);
     });
 }
 
