@@ -54,6 +54,9 @@ pub const DEFAULT_PROMPT: &str = "> ";
 ///
 /// It belongs to its loop; the handle is a `Copy` name for it, of 16 bytes. Dropping it does nothing, and
 /// a call on one that is closed does nothing.
+///
+/// An input that is closed before its end, a connection that was reset, closes no interface, as in Node. The
+/// interface is gone with it, on the next tick.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interface(Raw);
 
@@ -206,6 +209,22 @@ static EMIT_CLOSE: Work = Work {
     },
 };
 
+/// Nothing is to come: it is gone, without a 'close', unless that is on its way.
+static GONE: Work = Work {
+    what: "an interface whose input was closed",
+    is_told: false,
+    perform: |core, id| {
+        core.with(|state| {
+            if let Some(it) = interface(state, id)
+                && !it.closed
+            {
+                it.over = true;
+                state.reap(id);
+            }
+        });
+    },
+};
+
 fn interface(state: &mut State, id: crate::event_loop::handle::Id) -> Option<&mut InterfaceState> {
     state.extension(id)
 }
@@ -283,8 +302,12 @@ fn create(
         })),
         input.listen_data(Box::new(move |bytes| feed(raw, bytes))),
         input.listen(StreamEvent::End, Box::new(move || end(raw))),
+        input.listen(StreamEvent::Close, Box::new(move || input_closed(raw))),
     ];
     with(raw, |it| it.at_input = at_input);
+    if input.closed() {
+        input_closed(raw);
+    }
     // It flows, even if it was paused.
     input.resume();
     Interface(raw)
@@ -311,6 +334,12 @@ fn end(raw: Raw) {
     let last = with(raw, |it| it.lines.finish()).flatten();
     tell(raw, last.map(Told::Line));
     tell(raw, [Told::End]);
+}
+
+/// The input was closed. Who closes the interface for that, in a listener of the same event, still gets its
+/// 'close'.
+fn input_closed(raw: Raw) {
+    table::with(raw, |state, id| state.tick(id, &GONE));
 }
 
 /// Has something told when the input's listener has returned.

@@ -197,3 +197,61 @@ fn sockets_have_lines_too_and_pause_holds_them_back() {
     turn_until(&lp, || log.has("close"));
     log.expect(&["one", "two", "three", "close"]);
 }
+
+/// Each stayed in the loop.
+#[test]
+fn an_interface_whose_input_is_closed_early_is_gone_with_it() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let before = lp.handles().len();
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines.on_line(move |_, line| inner.note(line));
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    input.write("one\ntw");
+    input.on_data(|input, _| input.destroy());
+    lp.run().unwrap();
+    log.expect(&["one"]);
+    assert!(lines.closed());
+    assert_eq!(lp.handles().len(), before);
+    // One that was closed already.
+    readline::create_interface(&input);
+    lp.run().unwrap();
+    assert_eq!(lp.handles().len(), before);
+}
+
+#[test]
+fn an_interface_that_is_closed_with_its_input_says_so() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let before = lp.handles().len();
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    input.on_close(move |_| lines.close());
+    input.destroy();
+    lp.run().unwrap();
+    log.expect(&["close"]);
+    assert_eq!(lp.handles().len(), before);
+}
+
+/// Node forgets the question, and says 'line'.
+#[test]
+fn a_last_line_without_its_end_is_an_answer_too() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines
+        .question("? ", move |answer| inner.note(answer))
+        .unwrap();
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    input.end_with("yes");
+    lp.run().unwrap();
+    log.expect(&["yes", "close"]);
+}
