@@ -3,10 +3,12 @@
 
 mod support_process;
 
-#[cfg(unix)]
-use std::io::BufRead;
 use std::io::Write;
+#[cfg(unix)]
+use std::io::{BufRead, Read};
 use std::process::{Command, Stdio};
+#[cfg(unix)]
+use std::time::Duration;
 
 use nodeloop::{Loop, stdio};
 use support_process::Process;
@@ -15,6 +17,9 @@ use support_process::liveness::pinned_node;
 
 /// Tells this program that it is the child, and what to do.
 const TASK: &str = "NODELOOP_STDIO_TASK";
+
+/// More than any socket takes at once.
+const MUCH: usize = 4_000_000;
 
 /// What Node does for the task `follow`.
 const NODE: &str = "
@@ -46,6 +51,7 @@ fn the_child() {
         "twice" => twice(&lp),
         "write" => write(&lp),
         "broken" => broken(&lp),
+        "much" => drop(stdio::stdout(&lp).write_then(vec![b'~'; MUCH], |result| result.unwrap())),
         "exit" => {
             stdio::stdout(&lp).write("> written\n");
             std::process::exit(0);
@@ -65,12 +71,13 @@ fn follow(lp: &Loop) {
     };
     println!("> {kind}");
     let mut bytes = 0;
+    let blocked = blocks();
     let count = std::rc::Rc::new(std::cell::Cell::new(0));
     let counted = count.clone();
     stdin.on_data(move |_, chunk| {
         bytes += chunk.len();
         counted.set(bytes);
-        assert!(blocks(), "nobody's standard input becomes non-blocking");
+        assert_eq!(blocks(), blocked, "it is left as it is");
     });
     stdin.on_resume(|_| println!("> resume"));
     stdin.on_error(|_, error| println!("> {error}"));
@@ -249,6 +256,23 @@ fn a_socket() {
     );
 }
 
+/// It can't be opened anew, as a pipe can: reading failed with EAGAIN.
+#[test]
+#[cfg(unix)]
+fn a_socket_that_does_not_block() {
+    compare(&["5 bytes, end", "close", "exit"], || {
+        let (mut own, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let feed = move |process: &mut Process| {
+            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            let waits = process.silent_for(Duration::from_millis(100));
+            assert_eq!(waits, Ok(()), "it has nothing to read");
+            own.write_all(b"hello").unwrap();
+        };
+        (std::os::fd::OwnedFd::from(theirs).into(), Box::new(feed))
+    });
+}
+
 #[test]
 #[cfg(unix)]
 fn a_directory() {
@@ -357,5 +381,27 @@ fn a_reader_that_is_gone_is_an_error_of_standard_output() {
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("write EPIPE"), "{stderr}");
+    });
+}
+
+/// What the socket did not take at once was lost, with EAGAIN.
+#[test]
+#[cfg(unix)]
+fn standard_output_waits_for_a_socket_that_does_not_block() {
+    let (mut own, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut command = ours("much");
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    command.stdout(std::os::fd::OwnedFd::from(theirs));
+    let child = command.spawn().unwrap();
+    // It holds the other end.
+    drop(command);
+    support_process::within_deadline(move || {
+        let mut told = Vec::new();
+        own.read_to_end(&mut told).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(told.iter().filter(|byte| **byte == b'~').count(), MUCH);
     });
 }

@@ -7,18 +7,19 @@
 use std::fs;
 use std::io;
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::datagram::Datagram;
 use super::os::Os;
 use super::udp::{OsDatagram, share_address};
-use super::{Accepted, Backend, ListenOptions, Listener, Stream};
+use super::{Accepted, Backend, ListenOptions, Listener, Stream, is_interrupted};
 
 /// "Permission denied" and "socket is already connected": the first has one number on every Unix.
 const EACCES: i32 = 13;
@@ -367,5 +368,26 @@ fn no_socket(descriptor: &OwnedFd) -> FdType {
         Ok(kind) if kind.is_file() || kind.is_char_device() => "FILE",
         Ok(kind) if kind.is_fifo() => "PIPE",
         _ => "UNKNOWN",
+    }
+}
+
+/// Waits until a descriptor that does not block may be read from. Blocks, so it is for a thread that may.
+pub(crate) fn wait_until_readable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    wait_until(descriptor, Interest::READABLE)
+}
+
+/// The same for writing.
+pub(crate) fn wait_until_writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    wait_until(descriptor, Interest::WRITABLE)
+}
+
+fn wait_until(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    // The type is mio's for whatever can be polled; it need not be a socket.
+    let mut source = TcpStream::from_std(descriptor.try_clone_to_owned()?.into());
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut source, Token(0), interest)?;
+    match poll.poll(&mut Events::with_capacity(1), None) {
+        Err(error) if !is_interrupted(&error) => Err(error),
+        _ => Ok(()),
     }
 }

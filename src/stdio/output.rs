@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 use super::OnePerLoop;
 use super::kind::{StdioKind, kind_of};
+#[cfg(unix)]
+use crate::backend::unix::wait_until_writable;
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::table;
@@ -143,7 +145,7 @@ impl Target {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.reopen(error)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(error)?,
                 Err(error) => return Err(error),
             }
         }
@@ -182,20 +184,31 @@ impl Target {
         Ok(bytes.len())
     }
 
-    /// Somebody has made it non-blocking. What is opened anew is not.
-    fn reopen(&mut self, error: io::Error) -> io::Result<()> {
+    /// Somebody has made it non-blocking. What is opened anew is not; what can't be opened, a socket, is
+    /// waited for.
+    fn wait(&mut self, error: io::Error) -> io::Result<()> {
         #[cfg(unix)]
-        if !self.is_reopened {
+        {
+            use std::os::fd::AsFd;
+
             let path = match self.which {
                 Which::Out => "/dev/stdout",
                 Which::Err => "/dev/stderr",
             };
-            let file = std::fs::File::options().append(true).open(path);
-            if let Ok(file) = file {
+            if !self.is_reopened
+                && let Ok(file) = std::fs::File::options().append(true).open(path)
+            {
                 (self.file, self.is_reopened) = (Some(file), true);
                 return Ok(());
             }
+            let waited = self.file.as_ref();
+            let waited = waited.map(|file| wait_until_writable(file.as_fd()));
+            match waited {
+                Some(Ok(())) => Ok(()),
+                _ => Err(error),
+            }
         }
+        #[cfg(not(unix))]
         Err(error)
     }
 }

@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
+#[cfg(unix)]
+use crate::backend::unix::wait_until_readable;
 use crate::event_loop::channels::{SendError, Sender};
 
 /// What a read has brought; nothing at the end.
@@ -94,21 +96,32 @@ impl Source {
                     return Ok(buffer);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.reopen(error)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(error)?,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Somebody has made standard input non-blocking. What is opened anew is not.
-    fn reopen(&mut self, error: io::Error) -> io::Result<()> {
+    /// Somebody has made standard input non-blocking. What is opened anew is not; what can't be opened, a
+    /// socket, is waited for.
+    fn wait(&mut self, error: io::Error) -> io::Result<()> {
         #[cfg(unix)]
-        if matches!(self, Source::Std)
-            && let Ok(file) = std::fs::File::open("/dev/stdin")
         {
-            *self = Source::Reopened(file);
-            return Ok(());
+            use std::os::fd::AsFd;
+
+            let waited = match self {
+                Source::Std => match std::fs::File::open("/dev/stdin") {
+                    Ok(file) => {
+                        *self = Source::Reopened(file);
+                        return Ok(());
+                    }
+                    Err(_) => wait_until_readable(io::stdin().as_fd()),
+                },
+                Source::Reopened(file) => wait_until_readable(file.as_fd()),
+            };
+            waited.map_err(|_| error)
         }
+        #[cfg(not(unix))]
         Err(error)
     }
 }
