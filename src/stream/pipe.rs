@@ -89,6 +89,8 @@ struct Ends {
     pipes: Vec<Rc<Pipe>>,
     /// Destinations whose 'drain' it waits for.
     await_drain: Vec<StreamId>,
+    /// Whether that is a set: there was a second pipe (Node's kMultiAwaitDrain).
+    awaits_several: bool,
     /// Listeners of 'pipe'.
     pipe: Slot<PipeListener>,
     /// Listeners of 'unpipe'.
@@ -185,7 +187,9 @@ pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, optio
         cleaned_up: Cell::new(false),
     });
     let entered = with_ends(from, |state, id| {
-        ends(state, id)?.pipes.push(pipe.clone());
+        let ends = ends(state, id)?;
+        ends.awaits_several |= ends.pipes.len() == 1;
+        ends.pipes.push(pipe.clone());
         Some(())
     });
     if entered.is_none() {
@@ -366,9 +370,13 @@ impl Pipe {
         if !self.cleaned_up.get() {
             let to = self.destination.stream_id();
             with_ends(self.source.stream_id(), |state, id| {
-                let waits = &mut ends(state, id)?.await_drain;
-                if !waits.contains(&to) {
-                    waits.push(to);
+                let ends = ends(state, id)?;
+                if ends.pipes.len() == 1 {
+                    ends.await_drain.clear();
+                    ends.awaits_several = false;
+                }
+                if !ends.await_drain.contains(&to) {
+                    ends.await_drain.push(to);
                 }
                 Some(())
             });
@@ -405,8 +413,14 @@ impl Pipe {
             self.destination.off(id);
         }
         if self.listens_to_drain.get() {
-            // Nobody else should wait for it.
-            self.on_drain();
+            let awaits = with_ends(self.source.stream_id(), |state, id| {
+                let ends = state.entry(id)?.attachment::<Ends>(false)?;
+                Some(ends.awaits_several || !ends.await_drain.is_empty())
+            });
+            if awaits == Some(true) {
+                // Nobody else should wait for it.
+                self.on_drain();
+            }
         }
     }
 }
