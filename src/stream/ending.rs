@@ -124,7 +124,9 @@ fn own_destroy(state: &mut State, id: Id, error: Option<Error>, now: bool) {
         return;
     }
     it.destroy_error = error;
-    match now {
+    // Behind the writes that were called before: they are the sink's, which is not called once it is
+    // destroyed.
+    match now && it.writable.calls.is_empty() {
         true => state.step(id, &CALL_DESTROY),
         false => state.tick(id, &CALL_DESTROY),
     }
