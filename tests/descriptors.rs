@@ -12,7 +12,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nodeloop::net::{ServerOptions, Socket};
+use nodeloop::net::{self, ConnectOptions, ServerOptions, Socket};
 use nodeloop::{AsLoop, Loop};
 use support::*;
 
@@ -280,5 +280,68 @@ fn n93_accept_after_emfile_when_a_socket_of_the_loop_closes() {
         files.pop();
         let _files = files;
         lp.run().unwrap();
+    }
+}
+
+/// Writes down what becomes of an attempt.
+fn follow(socket: Socket, name: &'static str, log: &Recorder) {
+    let inner = log.clone();
+    socket.on_connection_attempt(move |_, to| inner.note(format!("{name} attempt {to}")));
+    let inner = log.clone();
+    socket.on_connection_attempt_failed(move |_, to, error| {
+        inner.note(format!("{name} failed {to}: {error}"));
+    });
+    let inner = log.clone();
+    socket.on_error(move |_, error| {
+        let parts = (error.syscall(), error.address(), error.port());
+        inner.note(format!("{name} error {error} {parts:?}"));
+    });
+}
+
+#[test]
+fn c4_a_connection_that_gets_no_descriptor_is_an_attempt_that_failed() {
+    let name = "c4_a_connection_that_gets_no_descriptor_is_an_attempt_that_failed";
+    in_own_process(name, "ulimit -n 32 &&", body, wait);
+
+    fn body() {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 50);
+        let mut files = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            files.push(file);
+        }
+        let check = |name, to: ConnectOptions, expected: &[&str]| {
+            let log = Recorder::new();
+            follow(net::connect(&lp, to), name, &log);
+            lp.run().unwrap();
+            log.expect(expected);
+        };
+        // Nobody has asked for an address at this end, so nothing is bound.
+        check(
+            "one",
+            ConnectOptions::new("127.0.0.1", 1),
+            &[
+                "one attempt 127.0.0.1:1",
+                r#"one error connect EMFILE 127.0.0.1:1 (Some("connect"), Some("127.0.0.1"), Some(1))"#,
+            ],
+        );
+        check(
+            "several",
+            ConnectOptions::new("a", 1).lookup(|_, _, answer| {
+                answer.found([[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
+            }),
+            &[
+                "several attempt 127.0.0.1:1",
+                "several failed 127.0.0.1:1: connect EMFILE 127.0.0.1:1",
+                "several attempt 127.0.0.2:1",
+                "several failed 127.0.0.2:1: connect EMFILE 127.0.0.2:1",
+                "several error connect EMFILE 127.0.0.1:1; connect EMFILE 127.0.0.2:1 (None, None, None)",
+            ],
+        );
+        check(
+            "bound",
+            ConnectOptions::new("127.0.0.1", 1).local_address([127, 0, 0, 1].into()),
+            &[r#"bound error bind EMFILE 127.0.0.1 (Some("bind"), Some("127.0.0.1"), None)"#],
+        );
     }
 }

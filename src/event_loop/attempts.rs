@@ -129,14 +129,13 @@ impl State {
         };
         let address = with_scope(ip, several.request.port, scope);
         let local = local_end(&several.request, address);
-        let unconnected = match backend.open(address, local) {
-            Ok(unconnected) => unconnected,
-            Err(error) => {
-                let local = local.unwrap_or(address);
+        let unconnected = match (backend.open(address, local), local) {
+            (Err(error), Some(local)) => {
                 let error = Error::with_address("bind", error, local, None);
                 several.errors.push(error);
                 return steps.push_back(Task::NextAttempt(id, life));
             }
+            (opened, _) => opened,
         };
         let list = several.request.block_list.as_ref();
         if list.is_some_and(|list| list.check(ip)) {

@@ -40,7 +40,8 @@ pub(crate) struct Attempt {
 pub(crate) struct Start {
     address: SocketAddr,
     local: Option<SocketAddr>,
-    unconnected: Unconnected,
+    /// The socket, or why there is none: then the attempt fails as if the system had refused to begin.
+    unconnected: io::Result<Unconnected>,
     /// Whether it is one of several.
     is_one_of_several: bool,
 }
@@ -178,24 +179,22 @@ impl State {
             // Asked when 'connectionAttempt' was emitted.
             stream.extra().block_list.clone_from(&request.block_list);
         }
-        match self.backend.open(address, local) {
-            Ok(unconnected) => {
-                let start = Start {
-                    address,
-                    local,
-                    unconnected,
-                    is_one_of_several: false,
-                };
-                self.steps.push_back(Task::EmitAttempt(id, address));
-                self.steps
-                    .push_back(Task::StartConnect(id, life, Box::new(start)));
-            }
-            Err(error) => {
-                let local = local.unwrap_or(address);
+        let unconnected = match (self.backend.open(address, local), local) {
+            (Err(error), Some(local)) => {
                 let error = Error::with_address("bind", error, local, None);
-                self.destroy(id, Some(error));
+                return self.destroy(id, Some(error));
             }
-        }
+            (opened, _) => opened,
+        };
+        let start = Start {
+            address,
+            local,
+            unconnected,
+            is_one_of_several: false,
+        };
+        self.steps.push_back(Task::EmitAttempt(id, address));
+        self.steps
+            .push_back(Task::StartConnect(id, life, Box::new(start)));
     }
 
     /// After 'connectionAttempt': the system call.
@@ -232,7 +231,11 @@ impl State {
         if is_one_of_several {
             stream.extra().attempted.push(address);
         }
-        let (io, refused) = match backend.connect(unconnected, address, State::token(id)) {
+        let begun = match unconnected {
+            Ok(unconnected) => backend.connect(unconnected, address, State::token(id)),
+            Err(error) => Err((error, None)),
+        };
+        let (io, refused) = match begun {
             Ok(io) => (Some(io), None),
             Err((error, local)) if error.kind() != io::ErrorKind::ConnectionRefused => {
                 let error = Error::refused_at_once(error, address, local);
@@ -516,7 +519,7 @@ impl Start {
     pub(crate) fn one_of_several(
         address: SocketAddr,
         local: Option<SocketAddr>,
-        unconnected: Unconnected,
+        unconnected: io::Result<Unconnected>,
     ) -> Start {
         Start {
             address,
