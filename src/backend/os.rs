@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::kinds::{is_interrupted, would_block};
 use super::level::{self, BY_LEVEL, Listening};
+use super::link_local::with_zone;
 use super::splice::Splicer;
 use super::udp_receive::Headers;
 use super::wake::{OsWaker, Waker};
@@ -226,7 +227,7 @@ impl Os {
         token: u64,
     ) -> Result<TcpStream, (io::Error, Option<SocketAddr>)> {
         self.counts.connects += 1;
-        let begun = match socket.connect(&address.into()) {
+        let begun = match socket.connect(&with_zone(address).into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
             _ => Ok(()),
         };

@@ -351,7 +351,7 @@ impl State {
         stream.ready |= ready::WRITABLE;
         let mut remote = address;
         if let Some(io) = &stream.io {
-            if remote.ip().is_unspecified() {
+            if remote.ip().is_unspecified() || backend::lacks_zone(remote) {
                 remote = backend.remote_address(io).unwrap_or(remote);
             }
             if stream.common.flags.any(flag::NO_DELAY) {

@@ -13,7 +13,9 @@ use crate::ground::look_up::{Hints, LookupOptions, Order};
 /// Where a socket connects to: an address, a host and a port, and where from.
 ///
 /// A port alone is `localhost`. A host is an IP address or a name. With an address the attempt begins on
-/// the tick after `connect`, as in Node (N97); a name is looked up in a worker thread first.
+/// the tick after `connect`, as in Node (N97); a name is looked up in a worker thread first. A link-local
+/// address without its zone is looked for behind the first interface that has such an address, as in Node (on
+/// Linux, with the feature `full-udp`).
 ///
 /// # Several addresses
 ///

@@ -1,0 +1,58 @@
+//! Link-local addresses and their zones. In a network of their own, where the loopback interface, whose
+//! number is 1, has such an address.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use nodeloop::Loop;
+use nodeloop::net::{self, Server};
+use support::own_network::*;
+use support::*;
+
+/// Such an address can be used a little later than it is added: when there is a route to it.
+const SETUP: &str = "ip link set lo up && ip addr add fe80::7/64 dev lo nodad && \
+    until ip -6 route show table local | grep -q fe80::7; do sleep 0.01; done";
+
+/// A server that closes when somebody has come, and what was accepted.
+fn server_at(lp: &Loop, host: &str) -> (Server, Rc<RefCell<Option<String>>>) {
+    let peer = Rc::new(RefCell::new(None));
+    let found = peer.clone();
+    let server = net::create_server(lp, move |socket| {
+        *found.borrow_mut() = Some(socket.remote_address().unwrap().ip().to_string());
+        socket.server().unwrap().close();
+        socket.destroy();
+    });
+    server.listen((host, 0)).unwrap();
+    turn_until(lp, || server.listening());
+    (server, peer)
+}
+
+#[test]
+#[cfg(feature = "full-udp")]
+fn c9_without_a_zone_the_first_interface_with_such_an_address_is_taken() {
+    const NAME: &str = "c9_without_a_zone_the_first_interface_with_such_an_address_is_taken";
+    in_own_network(SETUP, NAME, || {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let (server, _) = server_at(&lp, "fe80::7%lo");
+        let address = server.address().unwrap();
+        let log = Recorder::new();
+        let socket = net::connect(&lp, ("fe80::7", address.port()));
+        let inner = log.clone();
+        socket.on_connection_attempt(move |_, to| inner.note(format!("attempt {}", to.ip())));
+        let inner = log.clone();
+        socket.on_connect(move |socket| {
+            assert_eq!(socket.remote_address(), Some(address));
+            inner.note("connect");
+            socket.destroy();
+        });
+        socket.on_error(|_, error| panic!("{error}"));
+        lp.run().unwrap();
+        log.expect(&["attempt fe80::7", "connect"]);
+        "connected".to_string()
+    });
+}
