@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use nodeloop::Loop;
-use nodeloop::net::{self, Server};
+use nodeloop::net::{self, ConnectOptions, Server};
 use support::own_network::*;
 use support::*;
 
@@ -53,6 +53,24 @@ fn c9_without_a_zone_the_first_interface_with_such_an_address_is_taken() {
         socket.on_error(|_, error| panic!("{error}"));
         lp.run().unwrap();
         log.expect(&["attempt fe80::7", "connect"]);
+        "connected".to_string()
+    });
+}
+
+#[test]
+fn n114_a_local_address_is_of_the_zone_that_is_connected_to() {
+    const NAME: &str = "n114_a_local_address_is_of_the_zone_that_is_connected_to";
+    in_own_network(SETUP, NAME, || {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let (server, peer) = server_at(&lp, "fe80::7%lo");
+        let port = server.address().unwrap().port();
+        let to = ConnectOptions::new("fe80::7%lo", port).local_address("fe80::7".parse().unwrap());
+        let socket = net::connect(&lp, to);
+        socket.on_error(|_, error| panic!("{error}"));
+        socket.resume();
+        lp.run().unwrap();
+        assert_eq!(peer.borrow().as_deref(), Some("fe80::7"));
         "connected".to_string()
     });
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::look_up::CustomLookup;
 use super::server::with_scope;
+use crate::backend::lacks_zone;
 use crate::ground::addresses::parse_literal;
 use crate::ground::block_list::BlockList;
 use crate::ground::look_up::{Hints, LookupOptions, Query};
@@ -102,7 +103,8 @@ impl fmt::Debug for ConnectRequest {
     }
 }
 
-/// The address at this end, if anything of it was asked for.
+/// The address at this end, if anything of it was asked for. A link-local one is of the zone of the address
+/// that is connected to: it can be of no other.
 pub(crate) fn local_end(request: &ConnectRequest, address: SocketAddr) -> Option<SocketAddr> {
     let is_wanted = request.local_address.is_some() || request.local_port > 0;
     is_wanted.then(|| {
@@ -110,6 +112,10 @@ pub(crate) fn local_end(request: &ConnectRequest, address: SocketAddr) -> Option
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         });
-        SocketAddr::new(ip, request.local_port)
+        let scope = match address {
+            SocketAddr::V6(to) if lacks_zone(SocketAddr::new(ip, 0)) => to.scope_id(),
+            _ => 0,
+        };
+        with_scope(ip, request.local_port, scope)
     })
 }

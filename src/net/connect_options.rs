@@ -73,7 +73,8 @@ impl ConnectOptions {
         }
     }
 
-    /// The address at this end. Node's `localAddress`.
+    /// The address at this end. Node's `localAddress`. A link-local one is of the zone of the address that
+    /// is connected to.
     pub fn local_address(mut self, address: IpAddr) -> ConnectOptions {
         self.request.local_address = Some(address);
         self
