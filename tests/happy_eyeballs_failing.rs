@@ -126,6 +126,26 @@ fn n257_destroying_it_ends_all_attempts() {
 }
 
 #[test]
+fn n257_an_ipv6_address_is_named_as_in_other_errors() {
+    if !has_ipv6() {
+        return;
+    }
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let network = Network::new(&[("::1", Deaf), ("127.0.0.1", Deaf)]);
+    let port = network.port;
+    let log = Recorder::new();
+    let socket = net::connect(&lp, network.name(&["::1", "127.0.0.1"]));
+    socket.on_connection_attempt(|socket, _| {
+        socket.event_loop().next_tick(move |_| socket.destroy());
+    });
+    let inner = log.clone();
+    socket.on_connection_attempt_failed(move |_, _, error| inner.note(error));
+    lp.run().unwrap();
+    log.expect(&[&format!("connect ECANCELED ::1:{port}")]);
+}
+
+#[test]
 fn n257_destroyed_by_its_own_listeners() {
     // N257
     let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Listens)]);

@@ -1,5 +1,5 @@
-//! Link-local addresses and their zones. In a network of their own, where the loopback interface, whose
-//! number is 1, has such an address.
+//! Link-local addresses and their zones: where they are connected to without one, and that errors name
+//! it. In a network of their own, where the loopback interface, whose number is 1, has such an address.
 
 #![cfg(target_os = "linux")]
 
@@ -8,8 +8,8 @@ mod support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use nodeloop::Loop;
-use nodeloop::net::{self, ConnectOptions, Server};
+use nodeloop::net::{self, ConnectOptions, ListenOptions, Server, Socket};
+use nodeloop::{Error, Loop};
 use support::own_network::*;
 use support::*;
 
@@ -72,5 +72,42 @@ fn n114_a_local_address_is_of_the_zone_that_is_connected_to() {
         lp.run().unwrap();
         assert_eq!(peer.borrow().as_deref(), Some("fe80::7"));
         "connected".to_string()
+    });
+}
+
+/// The error of a connection.
+fn error_of(to: impl Into<ConnectOptions>) -> Error {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let found = Rc::new(RefCell::new(None));
+    let socket: Socket = net::connect(&lp, to);
+    let inner = found.clone();
+    socket.on_error(move |_, error| *inner.borrow_mut() = Some(error.clone()));
+    lp.run().unwrap();
+    found.take().expect("it failed")
+}
+
+#[test]
+fn errors_name_the_zone() {
+    const NAME: &str = "errors_name_the_zone";
+    in_own_network(SETUP, NAME, || {
+        let error = error_of(("fe80::7%lo", 1));
+        assert_eq!(error.to_string(), "connect ECONNREFUSED fe80::7%1:1");
+        assert_eq!(error.address(), Some("fe80::7%1"));
+        let foreign = "fe80::8".parse().unwrap();
+        let error = error_of(ConnectOptions::new("fe80::7%lo", 1).local_address(foreign));
+        assert_eq!(error.to_string(), "bind EADDRNOTAVAIL fe80::8%1");
+
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let log = Recorder::new();
+        let server = Server::new(&lp, net::ServerOptions::new());
+        let inner = log.clone();
+        server.on_error(move |_, error| inner.note(error));
+        let at = ListenOptions::new().host("fe80::8%lo").port(4000);
+        server.listen(at).unwrap();
+        lp.run().unwrap();
+        log.expect(&["listen EADDRNOTAVAIL: address not available fe80::8%1:4000"]);
+        "named".to_string()
     });
 }

@@ -325,7 +325,7 @@ impl State {
             extra.cancelled_attempt.take()
         });
         if let Some(address) = cancelled {
-            let error = Error::connect_cancelled(address);
+            let error = Error::canceled_at("connect", address);
             self.steps
                 .push_back(Task::EmitAttemptFailed(id, address, error));
         }

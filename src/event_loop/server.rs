@@ -16,7 +16,7 @@ use super::look_up::{Answer, Answered};
 use super::state::{Reap, State};
 use super::task::Task;
 use crate::backend::{self, ready};
-use crate::ground::addresses::parse_literal;
+use crate::ground::addresses::{host_of, parse_literal};
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::listeners::Slot;
 use crate::ground::look_up::{LookupOptions, Query, to_listen_at};
@@ -229,8 +229,7 @@ impl State {
         match listener {
             Ok(listener) => self.listens(id, listener),
             Err(error) => {
-                let ip = address.ip().to_string();
-                let error = Error::listen(error, &ip, request.port);
+                let error = Error::listen(error, &host_of(address), request.port);
                 self.ticks.push(Task::EmitServerError(id, error));
             }
         }

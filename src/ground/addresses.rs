@@ -115,6 +115,15 @@ pub(crate) fn text_of(address: IpAddr) -> String {
     }
 }
 
+/// The address without its port as errors name it: with its zone, if it has one, as a number.
+pub(crate) fn host_of(address: SocketAddr) -> String {
+    let text = text_of(address.ip());
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() > 0 => format!("{text}%{}", v6.scope_id()),
+        _ => text,
+    }
+}
+
 fn low_bits(address: Ipv6Addr) -> u32 {
     u128::from(address) as u32
 }

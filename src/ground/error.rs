@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::addresses::host_of;
 use super::error_codes;
 
 /// What calls of this crate return.
@@ -211,9 +212,9 @@ impl Error {
         }))
     }
 
-    /// An attempt about an address that was cut short by `destroy`.
+    /// An attempt about an address that was cut short by `destroy` (N257).
     pub(crate) fn canceled_at(syscall: &'static str, address: SocketAddr) -> Error {
-        let ip = address.ip().to_string();
+        let ip = host_of(address);
         Error(Arc::new(Inner {
             code: Some("ECANCELED"),
             message: made(format!("{syscall} ECANCELED {ip}:{}", address.port())),
@@ -227,13 +228,13 @@ impl Error {
     /// Too much waits to be sent already.
     pub(crate) fn no_buffer_space(address: Option<SocketAddr>) -> Error {
         let to = address.map_or(String::new(), |address| {
-            format!(" {}:{}", address.ip(), address.port())
+            format!(" {}:{}", host_of(address), address.port())
         });
         Error(Arc::new(Inner {
             code: Some("ENOBUFS"),
             message: made(format!("send ENOBUFS{to}")),
             syscall: Some("send"),
-            address: address.map(|address| address.ip().to_string().into()),
+            address: address.map(|address| host_of(address).into()),
             port: address.map(|address| address.port()),
             ..Inner::empty()
         }))
@@ -347,18 +348,6 @@ impl Error {
         }))
     }
 
-    /// An attempt to connect that `destroy` has ended (N257).
-    pub(crate) fn connect_cancelled(address: SocketAddr) -> Error {
-        Error(Arc::new(Inner {
-            code: Some("ECANCELED"),
-            message: made(format!("connect ECANCELED {address}")),
-            syscall: Some("connect"),
-            address: Some(address.ip().to_string().into()),
-            port: Some(address.port()),
-            ..Inner::empty()
-        }))
-    }
-
     /// A connection that was not made in time, before an address was known.
     pub(crate) fn connect_timed_out() -> Error {
         Error::system("connect", io::ErrorKind::TimedOut.into())
@@ -403,13 +392,13 @@ impl Inner {
         local: Option<SocketAddr>,
     ) -> Inner {
         let (code, _) = error_codes::name(&error);
-        let (ip, port) = (address.ip().to_string(), address.port());
+        let (ip, port) = (host_of(address), address.port());
         let mut message = match port {
             0 => format!("{syscall} {code} {ip}"),
             port => format!("{syscall} {code} {ip}:{port}"),
         };
         if let Some(local) = local {
-            message += &format!(" - Local ({}:{})", local.ip(), local.port());
+            message += &format!(" - Local ({}:{})", host_of(local), local.port());
         }
         Inner {
             code: Some(code),
