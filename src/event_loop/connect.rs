@@ -48,7 +48,6 @@ pub(crate) struct Start {
 
 /// The flags that begin anew with each life (Node's undestroy).
 const LIFE: u64 = flag::DESTROYED
-    | flag::HAD_ERROR
     | flag::ERRORED
     | flag::ERROR_EMITTED
     | flag::ERROR_WATCHED

@@ -325,7 +325,7 @@ impl State {
         if let Some(catch) = datagram.catch.take() {
             put_catch_away(&mut self.catches, catch);
         }
-        self.closing.push(id);
+        self.closing.push(id.into());
         self.ticks.push(Task::Datagram(id, DatagramTask::EmitClose));
         Ok(())
     }

@@ -109,8 +109,6 @@ pub(crate) mod flag {
 
     /// `destroy` was called, by whomever.
     pub(crate) const DESTROYED: u64 = 1 << 40;
-    /// It was destroyed with an error: what 'close' says.
-    pub(crate) const HAD_ERROR: u64 = 1 << 41;
     /// It has met an error.
     pub(crate) const ERRORED: u64 = 1 << 42;
     /// 'error' was emitted.

@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
 use super::mailbox::Mail;
-use super::state::{Dead, Reap, State};
+use super::state::{Closed, Dead, Reap, State};
 use super::task::Task;
 use crate::ground::error::Error;
 
@@ -56,9 +56,8 @@ impl State {
         let ids = self.batch.capacity()
             + self.ready.capacity()
             + self.pending.capacity()
-            + self.closing.capacity()
-            + self.closing_now.capacity()
             + self.stalled.capacity();
+        let closed = self.closing.capacity() + self.closing_now.capacity();
         let tasks = self.steps.capacity() + self.ticks.capacity();
         Memory {
             handles: self.entries.capacity() * size_of::<Entry>(),
@@ -70,6 +69,7 @@ impl State {
             gathered: self.gather.capacity() + self.outbox.capacity(),
             datagrams: self.catches.iter().map(|catch| catch.capacity()).sum(),
             queues: ids * size_of::<Id>()
+                + closed * size_of::<Closed>()
                 + tasks * size_of::<Task>()
                 + self.mail.capacity() * size_of::<Mail>()
                 + self.reap.capacity() * size_of::<Reap>()

@@ -292,7 +292,7 @@ impl State {
             server.common.flags.clear(flag::HANDED_OUT);
             backend.deregister_listener(&mut listener);
         }
-        self.closing.push(id);
+        self.closing.push(id.into());
         self.stalled_until_ms = 0;
         Some(listener)
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::core::{Core, SlotOf};
 use super::entry::{Entry, LookupListener, SocketListeners, Stream, flag, stream_of};
 use super::handle::{Id, Socket};
-use super::state::{Reap, State};
+use super::state::{Closed, Reap, State};
 use super::task::{SocketEvent, Task};
 use super::trace;
 use crate::ground::error::{Error, Result};
@@ -36,11 +36,8 @@ impl State {
         stream.common.flags.set(flag::DESTROYED);
         let flags = stream.common.flags;
         let had_handle = !flags.any(flag::UNCONNECTED) && !mutated!("'close' before its phase");
+        let had_error = error.is_some();
         if let Some(error) = &error {
-            // A socket that had none says no at 'close', as Node's (N111).
-            if had_handle {
-                stream.common.flags.set(flag::HAD_ERROR);
-            }
             stream.fail(error);
         }
         let gone = flag::CONNECTING
@@ -82,11 +79,11 @@ impl State {
             self.stalled_until_ms = 0;
         }
         if had_handle {
-            self.closing.push(id);
+            self.closing.push(Closed { id, had_error });
         }
         self.ticks.push(Task::Destroyed(id, error));
         if !had_handle {
-            // Nothing is closed, so 'close' needs no phase (N111).
+            // Nothing is closed, so 'close' needs no phase, and says nothing of an error (N111).
             self.ticks.push(Task::EmitClose(id));
         }
         if flags.any(flag::COUNTED) {
@@ -141,7 +138,7 @@ impl State {
     fn next_to_close(&mut self, trace: bool) -> Option<Closing> {
         const LOOKED_AT: u64 =
             flag::DESTROYED | flag::CLOSE_DUE | flag::WRITING | flag::SHUTDOWN_PENDING | flag::KEPT;
-        let id = *self.closing_now.last()?;
+        let Closed { id, had_error } = *self.closing_now.last()?;
         let is_unheard = self.is_quiet()
             && !trace
             && self.stream(id).is_some_and(|stream| {
@@ -150,7 +147,7 @@ impl State {
                     && stream.close.is_empty()
             });
         if !is_unheard {
-            return Some(Closing::Told(id));
+            return Some(Closing::Told(id, had_error));
         }
         self.closing_now.pop();
         match self.entries.remove(id.key as usize) {
@@ -204,8 +201,8 @@ enum Closing {
     /// Frees a socket of whose end nobody wants to know. Its listeners may be the last to hold
     /// something of the user's, so they are dropped unborrowed.
     Unheard(Id, OfUsers),
-    /// Tells of the end.
-    Told(Id),
+    /// Tells of the end, and whether there was an error.
+    Told(Id, bool),
 }
 
 /// The closing phase: what was closed since the last one, in reverse order (L50, L51). For each
@@ -228,14 +225,14 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
         let Some(closing) = core.inside(|state| state.next_to_close(trace)) else {
             break;
         };
-        let id = match closing {
+        let (id, had_error) = match closing {
             Closing::Unheard(id, of_users) => {
                 log::debug!(target: "nodeloop::net", "{:?} closed", Socket(core.raw(id)));
                 drop(of_users);
                 core.finish_callback()?;
                 continue;
             }
-            Closing::Told(id) => id,
+            Closing::Told(id, had_error) => (id, had_error),
         };
         if core.inside(|state| state.has_to_cancel(id)) {
             void |= core.inside(|state| {
@@ -255,7 +252,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             if trace {
                 core.trace_task(false, &Task::EmitClose(id));
             }
-            core.callback(|core| emit_close(core, id))?;
+            core.callback(|core| emit_close(core, id, had_error))?;
         }
     }
     if void {
@@ -308,24 +305,24 @@ pub(crate) fn emit_error(core: &Core, id: Id, error: Error) {
 }
 
 /// Emits 'close'.
-pub(crate) fn emit_close(core: &Core, id: Id) {
-    let had_error = core.with(|state| close_emission(state, id));
+pub(crate) fn emit_close(core: &Core, id: Id, had_error: bool) {
+    core.with(|state| close_emission(state, id));
+    let had_error = had_error && !mutated!("'close' knows of no error");
     let socket = Socket(core.raw(id));
     log::debug!(target: "nodeloop::net", "{socket:?} closed");
     core.emit(id, close_slot, |listener| listener(socket, had_error));
 }
 
-/// What 'close' says, and the object is to be freed when its ticks have run.
-fn close_emission(state: &mut State, id: Id) -> bool {
+/// A 'close' is due no more, and the object is to be freed when its ticks have run.
+fn close_emission(state: &mut State, id: Id) {
     state.reap.push(Reap::Entry(id));
     let Some(stream) = state.stream(id) else {
-        return false;
+        return;
     };
     match &mut stream.extra {
         Some(extra) if extra.more_closes_due > 0 => extra.more_closes_due -= 1,
         _ => stream.common.flags.clear(flag::CLOSE_DUE),
     }
-    stream.common.flags.any(flag::HAD_ERROR) && !mutated!("'close' knows of no error")
 }
 
 /// The slot of 'data'.

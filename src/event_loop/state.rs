@@ -65,9 +65,9 @@ pub(crate) struct State {
     /// Deferred completions: half-closes (L42).
     pub(crate) pending: VecDeque<Id>,
     /// Objects whose close was requested; the last comes first (L50).
-    pub(crate) closing: Vec<Id>,
+    pub(crate) closing: Vec<Closed>,
     /// Those of the closing phase under way.
-    pub(crate) closing_now: Vec<Id>,
+    pub(crate) closing_now: Vec<Closed>,
     /// The rest of the present loop callback.
     pub(crate) steps: VecDeque<Task>,
     /// What runs when the present loop callback has ended.
@@ -135,6 +135,21 @@ pub(crate) struct State {
     pub(crate) gather_below: usize,
     /// What the builder decided.
     pub(crate) settings: Settings,
+}
+
+/// An object whose close was requested.
+pub(crate) struct Closed {
+    pub(crate) id: Id,
+    /// Whether a socket had an error, which its 'close' says. Kept here, since it may have begun another
+    /// life by then.
+    pub(crate) had_error: bool,
+}
+
+impl From<Id> for Closed {
+    fn from(id: Id) -> Closed {
+        let had_error = false;
+        Closed { id, had_error }
+    }
 }
 
 /// Who is to be served, in order. A list with a mark: it is filled after a wait and served to its

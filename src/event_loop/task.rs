@@ -35,7 +35,7 @@ pub(crate) enum Task {
     Emit(Id, SocketEvent),
     /// Emits a socket's 'error'.
     EmitError(Id, Error),
-    /// Emits a socket's 'close', its last event.
+    /// Emits the 'close' of a socket that had no descriptor, its last event.
     EmitClose(Id),
     /// Emits a server's 'listening', if it still listens.
     EmitListening(Id),
@@ -138,7 +138,7 @@ impl Core {
                 self.emit(id, socket::slot_of(event), |listener| listener(socket));
             }
             Task::EmitError(id, error) => socket::emit_error(self, id, error),
-            Task::EmitClose(id) => socket::emit_close(self, id),
+            Task::EmitClose(id) => socket::emit_close(self, id, false),
             Task::EmitListening(id) => {
                 let server = Server(self.raw(id));
                 if self.with(|state| server::is_listening(state, id)) {

@@ -237,8 +237,8 @@ impl Scan {
         for id in &state.pending {
             waits.entry(id.serial).or_default().pending = true;
         }
-        for id in state.closing.iter().chain(&state.closing_now) {
-            waits.entry(id.serial).or_default().closing = true;
+        for closed in state.closing.iter().chain(&state.closing_now) {
+            waits.entry(closed.id.serial).or_default().closing = true;
         }
         let State {
             entries, backend, ..
