@@ -1,5 +1,5 @@
-//! Descriptors: none is left behind, and a process that has no more goes on. Each test is a process
-//! of its own, since descriptors are counted by process.
+//! Descriptors: none is left behind, and a process that has no more, or whose listening socket is taken
+//! from it, goes on. Tests that count them are processes of their own, since they are counted by process.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nodeloop::net::{self, ConnectOptions, ServerOptions, Socket};
+use nodeloop::net::{self, ConnectOptions, ListenOptions, ServerOptions, Socket};
 use nodeloop::{AsLoop, Loop};
 use support::*;
 
@@ -344,4 +344,39 @@ fn c4_a_connection_that_gets_no_descriptor_is_an_attempt_that_failed() {
             &[r#"bound error bind EMFILE 127.0.0.1 (Some("bind"), Some("127.0.0.1"), None)"#],
         );
     }
+}
+
+#[test]
+fn a_listening_socket_that_another_process_has_shut_down_does_not_spin_the_loop() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 5);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // As good as another process: a descriptor of its own.
+    let shared = socket2::Socket::from(listener.try_clone().unwrap());
+    let server = net::create_server(&lp, |socket| {
+        socket.server().unwrap().close();
+        socket.write("h");
+        socket.destroy_soon();
+    });
+    server.listen(ListenOptions::from(listener)).unwrap();
+    shared.shutdown(Shutdown::Read).unwrap();
+    let began = lp.counts();
+    let over = Rc::new(Cell::new(false));
+    let flag = over.clone();
+    lp.set_timeout_once(350, move |_| flag.set(true));
+    turn_until(&lp, || over.get());
+    let (waits, accepts) = (
+        lp.counts().waits - began.waits,
+        lp.counts().accepts - began.accepts,
+    );
+    assert!(
+        waits < 30 && (2..=6).contains(&accepts),
+        "{waits} {accepts}"
+    );
+
+    // Who has shut it down may open it again, which gives it another port.
+    shared.listen(16).unwrap();
+    let peer = connect(shared.local_addr().unwrap().as_socket().unwrap());
+    lp.run().unwrap();
+    assert!(is_served(&peer));
 }

@@ -61,14 +61,15 @@ pub(super) fn tell_of_datagrams(
     change(registry, socket, token, EventFlags::IN)
 }
 
-/// Has the poller be silent about a socket: nobody can take connections from it now.
+/// Has the poller be silent about a socket: nobody can take connections from it now. By edge, since that a
+/// socket was shut down is told whether asked for or not.
 #[cfg(all(target_os = "linux", feature = "level"))]
 pub(super) fn hush(
     registry: &Registry,
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
-    change(registry, listener, token, EventFlags::empty())
+    change(registry, listener, token, EventFlags::ET)
 }
 
 /// By edges it is silent anyway.

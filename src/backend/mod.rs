@@ -144,6 +144,8 @@ pub(crate) enum Accepted {
     Shed,
     /// Out of descriptors, and the spare one is gone too: try again later.
     Exhausted,
+    /// An error that the next attempt would meet too: try again later.
+    Failed(io::Error),
 }
 
 impl Backend {

@@ -252,6 +252,7 @@ impl Os {
         match accept() {
             Ok((stream, address)) => Accepted::Connection(Stream::Os(stream), address),
             Err(error) if is_out_of_descriptors(&error) => self.shed(|| accept().is_ok()),
+            Err(error) if is_about_the_listener(&error) => Accepted::Failed(error),
             Err(_) => Accepted::Nothing,
         }
     }
@@ -497,6 +498,22 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
         Some(23 | 24) => cfg!(unix),
         Some(WSAEMFILE) => cfg!(windows),
         _ => false,
+    }
+}
+
+/// Whether an error of `accept` is not about the connection that waits, so that the next attempt meets it
+/// too: somebody who has the listening socket too has shut it down, the system is out of memory, or forbids it.
+fn is_about_the_listener(error: &io::Error) -> bool {
+    const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+        105
+    } else {
+        55
+    };
+    match error.kind() {
+        io::ErrorKind::InvalidInput
+        | io::ErrorKind::OutOfMemory
+        | io::ErrorKind::PermissionDenied => true,
+        _ => cfg!(unix) && error.raw_os_error() == Some(ENOBUFS),
     }
 }
 

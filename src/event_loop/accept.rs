@@ -92,7 +92,10 @@ enum Outcome {
 /// Accepts a connection and makes its socket, which reads at once (N90).
 fn try_accept(state: &mut State, id: Id) -> Outcome {
     let State {
-        entries, backend, ..
+        entries,
+        backend,
+        stalled,
+        ..
     } = state;
     let Some(server) = server_of(entries, id) else {
         return Outcome::Nothing;
@@ -101,6 +104,9 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         return Outcome::Nothing;
     }
     server.ready &= !ready::READABLE;
+    if stalled.contains(&id) {
+        return Outcome::Nothing;
+    }
     let full = server.max_connections.is_some_and(|max| {
         server.connections >= max + usize::from(mutated!("one connection too many"))
     });
@@ -108,9 +114,16 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         return Outcome::Nothing;
     };
     let accepted = backend.accept(listener);
-    if matches!(accepted, Accepted::Exhausted) {
-        state.stall(id);
-        return state.warn_of_shedding();
+    match accepted {
+        Accepted::Exhausted => {
+            state.stall(id);
+            return state.warn_of_shedding();
+        }
+        Accepted::Failed(error) => {
+            state.stall(id);
+            return state.warn_once(|| format!("can't accept for now: {error}"));
+        }
+        _ => {}
     }
     if let Err(error) = backend.rearm(listener, State::token(id)) {
         state.stall(id);
@@ -131,7 +144,7 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         }
         Accepted::Connection(stream, peer) => make_socket(state, id, stream, peer),
         Accepted::Shed => state.warn_of_shedding(),
-        Accepted::Nothing | Accepted::Exhausted => Outcome::Nothing,
+        Accepted::Nothing | Accepted::Exhausted | Accepted::Failed(_) => Outcome::Nothing,
     }
 }
 
@@ -238,14 +251,19 @@ impl State {
         self.stalled.push(id);
     }
 
-    /// Out of descriptors: the log is told once in a loop's life, however long it lasts.
+    /// Out of descriptors.
     fn warn_of_shedding(&mut self) -> Outcome {
-        if std::mem::replace(&mut self.shed_warned, true) {
-            return Outcome::Nothing;
+        self.warn_once(|| {
+            "out of file descriptors: connections are closed or kept waiting".to_string()
+        })
+    }
+
+    /// The log is told once in a loop's life that connections can't be accepted, however long it lasts.
+    fn warn_once(&mut self, why: impl FnOnce() -> String) -> Outcome {
+        match std::mem::replace(&mut self.shed_warned, true) {
+            true => Outcome::Nothing,
+            false => Outcome::Trouble(why()),
         }
-        Outcome::Trouble(
-            "out of file descriptors: connections are closed or kept waiting".to_string(),
-        )
     }
 
     /// Re-arms the servers that wait for descriptors, if it is time.

@@ -109,11 +109,11 @@ pub(crate) struct State {
     /// Room to receive datagrams in, which no socket holds.
     #[expect(clippy::vec_box, reason = "a socket's share moves it to and fro")]
     pub(crate) catches: Vec<Box<Catch>>,
-    /// Servers that ran out of descriptors and wait to be re-armed.
+    /// Servers that can't accept, mostly since there are no descriptors, and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,
     /// When they are.
     pub(crate) stalled_until_ms: u64,
-    /// Whether running out of descriptors was warned of.
+    /// Whether it was warned that a server can't accept.
     pub(crate) shed_warned: bool,
     /// The cached clock.
     time_ms: u64,
