@@ -346,6 +346,28 @@ fn c4_a_connection_that_gets_no_descriptor_is_an_attempt_that_failed() {
     }
 }
 
+/// A server at this socket goes round no more often than it has to, once `shut_down` has been called.
+fn expect_no_spinning(lp: &Loop, at: ListenOptions, shut_down: impl FnOnce()) {
+    let server = net::create_server(lp, |socket| {
+        socket.server().unwrap().close();
+        socket.write("h");
+        socket.destroy_soon();
+    });
+    server.listen(at).unwrap();
+    shut_down();
+    let began = lp.counts();
+    let over = Rc::new(Cell::new(false));
+    let flag = over.clone();
+    lp.set_timeout_once(350, move |_| flag.set(true));
+    turn_until(lp, || over.get());
+    let waits = lp.counts().waits - began.waits;
+    let accepts = lp.counts().accepts - began.accepts;
+    assert!(
+        waits < 30 && (2..=6).contains(&accepts),
+        "{waits} {accepts}"
+    );
+}
+
 #[test]
 fn a_listening_socket_that_another_process_has_shut_down_does_not_spin_the_loop() {
     let lp = Loop::new().unwrap();
@@ -353,30 +375,25 @@ fn a_listening_socket_that_another_process_has_shut_down_does_not_spin_the_loop(
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     // As good as another process: a descriptor of its own.
     let shared = socket2::Socket::from(listener.try_clone().unwrap());
-    let server = net::create_server(&lp, |socket| {
-        socket.server().unwrap().close();
-        socket.write("h");
-        socket.destroy_soon();
+    expect_no_spinning(&lp, listener.into(), || {
+        shared.shutdown(Shutdown::Read).unwrap();
     });
-    server.listen(ListenOptions::from(listener)).unwrap();
-    shared.shutdown(Shutdown::Read).unwrap();
-    let began = lp.counts();
-    let over = Rc::new(Cell::new(false));
-    let flag = over.clone();
-    lp.set_timeout_once(350, move |_| flag.set(true));
-    turn_until(&lp, || over.get());
-    let (waits, accepts) = (
-        lp.counts().waits - began.waits,
-        lp.counts().accepts - began.accepts,
-    );
-    assert!(
-        waits < 30 && (2..=6).contains(&accepts),
-        "{waits} {accepts}"
-    );
-
     // Who has shut it down may open it again, which gives it another port.
     shared.listen(16).unwrap();
     let peer = connect(shared.local_addr().unwrap().as_socket().unwrap());
     lp.run().unwrap();
     assert!(is_served(&peer));
+}
+
+#[test]
+fn nor_does_a_unix_socket() {
+    for how in [Shutdown::Read, Shutdown::Both] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 5);
+        let directory = paths::Directory::new("shut");
+        let listener = std::os::unix::net::UnixListener::bind(directory.join("s")).unwrap();
+        let shared =
+            socket2::Socket::from(std::os::fd::OwnedFd::from(listener.try_clone().unwrap()));
+        expect_no_spinning(&lp, listener.into(), || shared.shutdown(how).unwrap());
+    }
 }

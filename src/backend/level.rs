@@ -38,7 +38,13 @@ pub(super) fn tell(
     listener: &mut impl Listening,
     token: Token,
 ) -> io::Result<()> {
-    change(registry, listener, token, EventFlags::IN)
+    // And of its being shut down, so that this is not taken for a connection that another has taken.
+    change(
+        registry,
+        listener,
+        token,
+        EventFlags::IN | EventFlags::RDHUP,
+    )
 }
 
 /// Has the poller tell once of a registered socket if connections wait for it, and of each that comes.

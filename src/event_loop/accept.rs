@@ -103,7 +103,8 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
     if !server.wants_accept() {
         return Outcome::Nothing;
     }
-    server.ready &= !ready::READABLE;
+    let is_shut_down = server.ready & ready::READ_CLOSED != 0;
+    server.ready = 0;
     if stalled.contains(&id) {
         return Outcome::Nothing;
     }
@@ -122,6 +123,11 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         Accepted::Failed(error) => {
             state.stall(id);
             return state.warn_once(|| format!("can't accept for now: {error}"));
+        }
+        // A Unix socket that was shut down says that nobody waits.
+        Accepted::Nothing if is_shut_down => {
+            state.stall(id);
+            return state.warn_once(|| "the listening socket is shut down".to_string());
         }
         _ => {}
     }
