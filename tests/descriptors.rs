@@ -390,8 +390,8 @@ fn nor_does_a_unix_socket() {
     for how in [Shutdown::Read, Shutdown::Both] {
         let lp = Loop::new().unwrap();
         let _deadline = deadline(&lp, 5);
-        let directory = paths::Directory::new("shut");
-        let listener = std::os::unix::net::UnixListener::bind(directory.join("s")).unwrap();
+        let scratch = files::Scratch::new();
+        let listener = std::os::unix::net::UnixListener::bind(scratch.path("s")).unwrap();
         let shared =
             socket2::Socket::from(std::os::fd::OwnedFd::from(listener.try_clone().unwrap()));
         expect_no_spinning(&lp, listener.into(), || shared.shutdown(how).unwrap());
