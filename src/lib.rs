@@ -99,6 +99,7 @@ pub use event_loop::why::{Reason, WhyAlive};
 pub use ground::encoding::Encoding;
 pub use ground::error::{Error, Result};
 pub use ground::listeners::ListenerId;
+pub use ground::millis::Millis;
 pub use ground::string_decoder::StringDecoder;
 pub use timers::Delay;
 

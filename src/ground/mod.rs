@@ -17,6 +17,7 @@ pub(crate) mod lines;
 pub(crate) mod list_heap;
 pub(crate) mod listeners;
 pub(crate) mod look_up;
+pub(crate) mod millis;
 pub(crate) mod mutations;
 pub(crate) mod payload;
 pub(crate) mod quick_hash;

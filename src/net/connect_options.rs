@@ -9,6 +9,7 @@ use crate::event_loop::look_up::LookupAnswer;
 use crate::ground::addresses::Family;
 use crate::ground::block_list::BlockList;
 use crate::ground::look_up::{Hints, LookupOptions, Order};
+use crate::ground::millis::Millis;
 
 /// Where a socket connects to: an address, a host and a port, and where from.
 ///
@@ -86,10 +87,10 @@ impl ConnectOptions {
         self
     }
 
-    /// How many milliseconds the connection may take to be made, the look-up of a name included; then it fails with `ETIMEDOUT`, as
-    /// when the system gives up, which takes it minutes. Node has no such limit.
-    pub fn deadline(mut self, ms: u64) -> ConnectOptions {
-        self.request.deadline_ms = Some(ms);
+    /// How long the connection may take to be made (milliseconds or a `Duration`), the look-up of a name
+    /// included; then it fails with `ETIMEDOUT`, as when the system gives up, which takes it minutes. Node has no such limit.
+    pub fn deadline(mut self, time: impl Into<Millis>) -> ConnectOptions {
+        self.request.deadline_ms = Some(time.into().get());
         self
     }
 
@@ -153,18 +154,17 @@ impl ConnectOptions {
         self
     }
 
-    /// How many milliseconds an address may take before the next is tried beside it; at least 10
-    /// (N258). As the loop [has it](crate::Builder::auto_select_family_attempt_timeout) from the
+    /// How long an address may take before the next is tried beside it (milliseconds or a `Duration`); at
+    /// least 10 ms (N258). As the loop [has it](crate::Builder::auto_select_family_attempt_timeout) from the
     /// beginning. Node's `autoSelectFamilyAttemptTimeout`.
-    pub fn auto_select_family_attempt_timeout(mut self, ms: u64) -> ConnectOptions {
-        self.request.attempt_timeout_ms = Some(ms);
+    pub fn auto_select_family_attempt_timeout(mut self, time: impl Into<Millis>) -> ConnectOptions {
+        self.request.attempt_timeout_ms = Some(time.into().get());
         self
     }
 
-    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout) in milliseconds, from
-    /// before it connects. Node's `timeout`.
-    pub fn timeout(mut self, ms: u64) -> ConnectOptions {
-        self.timeout_ms = Some(ms);
+    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout), from before it connects. Node's `timeout`.
+    pub fn timeout(mut self, time: impl Into<Millis>) -> ConnectOptions {
+        self.timeout_ms = Some(time.into().get());
         self
     }
 

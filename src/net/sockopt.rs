@@ -4,6 +4,7 @@ use crate::backend::{KeepAlive, SockRef};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
 use crate::ground::error::{Error, Result};
+use crate::ground::millis::Millis;
 
 /// Options.
 impl Socket {
@@ -35,7 +36,7 @@ impl Socket {
         });
     }
 
-    /// Has 'timeout' emitted when the socket was inactive for so many milliseconds: Node's
+    /// Has 'timeout' emitted when the socket was inactive for so long (milliseconds or a `Duration`): Node's
     /// `socket.setTimeout`. 0 ends it. Nothing else happens to the socket, and 'timeout' comes once
     /// until it is active again (N202, N203).
     ///
@@ -44,16 +45,18 @@ impl Socket {
     /// that is not connected, does not keep the loop alive, and ends with `destroy`.
     ///
     /// ```
+    /// # use std::time::Duration;
     /// # fn main() -> nodeloop::Result<()> {
     /// # let lp = nodeloop::Loop::new()?;
     /// nodeloop::net::create_server(&lp, |socket| {
-    ///     socket.set_timeout(30_000);
+    ///     socket.set_timeout(Duration::from_secs(30));
     ///     socket.on_timeout(|socket| socket.end_with("too slow\n"));
     /// });
     /// # lp.run()
     /// # }
     /// ```
-    pub fn set_timeout(self, ms: u64) {
+    pub fn set_timeout(self, time: impl Into<Millis>) {
+        let ms = time.into().get();
         table::with(self.0, |state, id| state.set_idle_timeout(id, ms));
     }
 

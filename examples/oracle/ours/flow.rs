@@ -32,7 +32,7 @@ pub fn socket_verb(action: &Action, socket: Socket) {
     match action.verb.as_str() {
         "cork" => socket.cork(),
         "uncork" => socket.uncork(),
-        "set_timeout" => socket.set_timeout(number.into()),
+        "set_timeout" => socket.set_timeout(u64::from(number)),
         "set_no_delay" => socket.set_no_delay(on),
         "set_keep_alive" => socket.set_keep_alive(on, number),
         "set_type_of_service" => {
