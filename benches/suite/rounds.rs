@@ -61,7 +61,7 @@ struct Session {
     outcome: LaneOutcome,
 }
 
-/// Descriptors for everything but the connections.
+/// Descriptors for everything but the connections; half of them where there are few.
 const SPARE_DESCRIPTORS: usize = 500;
 
 impl Bench {
@@ -79,7 +79,8 @@ impl Bench {
 
     /// How many connections there can be where `wanted` are wanted.
     pub fn affordable(&self, wanted: usize) -> usize {
-        let possible = self.descriptors.saturating_sub(SPARE_DESCRIPTORS);
+        let spare = SPARE_DESCRIPTORS.min(self.descriptors / 2);
+        let possible = self.descriptors - spare;
         wanted.min(possible).min(self.effort.most_connections)
     }
 
