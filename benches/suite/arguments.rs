@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::peers::Peer;
 use crate::rounds::Effort;
+use crate::workload::Workload;
 
 const USAGE: &str = "usage: cargo bench --bench suite -- [--smoke] [--list] [--only WORKLOAD]... \
     [--peer PEER]... [--against-itself] [--rounds N] [--round-ms MS]\n\
@@ -61,6 +62,13 @@ impl Arguments {
         }
         effort.round = self.round.unwrap_or(effort.round);
         effort
+    }
+
+    /// What was asked for by `--only` and is the beginning of none of these names.
+    pub fn unknown(&self, workloads: &[Workload]) -> Option<&str> {
+        let begins = |name: &str| workloads.iter().any(|it| it.name.starts_with(name));
+        let unknown = self.only.iter().find(|name| !begins(name));
+        unknown.map(String::as_str)
     }
 
     pub fn wants(&self, workload: &str) -> bool {

@@ -34,6 +34,21 @@ pub struct Effort {
     pub micro_operations: u32,
 }
 
+impl Effort {
+    /// What to tell people.
+    pub fn description(&self) -> String {
+        let more = match self.more.is_zero() {
+            true => String::new(),
+            false => format!(", up to {MOST_TIMES} times as many where that leaves a limit open"),
+        };
+        format!(
+            "{} rounds of about {} ms each{more}; medians, and 10 %–90 % of the rounds in brackets",
+            self.rounds,
+            self.round.as_millis()
+        )
+    }
+}
+
 /// What measuring needs.
 pub struct Bench {
     pub programs: HashMap<Peer, Program>,
@@ -257,7 +272,7 @@ impl Bench {
 const PART_OF_MORE: u32 = 4;
 
 /// Up to so many times the usual rounds.
-pub const MOST_TIMES: usize = 8;
+const MOST_TIMES: usize = 8;
 
 /// A round of those that take part, one after the other. Who fails takes part in none any more.
 fn one_round(

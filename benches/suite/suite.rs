@@ -15,7 +15,7 @@ use crate::micro::{self, MICRO};
 use crate::outcome::Outcome;
 use crate::peers::{self, Peer};
 use crate::report::{self, About};
-use crate::rounds::{self, Bench, Effort};
+use crate::rounds::{Bench, Effort};
 use crate::workload::{Work, Workload};
 use crate::workloads;
 
@@ -57,7 +57,14 @@ pub fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Ok(arguments) => exit(run(&arguments)),
+        Ok(mut arguments) => {
+            // So it is with `cargo test --benches`.
+            if cfg!(debug_assertions) && !arguments.smoke {
+                println!("built without optimization, which makes figures untrue: a smoke run");
+                arguments.smoke = true;
+            }
+            exit(run(&arguments))
+        }
         Err(usage) => {
             eprintln!("{usage}");
             ExitCode::from(2)
@@ -77,8 +84,13 @@ fn exit(result: io::Result<()>) -> ExitCode {
 
 fn run(arguments: &Arguments) -> io::Result<()> {
     let begun = Instant::now();
-    let (bench, about) = prepare(arguments)?;
-    let workloads: Vec<Workload> = workloads::all()
+    let all = workloads::all();
+    // Reports of nothing would take the place of those of the last run.
+    if let Some(name) = arguments.unknown(&all) {
+        let what = format!("no workload's name begins with {name:?}: --list names them");
+        return Err(io::Error::other(what));
+    }
+    let workloads: Vec<Workload> = all
         .into_iter()
         .filter(|workload| arguments.wants(&workload.name))
         .filter_map(|workload| match arguments.against_itself {
@@ -86,6 +98,10 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             false => Some(workload),
         })
         .collect();
+    if workloads.is_empty() {
+        return Err(io::Error::other("none of these can run beside itself"));
+    }
+    let (bench, about) = prepare(arguments)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (number, workload) in workloads.iter().enumerate() {
         println!(
@@ -154,13 +170,7 @@ fn prepare(arguments: &Arguments) -> io::Result<(Bench, About)> {
                      steadier than rates"
                 )
             }),
-        rounds: format!(
-            "{} rounds of about {} ms each, up to {} times as many where that leaves a limit open; medians, \
-             and 10 %–90 % of the rounds in brackets",
-            effort.rounds,
-            effort.round.as_millis(),
-            rounds::MOST_TIMES
-        ),
+        rounds: effort.description(),
         left_out,
     };
     println!("{}\n{}\n{}", about.machine, about.cores, about.rounds);

@@ -104,7 +104,7 @@ pub enum Figure {
     Bytes,
     /// Operations that were lost on the way, %.
     Loss,
-    /// CPU time of accepting one of the last connections, by that of one of the first.
+    /// CPU time of accepting one of the last connections, by that of one of the second tenth: the first warms up.
     AcceptGrowth,
 }
 
@@ -117,7 +117,7 @@ impl Figure {
             Figure::BytesPerConnection => "bytes per idle connection",
             Figure::Bytes => "size in bytes",
             Figure::Loss => "loss in %",
-            Figure::AcceptGrowth => "accepting the last thousand against the first",
+            Figure::AcceptGrowth => "accepting the last thousand against the second",
         }
     }
 }

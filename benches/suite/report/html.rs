@@ -76,7 +76,8 @@ fn overview(page: &mut String, outcomes: &[Outcome]) {
         page,
         "<h2>CPU time by that of the hand-written loop</h2>\n<p class=\"dim\">The median of the \
          rounds, and a line from the tenth percentile to the ninetieth; 1 is the hand-written \
-         loop, less is better.</p>\n<div class=\"wide\">{}</div>",
+         loop, less is better. Where it is half or less, \
+         which a batch makes of it, the workload is below only.</p>\n<div class=\"wide\">{}</div>",
         svg::ratios(&rows)
     );
 }

@@ -69,6 +69,7 @@ fn lane(outcome: &Outcome, lane: &LaneOutcome) -> Json {
             "bytes_per_idle_connection",
             figure(Figure::BytesPerConnection),
         ),
+        ("bytes", figure(Figure::Bytes)),
         ("loss_percent", figure(Figure::Loss)),
         ("accept_growth", figure(Figure::AcceptGrowth)),
         ("system_calls_per_operation", Json::Map(calls.collect())),
