@@ -10,6 +10,8 @@ pub struct Outcome {
     pub workload: Workload,
     pub lanes: Vec<LaneOutcome>,
     pub verdicts: Vec<Verdict>,
+    /// Limits on which there is no verdict: a lane has failed, or its peer is missing.
+    pub unjudged: Vec<Limit>,
     /// What was scaled down, left out or failed.
     pub remarks: Vec<String>,
 }
@@ -87,6 +89,7 @@ impl Outcome {
             workload: workload.clone(),
             lanes,
             verdicts: Vec::new(),
+            unjudged: Vec::new(),
             remarks,
         };
         outcome.judge();
@@ -118,23 +121,24 @@ impl Outcome {
             let value = figure(&limit.lane, &limit.against);
             let by_hand = limit.by_hand.as_ref();
             let by_hand = by_hand.and_then(|it| figure(&it.lane, &it.against));
-            // A peer that is missing was named.
-            if let Some(value) = value {
-                let holds = limit.bound.holds(value.median);
-                let by_time = match (limit.figure, &limit.against) {
-                    (Figure::Rate, Some(against)) => {
-                        self.ratio(Figure::RateByTime, &limit.lane, against)
-                    }
-                    _ => None,
-                };
-                self.verdicts.push(Verdict {
-                    limit,
-                    value,
-                    by_time,
-                    by_hand,
-                    holds,
-                });
-            }
+            let Some(value) = value else {
+                self.unjudged.push(limit);
+                continue;
+            };
+            let holds = limit.bound.holds(value.median);
+            let by_time = match (limit.figure, &limit.against) {
+                (Figure::Rate, Some(against)) => {
+                    self.ratio(Figure::RateByTime, &limit.lane, against)
+                }
+                _ => None,
+            };
+            self.verdicts.push(Verdict {
+                limit,
+                value,
+                by_time,
+                by_hand,
+                holds,
+            });
         }
     }
 }

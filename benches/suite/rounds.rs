@@ -133,7 +133,7 @@ impl Bench {
         let outcomes = sessions.into_iter().map(|session| match session.finish() {
             (outcome, None) => outcome,
             (outcome, Some(error)) => {
-                remarks.push(format!("{}: {error}", outcome.name));
+                remarks.push(format!("{} failed at the end: {error}", outcome.name));
                 outcome
             }
         });
@@ -249,7 +249,13 @@ impl Bench {
                 });
                 match measured {
                     Ok(nanos) => outcomes[index].add(Figure::ServerTime, round, nanos),
-                    Err(error) => remarks.push(format!("{} failed: {error}", lane.name)),
+                    Err(error) => {
+                        let remark = format!("{} failed: {error}", lane.name);
+                        // Each round fails in the same way.
+                        if !remarks.contains(&remark) {
+                            remarks.push(remark);
+                        }
+                    }
                 }
             }
         }

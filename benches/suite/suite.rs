@@ -97,6 +97,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             true => matches!(workload.work, Work::Traffic(_)).then(|| workload.against_itself()),
             false => Some(workload),
         })
+        .map(|workload| workload.with_limits_of(|peer| arguments.wants_peer(peer)))
         .collect();
     if workloads.is_empty() {
         return Err(io::Error::other("none of these can run beside itself"));
@@ -115,6 +116,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         if arguments.smoke {
             // Too short for that.
             outcome.verdicts.clear();
+            outcome.unjudged.clear();
         }
         report::text::print(&outcome);
         outcomes.push(outcome);
@@ -126,9 +128,15 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     let verdicts = || outcomes.iter().flat_map(|outcome| &outcome.verdicts);
     let missed = verdicts().filter(|verdict| !verdict.holds).count();
     let seconds = begun.elapsed().as_secs();
-    match verdicts().count() {
-        0 => println!("\n{seconds} s"),
-        all => println!("\n{} of {all} limits hold; {seconds} s", all - missed),
+    let all = verdicts().count();
+    let unjudged = outcomes.iter().map(|outcome| outcome.unjudged.len()).sum();
+    match (all, unjudged) {
+        (0, 0) => println!("\n{seconds} s"),
+        (_, 0) => println!("\n{} of {all} limits hold; {seconds} s", all - missed),
+        (_, more) => println!(
+            "\n{} of {all} limits hold, on {more} more there is no verdict; {seconds} s",
+            all - missed
+        ),
     }
     // A short run proves that everything works; that nothing failed is all that it can say.
     let failures = outcomes.iter().flat_map(|outcome| &outcome.remarks);

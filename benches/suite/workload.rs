@@ -38,6 +38,21 @@ impl Workload {
         }
     }
 
+    /// The same with but the limits that are about these peers: about others nothing was asked.
+    pub fn with_limits_of(mut self, asked_for: impl Fn(Peer) -> bool) -> Workload {
+        let lanes = &self.lanes;
+        let is_asked_for = |name: &String| {
+            let lane = lanes.iter().find(|lane| lane.name == *name);
+            lane.is_some_and(|lane| asked_for(lane.peer))
+        };
+        let all_are = |limit: &Limit| {
+            let mut names = limit.against.iter().chain([&limit.lane]);
+            names.all(is_asked_for)
+        };
+        self.limits.retain(all_are);
+        self
+    }
+
     /// The same with each lane twice, which tells how far apart two are that are the same.
     pub fn against_itself(mut self) -> Workload {
         let lanes = std::mem::take(&mut self.lanes);

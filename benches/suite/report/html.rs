@@ -84,16 +84,21 @@ fn overview(page: &mut String, outcomes: &[Outcome]) {
 
 fn limits(page: &mut String, outcomes: &[Outcome]) {
     let verdicts = || outcomes.iter().flat_map(|outcome| &outcome.verdicts);
-    if verdicts().next().is_none() {
+    let unjudged = || outcomes.iter().flat_map(|outcome| &outcome.unjudged);
+    if verdicts().next().is_none() && unjudged().next().is_none() {
         return;
     }
     let held = verdicts().filter(|verdict| verdict.holds).count();
     let _ = writeln!(
         page,
-        "<h2>Limits</h2>\n<p class=\"dim\">{held} of {} hold.</p>\n<div class=\"wide\"><table \
+        "<h2>Limits</h2>\n<p class=\"dim\">{held} of {} hold{}.</p>\n<div class=\"wide\"><table \
          class=\"limits\"><tr><th>workload</th><th>must be</th><th>was (10 %–90 %)</th>\
          <th>by hand, in the same way</th><th>holds</th></tr>",
-        verdicts().count()
+        verdicts().count(),
+        match unjudged().count() {
+            0 => String::new(),
+            more => format!("; on {more} more there is no verdict"),
+        }
     );
     for outcome in outcomes {
         for verdict in &outcome.verdicts {
@@ -112,6 +117,15 @@ fn limits(page: &mut String, outcomes: &[Outcome]) {
                 escaped(&verdict.limit.must_be()),
                 verdict.value,
                 verdict.told_by_hand()
+            );
+        }
+        for limit in &outcome.unjudged {
+            let _ = writeln!(
+                page,
+                "<tr><td><a href=\"#{0}\">{0}</a></td><td>{1}</td><td></td><td></td>\
+                 <td class=\"missed\">no verdict</td></tr>",
+                escaped(&outcome.workload.name),
+                escaped(&limit.must_be()),
             );
         }
     }

@@ -39,6 +39,10 @@ fn workload(outcome: &Outcome) -> Json {
         ("operation", text(workload.operation)),
         ("lanes", list(&outcome.lanes, |own| lane(outcome, own))),
         ("limits", list(&outcome.verdicts, verdict)),
+        (
+            "no_verdict",
+            list(&outcome.unjudged, |limit| text(&limit.must_be())),
+        ),
         ("remarks", list(&outcome.remarks, |remark| text(remark))),
     ])
 }

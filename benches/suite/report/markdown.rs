@@ -43,6 +43,12 @@ pub fn of(about: &About, outcomes: &[Outcome]) -> String {
             if verdict.holds { "yes" } else { "**no**" }
         );
     }
+    for outcome in outcomes {
+        for limit in &outcome.unjudged {
+            let (name, must_be) = (&outcome.workload.name, limit.must_be());
+            let _ = writeln!(text, "| `{name}` | {must_be} |  |  | no verdict |");
+        }
+    }
     text
 }
 

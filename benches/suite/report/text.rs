@@ -24,6 +24,9 @@ pub fn print(outcome: &Outcome) {
     for verdict in &outcome.verdicts {
         println!("  {verdict}");
     }
+    for limit in &outcome.unjudged {
+        println!("  NO VERDICT: {}", limit.must_be());
+    }
     for remark in &outcome.remarks {
         println!("  note: {remark}");
     }
