@@ -62,6 +62,13 @@ impl LaneOutcome {
         Spread::of(&ratios.collect::<Vec<_>>())
     }
 
+    /// The mean of all rounds, where a median would hide what happens seldom.
+    pub fn mean(&self, figure: Figure) -> Option<f64> {
+        let values = self.figures.get(&figure).filter(|it| !it.is_empty())?;
+        let sum: f64 = values.iter().map(|(_, value)| value).sum();
+        Some(sum / values.len() as f64)
+    }
+
     pub fn spread(&self, figure: Figure) -> Option<Spread> {
         let values = self.figures.get(&figure)?.iter();
         Spread::of(&values.map(|(_, value)| *value).collect::<Vec<_>>())

@@ -53,7 +53,7 @@ impl Bursts {
 }
 
 impl Load for Bursts {
-    /// The server has sent all; what is lost is lost behind it.
+    /// What is lost is lost behind the server, and does not count as done.
     fn round(&mut self, operations: u64, _: &mut Latencies) -> io::Result<u64> {
         let bursts = operations.div_ceil(BURST as u64);
         let request = (self.expected.len() as u16).to_le_bytes();
@@ -76,7 +76,7 @@ impl Load for Bursts {
         }
         let sent = bursts * BURST as u64;
         self.lost += sent.saturating_sub(came);
-        Ok(sent)
+        Ok(came)
     }
 
     fn lost(&self) -> u64 {

@@ -252,8 +252,8 @@ fn table(page: &mut String, outcome: &Outcome) {
             None if has_latencies => page.push_str("<td></td><td></td><td></td>"),
             None => {}
         }
-        if let Some(loss) = lane.spread(Figure::Loss) {
-            let _ = write!(page, "<td>{:.2}</td>", loss.median);
+        if let Some(loss) = lane.mean(Figure::Loss) {
+            let _ = write!(page, "<td>{loss:.3}</td>");
         }
         page.push_str("</tr>\n");
     }

@@ -75,6 +75,10 @@ fn lane(outcome: &Outcome, lane: &LaneOutcome) -> Json {
         ),
         ("bytes", figure(Figure::Bytes)),
         ("loss_percent", figure(Figure::Loss)),
+        (
+            "mean_loss_percent",
+            lane.mean(Figure::Loss).map_or(Json::Null, Json::Number),
+        ),
         ("accept_growth", figure(Figure::AcceptGrowth)),
         ("system_calls_per_operation", Json::Map(calls.collect())),
     ])

@@ -59,10 +59,10 @@ fn line(outcome: &Outcome, lane: &LaneOutcome) -> String {
             "latency {half:.0}/{most:.0}/{nearly_all:.0} µs (50/99/99.9 %)"
         ));
     }
-    if let Some(loss) = lane.spread(Figure::Loss)
-        && loss.high > 0.0
+    if let Some(loss) = lane.mean(Figure::Loss)
+        && loss > 0.0
     {
-        parts.push(format!("{loss} % lost"));
+        parts.push(format!("{loss:.3} % lost"));
     }
     if let Some(bytes) = lane.spread(Figure::BytesPerConnection) {
         parts.push(format!("{:.0} bytes per connection", bytes.median));
