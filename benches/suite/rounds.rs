@@ -333,7 +333,7 @@ pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
 impl Session {
     fn measure(&mut self, number: usize) -> io::Result<()> {
         if self.lead_in > 0 {
-            self.done += self.load.round(self.lead_in)?.done;
+            self.done += self.load.lead_in(self.lead_in)?;
         }
         let server_before = self.server.processor_time()?;
         let load_before = self.load.processor_time()?;

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Kind;
+use super::{Kind, Load};
 use crate::machine::{self, Cores};
 use crate::statistics::Latencies;
 
@@ -73,6 +73,12 @@ impl Generator {
     /// How many operations are done at once.
     pub fn unit(&mut self) -> io::Result<u64> {
         let answer = self.ask("unit")?;
+        number(&answer, 0)
+    }
+
+    /// Does operations in front of a round, whose latencies do not count: how many were done.
+    pub fn lead_in(&mut self, operations: u64) -> io::Result<u64> {
+        let answer = self.ask(&format!("lead-in {operations}"))?;
         number(&answer, 0)
     }
 
@@ -145,7 +151,6 @@ pub fn serve(arguments: &[String]) -> io::Result<()> {
 }
 
 fn obey(kind: Kind, spin: bool) -> io::Result<()> {
-    let not_understood = || io::Error::other("not understood");
     let mut lines = io::stdin().lines();
     let target = match kind.has_target() {
         true => Some(TcpListener::bind("127.0.0.1:0")?),
@@ -160,42 +165,74 @@ fn obey(kind: Kind, spin: bool) -> io::Result<()> {
     };
     let line = line?;
     let server = line.strip_prefix("open ").and_then(|at| at.parse().ok());
-    let mut latencies = Latencies::new();
-    let mut load = kind.open(server.ok_or_else(not_understood)?, spin, target)?;
+    let load = kind.open(server.ok_or_else(not_understood)?, spin, target)?;
+    let mut obedient = Obedient::new(load);
     say("ok opened")?;
     for line in lines {
-        let line = line?;
-        let answer = match line.as_str() {
+        let answer = obedient.answer(&line?)?;
+        say(&format!("ok {answer}"))?;
+    }
+    Ok(())
+}
+
+/// A load that does what lines say.
+pub struct Obedient {
+    load: Box<dyn Load>,
+    latencies: Latencies,
+    /// Of what comes in front of rounds.
+    not_counted: Latencies,
+}
+
+impl Obedient {
+    pub fn new(load: Box<dyn Load>) -> Obedient {
+        Obedient {
+            load,
+            latencies: Latencies::new(),
+            not_counted: Latencies::new(),
+        }
+    }
+
+    pub fn answer(&mut self, line: &str) -> io::Result<String> {
+        Ok(match line {
             "check" => {
-                load.check(&mut latencies)?;
+                self.load.check(&mut self.latencies)?;
                 "checked".to_string()
             }
-            "unit" => load.unit().to_string(),
+            "unit" => self.load.unit().to_string(),
             "forget" => {
-                latencies.forget();
+                self.latencies.forget();
                 "forgotten".to_string()
             }
             "percentiles" => {
-                let percentiles = [0.5, 0.99, 0.999].map(|share| latencies.percentile_us(share));
+                let percentile = |share| self.latencies.percentile_us(share);
+                let percentiles = [0.5, 0.99, 0.999].map(percentile);
                 let words =
                     percentiles.map(|us| us.map_or("none".to_string(), |us| us.to_string()));
                 words.join(" ")
             }
-            round => {
-                let operations = round
-                    .strip_prefix("round ")
-                    .and_then(|word| word.parse().ok());
-                let operations = operations.ok_or_else(not_understood)?;
-                let lost_before = load.lost();
-                let begun = Instant::now();
-                let done = load.round(operations, &mut latencies)?;
-                let took = begun.elapsed().as_nanos();
-                format!("{done} {took} {}", load.lost() - lost_before)
-            }
-        };
-        say(&format!("ok {answer}"))?;
+            other => self.round(other)?,
+        })
     }
-    Ok(())
+
+    /// `round OPERATIONS` or `lead-in OPERATIONS`.
+    fn round(&mut self, line: &str) -> io::Result<String> {
+        let (what, operations) = line.split_once(' ').ok_or_else(not_understood)?;
+        let operations = operations.parse().map_err(|_| not_understood())?;
+        let latencies = match what {
+            "round" => &mut self.latencies,
+            "lead-in" => &mut self.not_counted,
+            _ => return Err(not_understood()),
+        };
+        let lost_before = self.load.lost();
+        let begun = Instant::now();
+        let done = self.load.round(operations, latencies)?;
+        let took = begun.elapsed().as_nanos();
+        Ok(format!("{done} {took} {}", self.load.lost() - lost_before))
+    }
+}
+
+fn not_understood() -> io::Error {
+    io::Error::other("not understood")
 }
 
 fn say(line: &str) -> io::Result<()> {
