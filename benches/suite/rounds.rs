@@ -321,9 +321,15 @@ fn share_operations(sessions: &mut [Session]) {
     }
 }
 
-/// The order of a round: each goes first as often as last.
+/// The order of a round: every second one is the reverse of the one before, so who is last has two in a row
+/// and comes to the second from its own first, with everything in the cache. After each two another
+/// begins, so that all have that as often.
 pub fn in_turn<T: Copy>(items: &[T], round: usize) -> Vec<T> {
     let mut order = items.to_vec();
+    if !order.is_empty() {
+        let first = round / 2 % order.len();
+        order.rotate_left(first);
+    }
     if round % 2 == 1 {
         order.reverse();
     }
