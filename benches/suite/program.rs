@@ -16,7 +16,7 @@ impl Bench {
         for round in 0..self.effort.rounds {
             for number in in_turn(&numbers, round) {
                 let time = self
-                    .start(lanes[number])
+                    .start_alone(lanes[number])
                     .and_then(|server| server.processor_time());
                 match time {
                     Ok(time) => {

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::build;
+use crate::guard;
 use crate::load::process::Generator;
 use crate::load::{self, Kind};
 use crate::machine::Cores;
@@ -86,10 +88,19 @@ impl Bench {
 
     /// Starts a server with options that are not known beforehand.
     fn start_with(&self, lane: &Lane, more: Vec<String>) -> io::Result<Server> {
-        let program = &self.programs[&lane.peer];
+        let command = guard::guarded(&self.programs[&lane.peer].command())?;
+        self.start_by(command, lane, more)
+    }
+
+    /// Starts a server with nothing in front of it, which would be in the time of its start.
+    pub fn start_alone(&self, lane: &Lane) -> io::Result<Server> {
+        self.start_by(self.programs[&lane.peer].command(), lane, Vec::new())
+    }
+
+    fn start_by(&self, command: Command, lane: &Lane, more: Vec<String>) -> io::Result<Server> {
         let options = lane.options.iter().map(|option| option.to_string());
         let options: Vec<String> = options.chain(more).collect();
-        Server::start(lane.peer, program, lane.mode, &options, &self.cores)
+        Server::start(lane.peer, command, lane.mode, &options, &self.cores)
     }
 
     /// How many connections there can be where `wanted` are wanted.

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::machine::{self, Cores};
-use crate::peers::{Mode, Peer, Program};
+use crate::peers::{Mode, Peer};
 
 /// How long a server may take to say that it is ready, and to answer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,14 +26,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts `command`, which is that of `peer`.
     pub fn start(
         peer: Peer,
-        program: &Program,
+        mut command: Command,
         mode: Mode,
         options: &[String],
         cores: &Cores,
     ) -> io::Result<Server> {
-        let mut command = program.command();
         command.args([mode.name(), "127.0.0.1:0"]).args(options);
         let counts = peer == Peer::Nodeloop;
         if counts {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::build;
+use crate::guard;
 use crate::load;
 use crate::load::process::LOAD;
 use crate::machine::{self, Cores};
@@ -49,6 +50,12 @@ pub fn main() -> ExitCode {
     }
     if arguments.first().is_some_and(|first| first == MICRO) {
         return exit(micro::serve(&arguments[1..]));
+    }
+    if arguments
+        .first()
+        .is_some_and(|first| first == guard::GUARDED)
+    {
+        return exit(guard::become_program(&arguments[1..]));
     }
     match Arguments::parse(&arguments) {
         Ok(arguments) if arguments.list => {
