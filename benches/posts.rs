@@ -21,7 +21,9 @@ use nodeloop::Loop;
 fn main() {
     let smoke = std::env::args().any(|argument| argument == "--smoke");
     let (count, rounds) = if smoke { (1000, 2) } else { (1_000_000, 9) };
-    println!("messages from another thread, {count} in each of {rounds} rounds, ns: median (best)");
+    println!(
+        "messages from another thread, up to {count} in each of {rounds} rounds, ns: median (best)"
+    );
     let rows: [(&str, fn(u32) -> f64, u32); 7] = [
         ("sent, nobody takes", send_only, 1),
         ("a flood, sent and received", flood, 1),
