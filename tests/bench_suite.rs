@@ -303,6 +303,21 @@ fn more_rounds_are_promised_only_where_there_are_some() {
 }
 
 #[test]
+fn programs_are_where_cargo_says_that_it_has_put_them() {
+    let said = concat!(
+        r#"{"reason":"compiler-artifact","target":{"name":"nodeloop"},"executable":null,"fresh":true}"#,
+        "\n",
+        r#"{"reason":"compiler-artifact","executable":"/t/x86_64/release/examples/echo","fresh":true}"#,
+        "\n",
+        r#"{"reason":"build-finished","success":true}"#,
+        "\n",
+    );
+    let found = build::executable(said, "echo");
+    assert_eq!(found, Some("/t/x86_64/release/examples/echo".into()));
+    assert_eq!(build::executable(said, "bench_server"), None);
+}
+
+#[test]
 fn arguments_that_mean_nothing_are_refused() {
     let parse = |line: &str| {
         let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();

@@ -20,7 +20,7 @@ pub fn directory() -> Result<PathBuf, String> {
 
 /// An example of this crate, built with the profile of benches.
 pub fn example(name: &str) -> Result<PathBuf, String> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static BUILT: OnceLock<Result<String, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let target = target()?;
@@ -28,12 +28,24 @@ pub fn example(name: &str) -> Result<PathBuf, String> {
         run(Command::new(cargo)
             .args(["build", "--profile", "bench", "--quiet"])
             .args(["--example", "bench_server", "--example", "echo"])
+            .args(["--message-format", "json-render-diagnostics"])
             .arg("--target-dir")
             .arg(&target)
-            .current_dir(env!("CARGO_MANIFEST_DIR")))?;
-        Ok(target.join("release/examples"))
+            .current_dir(env!("CARGO_MANIFEST_DIR")))
     });
-    Ok(built.clone()?.join(name))
+    let built = built.as_ref().map_err(String::clone)?;
+    executable(built, name).ok_or_else(|| format!("cargo has built no {name}"))
+}
+
+/// Where cargo says that it has put a program. By itself one would not know: a target that is set in the
+/// environment or the configuration is in the path.
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let mut paths = messages.lines().filter_map(|message| {
+        let (_, rest) = message.split_once("\"executable\":\"")?;
+        Some(Path::new(rest.split_once('"')?.0))
+    });
+    let found = paths.find(|path| path.file_name().is_some_and(|it| it == name));
+    found.map(Path::to_path_buf)
 }
 
 /// How large an example is without its symbols.
@@ -95,12 +107,13 @@ fn target() -> Result<PathBuf, String> {
     target.ok_or_else(|| format!("{} is in no target directory", itself.display()))
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a program: what it prints.
+fn run(command: &mut Command) -> Result<String, String> {
     let output = command
         .output()
         .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
