@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nodeloop::net::{self, Server, Socket};
-use nodeloop::{Loop, LoopHandle, Timer};
+use nodeloop::{Loop, LoopHandle, Timer, stdio};
 use support::calls;
 use support::*;
 
@@ -159,6 +159,37 @@ fn a_whole_loop_in_a_thread_local() {
         let peer = join(thread);
         // Its descriptors were closed with the thread.
         assert_eq!(ending(&peer), "end");
+    }
+}
+
+/// Asks for its loop's standard streams when the thread that has it dies.
+struct Streamer(Loop);
+
+impl Drop for Streamer {
+    fn drop(&mut self) {
+        let Streamer(lp) = self;
+        stdio::stdin(lp).on_data(|_, _| {});
+        stdio::stdout(lp).write("");
+        stdio::stderr(lp).write("");
+    }
+}
+
+/// What remembers them may be gone by then; a panic there would end the process.
+#[test]
+fn standard_streams_in_a_thread_locals_destructor() {
+    thread_local! {
+        static STREAMER: RefCell<Option<Streamer>> = const { RefCell::new(None) };
+    }
+    for first in [false, true] {
+        let thread = std::thread::spawn(move || {
+            if first {
+                STREAMER.with(|_| {});
+            }
+            let lp = Loop::new().unwrap();
+            let _ = (stdio::stdin(&lp), stdio::stdout(&lp), stdio::stderr(&lp));
+            STREAMER.set(Some(Streamer(lp)));
+        });
+        join(thread);
     }
 }
 

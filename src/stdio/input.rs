@@ -64,12 +64,9 @@ thread_local! {
 #[track_caller]
 pub fn stdin(lp: &impl AsLoop) -> Stdin {
     let lp = lp.event_loop();
-    match STREAMS.with(|streams| streams.get(lp)) {
+    match OnePerLoop::get(&STREAMS, lp) {
         Some(stdin) => stdin,
-        None => {
-            let stdin = create(lp);
-            STREAMS.with(|streams| streams.put(lp, stdin))
-        }
+        None => OnePerLoop::put(&STREAMS, lp, create(lp)),
     }
 }
 

@@ -37,6 +37,7 @@ mod output;
 mod reader;
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use crate::event_loop::handle::LoopHandle;
 
@@ -44,7 +45,7 @@ pub use input::{Stdin, stdin};
 pub use kind::StdioKind;
 pub use output::{Output, stderr, stdout};
 
-/// What there is one of for each loop of a thread.
+/// What there is one of for each loop of a thread. While the thread dies it may be forgotten already.
 struct OnePerLoop<T>(RefCell<Vec<(LoopHandle, T)>>);
 
 impl<T: Copy> OnePerLoop<T> {
@@ -53,17 +54,22 @@ impl<T: Copy> OnePerLoop<T> {
     }
 
     /// A loop's, if it was made already.
-    fn get(&self, lp: LoopHandle) -> Option<T> {
-        let known = self.0.borrow();
-        let found = known.iter().find(|(of, _)| *of == lp);
-        found.map(|(_, it)| *it)
+    fn get(all: &'static LocalKey<OnePerLoop<T>>, lp: LoopHandle) -> Option<T> {
+        let find = |all: &OnePerLoop<T>| {
+            let known = all.0.borrow();
+            let found = known.iter().find(|(of, _)| *of == lp);
+            found.map(|(_, it)| *it)
+        };
+        all.try_with(find).ok().flatten()
     }
 
     /// Remembers a loop's, and forgets those of loops that are gone.
-    fn put(&self, lp: LoopHandle, it: T) -> T {
-        let mut known = self.0.borrow_mut();
-        known.retain(|(of, _)| of.with(|_| ()).is_some());
-        known.push((lp, it));
+    fn put(all: &'static LocalKey<OnePerLoop<T>>, lp: LoopHandle, it: T) -> T {
+        let _ = all.try_with(|all| {
+            let mut known = all.0.borrow_mut();
+            known.retain(|(of, _)| of.with(|_| ()).is_some());
+            known.push((lp, it));
+        });
         it
     }
 }

@@ -90,12 +90,9 @@ fn one_of(lp: LoopHandle, which: Which) -> Output {
         Which::Out => &OUT,
         Which::Err => &ERR,
     };
-    match streams.with(|streams| streams.get(lp)) {
+    match OnePerLoop::get(streams, lp) {
         Some(output) => output,
-        None => {
-            let output = create(&lp, which);
-            streams.with(|streams| streams.put(lp, output))
-        }
+        None => OnePerLoop::put(streams, lp, create(&lp, which)),
     }
 }
 
