@@ -112,10 +112,11 @@ impl Null {
         } else if self.rounds < self.options.waits {
             self.rounds += 1;
             for _ in 0..self.options.events_per_wait {
-                if self.next == self.streams.len() {
+                if self.next >= self.streams.len() {
                     self.next = 0;
                 }
-                if let Some(token) = self.streams[self.next] {
+                // None too where there are to be no connections at all.
+                if let Some(&Some(token)) = self.streams.get(self.next) {
                     self.waiting[self.next] = true;
                     self.events.push((token, ready::READABLE));
                 }
@@ -206,5 +207,25 @@ impl Null {
         self.counts.clock_reads += 1;
         self.time += 1;
         self.time / 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It looked for the first of them.
+    #[test]
+    fn waits_without_connections_bring_nothing() {
+        let mut null = Null::new(NullOptions {
+            connections: 0,
+            ..NullOptions::default()
+        });
+        null.listen(1);
+        for _ in 0..3 {
+            null.wait();
+            assert!(null.events().is_empty());
+        }
+        assert!(null.accept().is_none());
     }
 }
