@@ -63,6 +63,11 @@ impl Core {
         self.trace.spoke.set(false);
     }
 
+    /// A turn is over because a listener has panicked: nothing can be told now.
+    pub(crate) fn trace_turn_broken(&self) {
+        self.trace.phase.set(None);
+    }
+
     /// A turn is over.
     pub(crate) fn trace_turn_end(&self) {
         self.leave_phase();

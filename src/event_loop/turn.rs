@@ -102,6 +102,7 @@ impl Drop for Running<'_> {
             state.close_outbox();
             state.mailbox.end_run();
         });
+        self.0.trace_turn_broken();
         self.0.running.set(false);
     }
 }
