@@ -58,6 +58,36 @@ fn told_before(word: &str) -> String {
     })
 }
 
+#[test]
+fn what_other_threads_bring_is_told() {
+    let lp = told_of();
+    let _deadline = deadline(&lp, 10);
+    lp.remote().post(|_| say("posted")).unwrap();
+    let sender = lp.channel(|_, word: &'static str| say(word));
+    sender.send("first").unwrap();
+    sender.send("second").unwrap();
+    drop(sender);
+    lp.spawn_blocking(|| (), |_, _| say("worked"));
+    turn_until(&lp, || was_told("second") && was_told("worked"));
+    for (word, record) in [
+        ("posted", "turn 1 poll: a posted closure"),
+        (
+            "first",
+            "turn 1 poll: a message of a channel (tests/trace.rs:",
+        ),
+        (
+            "second",
+            "turn 1 poll: a message of a channel (tests/trace.rs:",
+        ),
+    ] {
+        let told = told_before(word);
+        assert!(told.starts_with(record), "{told}");
+    }
+    let told = told_before("worked");
+    assert!(told.contains(" poll: Job(0."), "{told}");
+    assert!(told.contains(" is done (tests/trace.rs:"), "{told}");
+}
+
 /// It was told as of the phase in which a listener has panicked.
 #[test]
 fn what_follows_a_panic_is_between_turns() {

@@ -88,8 +88,8 @@ pub(crate) trait Receive {
     fn collect(&mut self) -> bool;
 
     /// Delivers the next of them, and those behind it as long as each has called nothing, or `may_go_on`
-    /// says so after it.
-    fn deliver(&mut self, core: &Core, may_go_on: &dyn Fn() -> bool);
+    /// says so after it. Only the next if it is to be delivered `alone`.
+    fn deliver(&mut self, core: &Core, alone: bool, may_go_on: &dyn Fn() -> bool);
 
     /// Whether there is a next of them.
     fn has_next(&self) -> bool;
@@ -114,12 +114,12 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         !over || !self.taken.is_empty()
     }
 
-    fn deliver(&mut self, core: &Core, may_go_on: &dyn Fn() -> bool) {
+    fn deliver(&mut self, core: &Core, alone: bool, may_go_on: &dyn Fn() -> bool) {
         let lp = core.handle();
         while let Some(message) = self.taken.pop_front() {
             core.was_called.set(false);
             (self.call)(lp, message);
-            if core.was_called.get() && !may_go_on() {
+            if alone || core.was_called.get() && !may_go_on() {
                 return;
             }
         }
@@ -400,6 +400,11 @@ impl Channels {
 }
 
 impl State {
+    /// Where a channel was made.
+    pub(crate) fn origin_of_channel(&mut self, id: Id) -> Option<&'static Location<'static>> {
+        self.channels.get(id).map(|channel| channel.origin)
+    }
+
     pub(crate) fn control_channel(&mut self, id: Id, control: Control) {
         if let Control::Close = control {
             if let Some(receiver) = self.channels.remove(id) {
@@ -421,8 +426,9 @@ impl State {
     }
 }
 
-/// Delivers the messages of a channel that have come up to now; each is a loop callback.
-pub(crate) fn deliver(core: &Core, id: Id) -> Result<()> {
+/// Delivers the messages of a channel that have come up to now; each is a loop callback. With `trace` the
+/// log is told of each.
+pub(crate) fn deliver(core: &Core, id: Id, trace: bool) -> Result<()> {
     let receiver = core.inside(|state| state.channels.get(id)?.receiver.take());
     let Some(receiver) = receiver else {
         return Ok(());
@@ -433,7 +439,7 @@ pub(crate) fn deliver(core: &Core, id: Id) -> Result<()> {
         receiver: Some(receiver),
         over: false,
     };
-    delivery.run()
+    delivery.run(trace)
 }
 
 /// The receiving end while it delivers; puts it back, also when it panics.
@@ -446,7 +452,7 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn run(&mut self) -> Result<()> {
+    fn run(&mut self, trace: bool) -> Result<()> {
         let Some(receiver) = &mut self.receiver else {
             return Ok(());
         };
@@ -455,7 +461,10 @@ impl Delivery<'_> {
         // Closed by one of its own messages it gets no further ones.
         while core.inside(|state| state.channels.get(id).is_some()) && receiver.has_next() {
             // Each is a loop callback. Where one has left nothing behind, the next may follow.
-            receiver.deliver(core, &|| {
+            if trace {
+                core.trace_message_of_channel(id);
+            }
+            receiver.deliver(core, trace, &|| {
                 core.inside(|state| state.is_quiet() && state.channels.get(id).is_some())
             });
             core.finish_callback()?;

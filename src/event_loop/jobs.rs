@@ -244,8 +244,8 @@ impl State {
     }
 }
 
-/// Tells `done` what became of its job.
-pub(crate) fn finish(core: &Core, id: Id, outcome: Outcome) -> Result<()> {
+/// Tells `done` what became of its job; with `trace` the log, too.
+pub(crate) fn finish(core: &Core, id: Id, outcome: Outcome, trace: bool) -> Result<()> {
     let job = core.inside(|state| {
         let job = state.jobs.remove(id);
         if job.is_some() {
@@ -258,6 +258,10 @@ pub(crate) fn finish(core: &Core, id: Id, outcome: Outcome) -> Result<()> {
         drop(outcome);
         return core.finish_callback();
     };
+    if trace {
+        let (what, origin) = (Job(core.raw(id)), job.origin);
+        core.trace(format_args!("{what:?} is done ({origin})"));
+    }
     core.callback(|core| (job.done)(core.handle(), outcome))
 }
 

@@ -17,6 +17,7 @@ use super::core::Core;
 use super::handle::{Id, LoopHandle};
 use super::jobs;
 use super::state::State;
+use super::trace;
 use crate::backend::Waker;
 use crate::ground::error::{Error, Result};
 
@@ -157,11 +158,17 @@ pub(crate) fn deliver(core: &Core) -> Result<()> {
             state.mail.extend(fresh);
         }
     });
+    let trace = trace::on();
     while let Some(mail) = core.inside(|state| state.mail.pop_front()) {
         match mail {
-            Mail::Post(call) => core.callback(|core| call(core.handle()))?,
-            Mail::Job(id, outcome) => jobs::finish(core, id, outcome)?,
-            Mail::Channel(id) => channels::deliver(core, id)?,
+            Mail::Post(call) => {
+                if trace {
+                    core.trace(format_args!("a posted closure"));
+                }
+                core.callback(|core| call(core.handle()))?;
+            }
+            Mail::Job(id, outcome) => jobs::finish(core, id, outcome, trace)?,
+            Mail::Channel(id) => channels::deliver(core, id, trace)?,
             Mail::Control(id, control) => {
                 core.inside(|state| state.control_channel(id, control));
                 core.finish_callback()?;

@@ -204,6 +204,14 @@ impl Core {
         self.trace(format_args!("'message' to {who}, {bytes} bytes"));
     }
 
+    /// A message of another thread goes to the one who made its channel.
+    #[cold]
+    pub(crate) fn trace_message_of_channel(&self, id: Id) {
+        if let Some(origin) = self.inside(|state| state.origin_of_channel(id)) {
+            self.trace(format_args!("a message of a channel ({origin})"));
+        }
+    }
+
     /// What a loop callback has written is sent.
     #[cold]
     pub(crate) fn trace_gathered(&self) {
