@@ -43,7 +43,9 @@ pub struct Counts {
     pub sends: u64,
     /// Datagrams that they took.
     pub datagrams_sent: u64,
-    /// Socket options set (`setsockopt`), without those of listening sockets.
+    /// Socket options set or read (`setsockopt`, `getsockopt`) as the program asks for it, without those of
+    /// listening sockets. Keep-alive with its times is one, though the system takes each time by a call of its
+    /// own, and so is whatever is done with a lent socket.
     pub options: u64,
     /// Closed sockets (`close`).
     pub closes: u64,
