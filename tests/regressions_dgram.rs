@@ -103,3 +103,28 @@ fn a_timer_that_is_cleared_amid_many_datagrams_is_dropped_before_the_next() -> R
     turn_until(&lp, || seen.get() == MANY);
     Ok(())
 }
+
+// It was told as nothing where it was most in use.
+#[test]
+fn the_room_for_datagrams_is_memory_while_one_is_delivered() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let (socket, address) = bound(&lp);
+    let told = Rc::new(Cell::new(0));
+    let telling = told.clone();
+    socket.on_message(move |socket, _, _| {
+        telling.set(socket.event_loop().memory().datagrams);
+    });
+    let (peer, _) = peer();
+    // Behind some that come alone another path receives them.
+    for _ in 0..20 {
+        told.set(0);
+        peer.send_to(b"hello", address).unwrap();
+        turn_until(&lp, || told.get() > 0);
+        assert_eq!(told.get(), lp.memory().datagrams);
+    }
+    socket.close()?;
+    lp.run()?;
+    assert_eq!(told.get(), lp.memory().datagrams);
+    Ok(())
+}

@@ -105,10 +105,13 @@ impl Reads {
 }
 
 impl Catch {
+    /// The bytes of each.
+    pub(crate) const CAPACITY: usize = SLOTS * STRIDE;
+
     /// Room for a full batch.
     pub(crate) fn with_room() -> Catch {
         Catch {
-            buffer: vec![0; SLOTS * STRIDE].into_boxed_slice(),
+            buffer: vec![0; Catch::CAPACITY].into_boxed_slice(),
             reads: Reads {
                 list: Vec::with_capacity(SLOTS),
                 has_trains: false,
@@ -150,11 +153,6 @@ impl Catch {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty() && self.next >= self.reads.list.len()
-    }
-
-    /// Its bytes.
-    pub(crate) fn capacity(&self) -> usize {
-        self.buffer.len()
     }
 
     /// Whether the last receive has brought a train.

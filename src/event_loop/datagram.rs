@@ -19,7 +19,6 @@ use super::datagram_entry::{
 };
 use super::datagram_names::Wanted;
 use super::datagram_options::parse_with_zone;
-use super::datagram_receive::put_catch_away;
 use super::entry::{Entry, flag};
 use super::handle::{Id, UdpSocket};
 use super::look_up::CustomLookup;
@@ -323,7 +322,7 @@ impl State {
             self.stalled_until_ms = 0;
         }
         if let Some(catch) = datagram.catch.take() {
-            put_catch_away(&mut self.catches, catch);
+            self.catches.put_away(catch);
         }
         self.closing.push(id.into());
         self.ticks.push(Task::Datagram(id, DatagramTask::EmitClose));

@@ -342,7 +342,7 @@ impl Share<'_> {
         {
             datagram.common.flags.clear(flag::QUEUED);
             batch.next();
-            put_catch_away(catches, catch);
+            catches.put_away(catch);
             return true;
         }
         false
@@ -434,7 +434,7 @@ impl State {
         let (Some(io), Some(listener)) = (&datagram.io, datagram.message.sole()) else {
             return Alone::Not;
         };
-        let Some(mut catch) = catches.pop() else {
+        let Some(mut catch) = catches.take() else {
             return Alone::Not;
         };
         match backend.receive_one(io, &mut catch) {
@@ -446,7 +446,7 @@ impl State {
                 Alone::Deliver(catch, listener)
             }
             Err(error) => {
-                catches.push(catch);
+                catches.put_away(catch);
                 if would_block(&error) {
                     datagram.ready &= !ready::READABLE;
                     return Alone::Not;
@@ -480,8 +480,8 @@ impl State {
         let left = self
             .datagram(id)
             .and_then(|datagram| datagram.catch.take())
-            .or_else(|| self.catches.pop());
-        left.unwrap_or_else(|| Box::new(Catch::with_room()))
+            .or_else(|| self.catches.take());
+        left.unwrap_or_else(|| self.catches.make())
     }
 
     /// Returns whether datagrams wait that may be sent.
@@ -496,17 +496,43 @@ impl State {
                 return wants_to_send;
             }
         }
-        put_catch_away(&mut self.catches, catch);
+        self.catches.put_away(catch);
         wants_to_send
     }
 }
 
-/// Keeps a buffer for the next socket that receives.
-#[expect(clippy::vec_box, reason = "as in the state")]
-#[inline]
-pub(crate) fn put_catch_away(catches: &mut Vec<Box<Catch>>, mut catch: Box<Catch>) {
-    if catches.len() < KEPT_CATCHES {
-        catch.clear();
-        catches.push(catch);
+/// Room to receive datagrams in: what no socket holds at the moment waits here for the next that receives.
+#[derive(Default)]
+pub(crate) struct Catches {
+    #[expect(clippy::vec_box, reason = "a socket's share moves it to and fro")]
+    kept: Vec<Box<Catch>>,
+    /// How many there are, those that sockets hold included.
+    made: usize,
+}
+
+impl Catches {
+    #[inline]
+    fn take(&mut self) -> Option<Box<Catch>> {
+        self.kept.pop()
+    }
+
+    fn make(&mut self) -> Box<Catch> {
+        self.made += 1;
+        Box::new(Catch::with_room())
+    }
+
+    #[inline]
+    pub(crate) fn put_away(&mut self, mut catch: Box<Catch>) {
+        if self.kept.len() < KEPT_CATCHES {
+            catch.clear();
+            self.kept.push(catch);
+        } else {
+            self.made -= 1;
+        }
+    }
+
+    /// The bytes of all of them.
+    pub(crate) fn memory(&self) -> usize {
+        self.made * Catch::CAPACITY
     }
 }

@@ -67,7 +67,7 @@ impl State {
                 + self.watchers.memory(),
             read_buffer: self.settings.read_chunk + self.text.capacity(),
             gathered: self.gather.capacity() + self.outbox.capacity(),
-            datagrams: self.catches.iter().map(|catch| catch.capacity()).sum(),
+            datagrams: self.catches.memory(),
             queues: ids * size_of::<Id>()
                 + closed * size_of::<Closed>()
                 + tasks * size_of::<Task>()

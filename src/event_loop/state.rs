@@ -8,6 +8,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::channels::Channels;
+use super::datagram_receive::Catches;
 use super::datagram_send::Sending;
 use super::deadlines::Deadlines;
 use super::entry::{
@@ -24,7 +25,6 @@ use super::task::Task;
 use super::timers::TimerCall;
 use super::watchers::Watchers;
 use crate::backend::Backend;
-use crate::backend::datagram::Catch;
 use crate::ground::error::Error;
 use crate::ground::gather::Gather;
 use crate::ground::listeners::{ListenerId, Slot};
@@ -107,8 +107,7 @@ pub(crate) struct State {
     /// Sends whose completion waits for its tick.
     pub(crate) sends: Slab<Sending>,
     /// Room to receive datagrams in, which no socket holds.
-    #[expect(clippy::vec_box, reason = "a socket's share moves it to and fro")]
-    pub(crate) catches: Vec<Box<Catch>>,
+    pub(crate) catches: Catches,
     /// Servers that can't accept, mostly since there are no descriptors, and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,
     /// When they are.
@@ -256,7 +255,7 @@ impl State {
             text: String::new(),
             outbox: Outbox::default(),
             sends: Slab::new(),
-            catches: Vec::new(),
+            catches: Catches::default(),
             stalled: Vec::new(),
             stalled_until_ms: 0,
             shed_warned: false,
