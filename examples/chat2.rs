@@ -59,13 +59,13 @@ fn on_connection(socket: net::Socket, room: &Rc<RefCell<Room>>) {
         let text = telnet.text(chunk);
         let mut text = text.as_slice();
         while let Some(line) = lines.next(&mut text) {
+            // Who has quit says no more: not in the same chunk, and not in a later one.
+            if !socket.writable() {
+                return;
+            }
             match line {
                 Ok(line) => in_data.borrow_mut().obey(socket, Command::parse(&line)),
                 Err(bad) => tell(socket, &format!("* {bad}")),
-            }
-            // Who has quit says no more, not even in the same chunk.
-            if !socket.writable() {
-                return;
             }
         }
     });

@@ -109,6 +109,36 @@ fn chat1_byebye_leaves_and_what_is_said_behind_it_is_not_heard() {
 }
 
 #[test]
+fn who_has_said_that_he_leaves_says_nothing_in_a_later_chunk() {
+    for (name, word) in [("chat1", "byebye\n"), ("chat2", "quit\n")] {
+        let mut server = Server::start(name, &[]);
+        let mut ann = server.connect();
+        ann.line();
+        let mut ben = server.connect();
+        ben.line();
+        ben.says(word);
+        ben.hears("* Bye!");
+        ben.hears_end();
+        // A line that could be a nickname, and one that is no text.
+        ben.says("ghost\n");
+        ben.says(b"\xC3\n");
+        ben.ends();
+        ann.says("ann\n");
+        match name {
+            "chat1" => ann.hears("* Hello, ann! 1 on-line"),
+            _ => ann.hears_all(&[
+                "* guest2 has joined, 2 on-line",
+                "* guest2 has left, 1 on-line",
+                "* unknown command: ann; try help",
+            ]),
+        }
+        if name == "chat1" {
+            server.prints("ann has joined, 1 on-line");
+        }
+    }
+}
+
+#[test]
 fn chat1_byebye_leaves_before_one_has_a_nickname_too() {
     let (_server, mut ann, mut ben) = chat1();
     let mut nobody = _server.connect();
