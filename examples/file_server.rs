@@ -36,15 +36,21 @@ fn main() -> nodeloop::Result<()> {
     let server = net::create_server(&lp, move |socket| {
         let root = root.clone();
         let mut head = Vec::new();
+        let mut is_answered = false;
         socket.set_timeout(PATIENCE_MS);
         socket.on_timeout(|socket| socket.destroy());
         // A browser may go away at any time.
         socket.on_error(|_, _| {});
         socket.on_data(move |socket, chunk| {
+            // It has one request, whatever comes behind: that is read so that it does not become a
+            // reset, which could overtake the answer.
+            if is_answered {
+                return;
+            }
             head.extend_from_slice(chunk);
             let is_long = head.len() > MAX_HEAD;
             if is_long || head.windows(4).any(|end| end == b"\r\n\r\n") {
-                // It has one request, whatever comes behind.
+                is_answered = true;
                 socket.pause();
                 answer(socket, &head, !is_long, root.clone());
             }

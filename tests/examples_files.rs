@@ -120,6 +120,28 @@ fn send_file_says_what_is_wrong_and_fails() {
 }
 
 #[test]
+fn file_server_answers_once_whatever_comes_behind_the_request() {
+    let scratch = Scratch::new();
+    scratch.file("index.html", "<p>index");
+    let server = Server::start("file_server", &[&scratch.name("")]);
+    for request in ["GET / HTTP/1.0\r\n\r\n", "POST / HTTP/1.0\r\n\r\n"] {
+        let mut client = server.connect();
+        client.says(request);
+        let answer = client.reads_rest();
+        assert!(answer.starts_with(b"HTTP/1.0 "), "{request}");
+        // A second request would be answered behind the end, which is an error and a reset.
+        for _ in 0..3 {
+            client.says("GET / HTTP/1.0\r\n\r\n");
+            let mut other = server.connect();
+            other.says(request);
+            assert!(other.reads_rest() == answer);
+        }
+        client.says("x".repeat(100_000));
+        client.ends();
+    }
+}
+
+#[test]
 fn buffer_watcher_shows_every_write() {
     let scratch = Scratch::new();
     scratch.file("five", "abcde");
