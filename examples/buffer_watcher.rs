@@ -38,6 +38,8 @@ fn main() -> nodeloop::Result<()> {
         file.resume();
     });
     file.on_end(move |_| socket.end());
+    // What the server says interests nobody, but unread it would hide its end.
+    socket.resume();
     socket.on_close(move |_, _| file.destroy());
     lp.run()
 }

@@ -24,6 +24,9 @@ fn main() -> nodeloop::Result<()> {
     let file = fs::create_read_stream(&lp, path);
     // Nobody listens to its errors: they are the program's.
     file.pipe(socket);
+    // What the server says interests nobody, but unread it would hide its end, and a server that
+    // echoes would stop reading.
+    socket.resume();
     socket.on_close(move |socket, had_error| {
         if !had_error {
             println!("sent {} bytes", socket.bytes_written());

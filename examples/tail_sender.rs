@@ -47,6 +47,8 @@ fn main() -> nodeloop::Result<()> {
         }
     });
     socket.on_connect(|_| println!("connected"));
+    // What the server says interests nobody, but unread it would hide its end.
+    socket.resume();
     socket.on_close(move |_, _| look.clear());
     lp.run()
 }

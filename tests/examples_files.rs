@@ -120,6 +120,33 @@ fn send_file_says_what_is_wrong_and_fails() {
 }
 
 #[test]
+fn senders_end_beside_a_server_that_answers() {
+    let scratch = Scratch::new();
+    let server = Server::start("echo", &[]);
+    let address = server.address.to_string();
+    // More than the kernel keeps, there and back.
+    let large = 20_000_000;
+    scratch.file("large", vec![b'x'; large]);
+    let mut sender = example("send_file", &[&scratch.name("large"), &address]);
+    sender.prints(&format!("sent {large} bytes"));
+    sender.ends_well();
+    scratch.file("small", "small");
+    let (listener, address) = listener();
+    for name in ["buffer_watcher", "tail_sender"] {
+        let mut sender = example(name, &[&scratch.name("small"), &address]);
+        let mut peer = accept(&listener);
+        peer.reads("small");
+        // More than the kernel keeps.
+        peer.says("x".repeat(large));
+        peer.ends();
+        peer.hears_end();
+        drop(peer);
+        let ended = sender.ended(drop);
+        assert_eq!(ended.stderr, "", "{name}");
+    }
+}
+
+#[test]
 fn file_server_answers_once_whatever_comes_behind_the_request() {
     let scratch = Scratch::new();
     scratch.file("index.html", "<p>index");
