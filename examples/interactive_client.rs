@@ -28,9 +28,13 @@ fn main() -> nodeloop::Result<()> {
     lines.on_line(move |lines, line| match line {
         "Quit" => lines.close(),
         line => {
-            socket.write(format!("{line}\n"));
+            // Typing fills no memory, but `interactive_client < FILE` could.
+            if !socket.write(format!("{line}\n")) {
+                lines.pause();
+            }
         }
     });
+    socket.on_drain(move |_| lines.resume());
     // `Quit`, or the end of the input.
     lines.on_close(move |_| socket.end());
     socket.on_text(move |_, text| {

@@ -5,6 +5,8 @@ mod support_process;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use support_process::examples::{Server, accept, example, is_installed};
 use support_process::files::Scratch;
@@ -144,6 +146,29 @@ fn senders_end_beside_a_server_that_answers() {
         let ended = sender.ended(drop);
         assert_eq!(ended.stderr, "", "{name}");
     }
+}
+
+#[test]
+fn interactive_client_holds_its_input_back_while_nobody_reads() {
+    /// More than the kernel keeps.
+    const MUCH: usize = 48 * 1024 * 1024;
+    let (listener, address) = listener();
+    let mut client = example("interactive_client", &[&address]);
+    let mut stdin = client.stdin();
+    let mut peer = accept(&listener);
+    client.prints(&format!("connected to {address}; Quit ends"));
+    let lines = format!("{}\n", "x".repeat(1023)).repeat(64);
+    let (sender, written) = channel();
+    std::thread::spawn(move || {
+        while stdin.write_all(lines.as_bytes()).is_ok() && sender.send(lines.len()).is_ok() {}
+    });
+    let mut taken = 0;
+    while let Ok(count) = written.recv_timeout(Duration::from_secs(1)) {
+        taken += count;
+        assert!(taken < MUCH, "it takes everything");
+    }
+    // It goes on where it was.
+    peer.hears(&"x".repeat(1023));
 }
 
 #[test]
