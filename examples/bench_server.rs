@@ -114,7 +114,7 @@ impl Service {
         })
     }
 
-    /// Starts it: where it listens.
+    /// Starts it: where it listens, if it does.
     fn start(self, lp: LoopHandle, address: SocketAddr) -> nodeloop::Result<Option<SocketAddr>> {
         match self {
             Service::Tcp(on_connection, options) => {
@@ -170,13 +170,14 @@ impl Settings {
 
 fn serve(settings: Settings) -> nodeloop::Result<()> {
     let lp = settings.builder.build()?;
+    let Some(address) = settings.service.start(lp.handle(), settings.address)? else {
+        // Why it does not listen comes as an error of the first turn.
+        return lp.run();
+    };
     // The load generator ends connections as it likes.
     lp.on_uncaught_error(|_, _| {});
-    let address = settings.service.start(lp.handle(), settings.address)?;
     println!("ready");
-    if let Some(address) = address {
-        println!("listening on {address}");
-    }
+    println!("listening on {address}");
     if settings.counts {
         tell_counts(&lp)?;
     }

@@ -61,6 +61,18 @@ fn msg_echo_answers_whole_frames_wherever_the_reads_cut_them() {
 }
 
 #[test]
+fn an_address_in_use_is_a_failure_before_it_says_that_it_is_ready() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it listens").to_string();
+    let message = format!("listen EADDRINUSE: address already in use {address}");
+    example("bench_server", &["tcp-echo", &address]).fails(1, &message);
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let message = format!("bind EADDRINUSE {address}");
+    example("bench_server", &["udp-echo", &address]).fails(1, &message);
+}
+
+#[test]
 fn msg_echo_loses_nothing_when_its_peer_reads_late() {
     let (_server, mut client) = served("msg-echo", &["--chunk", "1000"]);
     let bytes = pattern(64 * 100_000);
