@@ -203,6 +203,7 @@ fn echo_messages(socket: Socket) {
     // The beginning of a frame whose rest has not come.
     let mut partial: Vec<u8> = Vec::new();
     socket.on_data(move |socket, mut chunk| {
+        let mut goes_on = true;
         if !partial.is_empty() {
             let missing = FRAME - partial.len();
             let (rest, behind) = chunk.split_at(missing.min(chunk.len()));
@@ -211,11 +212,10 @@ fn echo_messages(socket: Socket) {
             if partial.len() < FRAME {
                 return;
             }
-            socket.write(&partial);
+            goes_on = socket.write(&partial);
             partial.clear();
         }
         let mut frames = chunk.chunks_exact(FRAME);
-        let mut goes_on = true;
         for frame in &mut frames {
             goes_on = socket.write(frame);
         }
@@ -278,7 +278,9 @@ fn broadcast() -> Box<dyn FnMut(Socket)> {
 
 fn pause_and_echo(socket: Socket) {
     socket.on_data(|socket, chunk| {
-        socket.write(chunk);
+        if !socket.write(chunk) {
+            return wait_for_drain(socket);
+        }
         socket.pause();
         socket.event_loop().set_immediate(move |_| socket.resume());
     });

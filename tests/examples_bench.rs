@@ -3,12 +3,15 @@
 mod support_process;
 
 use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
 
 use support_process::examples::{Client, accept, example};
 use support_process::files::Scratch;
 use support_process::{DEADLINE, Process};
 
 const BLOCK: usize = 64 * 1024;
+
+const FRAME: usize = 64;
 
 /// A server in a mode, and a client of it.
 fn served(mode: &str, options: &[&str]) -> (Process, Client) {
@@ -58,6 +61,35 @@ fn msg_echo_answers_whole_frames_wherever_the_reads_cut_them() {
         client.says(&bytes[130..]);
         client.reads(&bytes[128..]);
     }
+}
+
+/// What a mode takes of a peer that reads nothing has a limit.
+fn takes_little_of_who_does_not_read(mode: &str, options: &[&str], first: usize) {
+    /// More than the kernel keeps.
+    const MUCH: usize = 48 * 1024 * 1024;
+    let (_server, mut client) = served(mode, options);
+    client.says(pattern(first));
+    if first > FRAME {
+        // From here on every read ends one frame and begins the next.
+        client.reads(&pattern(first)[..FRAME]);
+    }
+    let patience = Some(Duration::from_secs(1));
+    client.stream.set_write_timeout(patience).expect("not zero");
+    let mut sent = 0;
+    while let Ok(count) = std::io::Write::write(&mut client.stream, &pattern(BLOCK)) {
+        sent += count;
+        assert!(sent < MUCH, "{mode} takes everything");
+    }
+}
+
+#[test]
+fn msg_echo_takes_little_of_who_does_not_read_when_each_read_ends_one_frame() {
+    takes_little_of_who_does_not_read("msg-echo", &["--chunk", "64"], FRAME + FRAME / 2);
+}
+
+#[test]
+fn pause_echo_takes_little_of_who_does_not_read() {
+    takes_little_of_who_does_not_read("pause-echo", &[], 0);
 }
 
 #[test]
