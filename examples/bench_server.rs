@@ -61,7 +61,11 @@ const USAGE: &str = "usage: bench_server MODE ADDRESS [--chunk BYTES] [--spin-us
     udp-echo udp-sink udp-burst";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Not `args`, which panics at what is no text.
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let Some(settings) = Settings::parse(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);

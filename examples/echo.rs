@@ -31,9 +31,12 @@ enum Place {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let argument = std::env::args().nth(1);
-    let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
-    let place = match address.strip_prefix("unix:") {
+    // Not `args`, which panics at what is no text.
+    let argument = std::env::args_os().nth(1);
+    let argument = argument.unwrap_or("127.0.0.1:40000".into());
+    let address = argument.to_string_lossy();
+    let path = argument.to_str().and_then(|it| it.strip_prefix("unix:"));
+    let place = match path {
         Some(path) => Some(Place::Path(path.into())),
         None => address.parse().ok().map(Place::Address),
     };

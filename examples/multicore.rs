@@ -17,8 +17,11 @@ use nodeloop::net::{self, ListenOptions};
 use nodeloop::{Loop, Result};
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
+    // Not `args`, which panics at what is no text.
+    let argument = std::env::args_os().nth(1);
+    let address = argument.map_or("127.0.0.1:40000".into(), |it| {
+        it.to_string_lossy().into_owned()
+    });
     let Ok(address) = address.parse::<SocketAddr>() else {
         eprintln!("{address} is no address; usage: multicore [ADDRESS:PORT]");
         return ExitCode::from(2);

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
 
 use support_process::Process;
-use support_process::examples::{Server, example, is_installed};
+use support_process::examples::{Server, example, executable, is_installed};
 
 /// The examples of this file.
 const SERVERS: [&str; 2] = ["echo", "first_server"];
@@ -132,6 +132,25 @@ fn what_is_no_address_is_a_message_and_a_failure() {
 }
 
 // Other people's clients, where they are installed.
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_text_is_a_message_and_a_failure() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let names = ["echo", "first_server", "multicore", "bench_server", "tour"];
+    for (name, place) in names
+        .into_iter()
+        .flat_map(|name| [(name, ""), (name, "unix:")])
+    {
+        let argument = [place.as_bytes(), b"\xFF"].concat();
+        let mut command = Command::new(executable(name));
+        command.arg(std::ffi::OsStr::from_bytes(&argument));
+        let ended = Process::start(&mut command).ended(drop);
+        assert_eq!(ended.status.code(), Some(2), "{name}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+}
 
 #[test]
 fn nc_gets_its_answers() {

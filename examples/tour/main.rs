@@ -24,7 +24,9 @@ use log::{LevelFilter, Log, Metadata, Record};
 fn main() -> ExitCode {
     log::set_logger(&Narrator).expect("it is the first");
     log::set_max_level(LevelFilter::Trace);
-    let chapter = std::env::args().nth(1);
+    // Not `args`, which panics at what is no text.
+    let chapter = std::env::args_os().nth(1);
+    let chapter = chapter.map(|it| it.to_string_lossy().into_owned());
     let chapter = chapter.as_deref().unwrap_or("turn");
     let Some((_, names, play)) = scenes::ALL.iter().find(|scene| scene.0 == chapter) else {
         let known: Vec<_> = scenes::ALL.iter().map(|scene| scene.0).collect();
