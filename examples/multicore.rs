@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use nodeloop::net::{self, ListenOptions};
-use nodeloop::{Loop, Result};
+use nodeloop::{Error, Loop, Result};
 
 fn main() -> ExitCode {
     // Not `args`, which panics at what is no text.
@@ -53,8 +53,11 @@ fn serve(mut address: SocketAddr) -> Result<()> {
     println!("listening on {address}");
     println!("with {cores} loops");
     drop(sender);
-    // A loop that ends says why.
-    said.recv().map_or(Ok(()), |last| last.map(drop))
+    // A loop that ends says why, unless it panics; the others go on then.
+    match said.recv() {
+        Ok(last) => last.map(drop),
+        Err(_) => Err(Error::new("no loop is left")),
+    }
 }
 
 /// One loop; tells where it listens.

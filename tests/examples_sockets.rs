@@ -7,12 +7,13 @@ mod support_process;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use support_process::examples::{Server, example, executable};
 use support_process::files::Scratch;
@@ -182,4 +183,32 @@ fn multicore_has_connections_in_every_loop() {
         assert!(line.ends_with(" has a connection"), "{line}");
         seen.insert(line);
     }
+}
+
+#[test]
+fn multicore_fails_when_every_loop_has_panicked() {
+    let mut server = Command::new(executable("multicore"))
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is there");
+    let mut stdout = BufReader::new(server.stdout.take().expect("it is a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("it is text");
+    let address = line.trim_end().strip_prefix("listening on ");
+    let address = address.expect("it listens").to_string();
+    stdout.read_line(&mut line).expect("it is text");
+    // Printing panics from now on: each connection is the end of its loop.
+    drop(stdout);
+    let started = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        if started.elapsed() > DEADLINE {
+            let _ = server.kill();
+        }
+    }
+    let ended = server.wait_with_output().expect("it is our child");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.ends_with("no loop is left\n"), "{told}");
 }
