@@ -16,7 +16,6 @@ mod common;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::net::SocketAddr;
-use std::process::ExitCode;
 
 use common::parts::{Message, PART_SIZE};
 use common::{argument, family_of, report};
@@ -26,34 +25,37 @@ use nodeloop::{Loop, Result, Timer, dgram};
 /// What the kernel is asked to keep while this program is busy. It may give less.
 const RECV_BUFFER: u32 = 4 << 20;
 
-fn main() -> Result<ExitCode> {
+fn main() -> Result<()> {
     let address: SocketAddr = argument(1, "ADDRESS", "127.0.0.1:40000");
     let path: String = argument(2, "FILE", "received.bin");
     let stay_ms: u64 = argument(3, "number of MILLISECONDS", "500");
-    let file = match File::create(&path) {
-        Ok(file) => file,
-        Err(error) => {
-            eprintln!("{path}: {error}");
-            return Ok(ExitCode::FAILURE);
-        }
-    };
     let lp = Loop::new()?;
     let options = SocketOptions::new(family_of(address)).recv_buffer_size(RECV_BUFFER);
-    let mut transfer = Transfer::new(file, stay_ms);
-    let socket = dgram::create_socket_with(&lp, options, move |socket, message, from| {
-        if let Err(error) = transfer.take(socket, message, from) {
-            eprintln!("{path}: {error}");
-            report(socket.close());
-        }
-    });
-    socket.bind_then(address, |socket| {
-        if let Ok(address) = socket.address() {
-            println!("listening on {address}");
-        }
+    let socket = dgram::create_socket(&lp, options);
+    // Not before the address is ours: another one that has it may be writing to that very file.
+    socket.bind_then(address, move |socket| match File::create(&path) {
+        Ok(file) => receive(socket, file, path, stay_ms),
+        Err(error) => give_up(socket, &path, &error),
     })?;
     socket.on_close(|_| println!("close"));
-    lp.run()?;
-    Ok(ExitCode::SUCCESS)
+    lp.run()
+}
+
+fn receive(socket: Socket, file: File, path: String, stay_ms: u64) {
+    let mut transfer = Transfer::new(file, stay_ms);
+    socket.on_message(move |socket, message, from| {
+        if let Err(error) = transfer.take(socket, message, from) {
+            give_up(socket, &path, &error);
+        }
+    });
+    if let Ok(address) = socket.address() {
+        println!("listening on {address}");
+    }
+}
+
+/// Ends the program with a failure: a file that is not whole must not look as if it were.
+fn give_up(socket: Socket, path: &str, error: &std::io::Error) {
+    socket.event_loop().fail(format!("{path}: {error}"));
 }
 
 struct Transfer {

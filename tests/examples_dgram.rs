@@ -294,6 +294,28 @@ fn the_receiver_counts_what_was_lost_and_takes_nothing_from_strangers() {
     assert!(content(&received) == expected, "the file is another");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_receiver_that_can_not_write_fails() {
+    let mut receiver = Server::start("udp_file_receiver", &["/dev/full"]);
+    Peer::new().says(receiver.address, part(0, 0, b"some bytes"));
+    receiver.fails(1, "Error: /dev/full: No space left on device (os error 28)");
+    let message = "Error: /nowhere/at/all: No such file or directory (os error 2)";
+    example("udp_file_receiver", &["127.0.0.1:0", "/nowhere/at/all"]).fails(1, message);
+}
+
+#[test]
+fn a_receiver_whose_address_is_taken_leaves_the_file_alone() {
+    let scratch = Scratch::new();
+    scratch.file("received", b"by another one");
+    let path = scratch.name("received");
+    let taken = Peer::new();
+    let address = taken.address().to_string();
+    let message = format!("Error: bind EADDRINUSE {address}");
+    example("udp_file_receiver", &[&address, &path]).fails(1, &message);
+    assert_eq!(content(&path), b"by another one");
+}
+
 #[test]
 fn the_sender_is_told_that_nobody_receives() {
     // Bound, and connected to a port that nobody sends from: what comes is refused.
