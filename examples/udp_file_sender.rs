@@ -16,7 +16,7 @@ mod common;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Error, Read};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -30,6 +30,8 @@ use nodeloop::{Loop, Result};
 const ASK_EVERY_MS: u64 = 200;
 const ASK_TIMES: u32 = 25;
 
+const TOO_LARGE: &str = "too large, it would need more datagrams than there are numbers";
+
 fn main() -> Result<ExitCode> {
     let path: String = argument(1, "FILE", "README.md");
     let address: SocketAddr = argument(2, "ADDRESS", "127.0.0.1:40000");
@@ -41,6 +43,11 @@ fn main() -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    if length > u64::from(MAX_PARTS) * PART_SIZE as u64 {
+        eprintln!("{path}: {TOO_LARGE}");
+        return Ok(ExitCode::FAILURE);
+    }
     let lp = Loop::new()?;
     let socket = dgram::create_socket(&lp, family_of(address));
     let whole = Rc::new(Cell::new(false));
@@ -62,8 +69,12 @@ fn send(socket: Socket, mut file: File, burst: u32, whole: Rc<Cell<bool>>) {
         let room = burst.saturating_sub(u32::try_from(socket.send_queue_count()).unwrap_or(burst));
         for _ in 0..room {
             let part = match next_part(&mut file) {
-                Ok(part) if parts < MAX_PARTS => part,
-                Ok(_) => Vec::new(),
+                // What has no length, such as a device, is found out here.
+                Ok(part) if !part.is_empty() && parts == MAX_PARTS => Err(Error::other(TOO_LARGE)),
+                read => read,
+            };
+            let part = match part {
+                Ok(part) => part,
                 Err(error) => {
                     eprintln!("{error}");
                     timer.clear();

@@ -317,6 +317,20 @@ fn a_receiver_whose_address_is_taken_leaves_the_file_alone() {
 }
 
 #[test]
+fn the_sender_sends_nothing_of_a_file_that_is_too_large() {
+    let scratch = Scratch::new();
+    scratch.file("large", b"");
+    let path = scratch.name("large");
+    let large = std::fs::File::options().write(true).open(&path);
+    // Of zeros, so that it takes no room.
+    let made = large.and_then(|file| file.set_len(1_200_000_001));
+    made.expect("it is a file");
+    let message = format!("{path}: too large, it would need more datagrams than there are numbers");
+    let address = Peer::new().address().to_string();
+    example("udp_file_sender", &[&path, &address]).fails(1, &message);
+}
+
+#[test]
 fn the_sender_is_told_that_nobody_receives() {
     // Bound, and connected to a port that nobody sends from: what comes is refused.
     let deaf = Peer::new();
