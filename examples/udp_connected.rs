@@ -26,7 +26,8 @@ fn main() -> nodeloop::Result<()> {
     let socket = dgram::create_socket(&lp, family_of(address));
     socket.connect_then(address, move |connected| {
         if let Err(error) = connected.and_then(|()| send_all(socket, &texts)) {
-            eprintln!("{error}");
+            // A socket that is bound would keep the program alive.
+            socket.event_loop().fail(error);
         }
     })?;
     socket.on_close(|_| println!("close"));

@@ -330,6 +330,14 @@ fn the_sender_sends_nothing_of_a_file_that_is_too_large() {
     example("udp_file_sender", &[&path, &address]).fails(1, &message);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn udp_connected_ends_when_it_can_not_connect() {
+    // Nobody has allowed broadcasts.
+    let message = "Error: connect EACCES 255.255.255.255:40000";
+    example("udp_connected", &["255.255.255.255:40000", "one"]).fails(1, message);
+}
+
 #[test]
 fn the_sender_is_told_that_nobody_receives() {
     // Bound, and connected to a port that nobody sends from: what comes is refused.
