@@ -68,12 +68,11 @@ fn on_connection(server: net::Server, socket: net::Socket, service: &Rc<RefCell<
                 _ if socket.writable_ended() => return,
                 Ok("shutdown") => shut_down(server, &in_data),
                 Ok(job) => begin(socket, job, &in_data),
-                Err(bad) => {
-                    socket.write(format!("{bad}\n"));
-                }
+                Err(bad) => answer(socket, &format!("{bad}\n")),
             }
         }
     });
+    socket.on_drain(|socket| socket.resume());
     let in_end = service.clone();
     socket.on_end(move |socket| in_end.borrow().end_if_idle(socket));
     socket.on_error(|_, error| eprintln!("{error}"));
@@ -85,6 +84,13 @@ fn on_connection(server: net::Server, socket: net::Socket, service: &Rc<RefCell<
     });
 }
 
+/// Writes an answer. Who does not take his answers is not read meanwhile, so that they fill no memory.
+fn answer(socket: net::Socket, text: &str) {
+    if !socket.write(text) {
+        socket.pause();
+    }
+}
+
 /// Takes a job, which is answered when it is done.
 fn begin(socket: net::Socket, job: &str, shared: &Rc<RefCell<Service>>) {
     let mut service = shared.borrow_mut();
@@ -93,13 +99,12 @@ fn begin(socket: net::Socket, job: &str, shared: &Rc<RefCell<Service>>) {
         return;
     };
     if is_ending || jobs.len() == MAX_JOBS {
-        socket.write(format!("refused: {job}\n"));
-        return;
+        return answer(socket, &format!("refused: {job}\n"));
     }
     let job = job.to_string();
     let shared = shared.clone();
     let working = socket.event_loop().set_timeout(work_ms, move |working| {
-        socket.write(format!("done: {job}\n"));
+        answer(socket, &format!("done: {job}\n"));
         let mut service = shared.borrow_mut();
         if let Some(jobs) = service.jobs.get_mut(&socket) {
             jobs.retain(|&job| job != working);
@@ -115,6 +120,8 @@ impl Service {
         let is_idle = self.jobs.get(&socket).is_some_and(|jobs| jobs.is_empty());
         if is_idle && (self.is_ending || socket.readable_ended()) {
             socket.end();
+            // If it was paused no 'drain' comes any more, and unread its end would be hidden.
+            socket.resume();
         }
     }
 }
@@ -131,7 +138,10 @@ fn shut_down(server: net::Server, shared: &Rc<RefCell<Service>>) {
     );
     server.close();
     for &socket in service.jobs.keys() {
-        socket.write("shutting down\n");
+        // Who has ended, and has not taken all his answers yet, is told no more.
+        if !socket.writable_ended() {
+            socket.write("shutting down\n");
+        }
         service.end_if_idle(socket);
     }
     let in_deadline = shared.clone();

@@ -347,6 +347,34 @@ fn graceful_shutdown_refuses_too_many_jobs() {
     }
 }
 
+#[test]
+fn graceful_shutdown_reads_nothing_of_who_reads_no_answers() {
+    /// More than the kernel keeps.
+    const MUCH: usize = 48 * 1024 * 1024;
+    let server = Server::start("graceful_shutdown", &[NEVER_MS]);
+    let mut client = server.connect();
+    let patience = Some(Duration::from_secs(1));
+    let result = client.stream.set_write_timeout(patience);
+    result.expect("not zero");
+    let jobs = format!("{}\n", "x".repeat(900)).repeat(64);
+    let mut sent = 0;
+    loop {
+        match client.stream.write(jobs.as_bytes()) {
+            Ok(count) => sent += count,
+            // With a timeout the system does not begin such a call anew by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+        assert!(sent < MUCH, "it takes everything");
+    }
+    // It goes on where it was.
+    client.hears(&format!("refused: {}", "x".repeat(900)));
+    let mut other = server.connect();
+    other.says("shutdown\n");
+    other.hears("shutting down");
+    other.hears_end();
+}
+
 // Reconnecting.
 
 /// The wait that a line tells, in milliseconds.
