@@ -30,7 +30,8 @@ fn main() -> nodeloop::Result<()> {
         });
         socket.on_close(move |_, _| timer.clear());
     });
-    socket.on_data(|_, chunk| println!("received: {}", String::from_utf8_lossy(chunk).trim_end()));
+    // Text, not bytes: a character that two reads cut apart comes out whole.
+    socket.on_text(|_, text| println!("received: {}", text.trim_end()));
     socket.on_end(|_| println!("the server has ended"));
     lp.run()
 }

@@ -40,10 +40,11 @@ fn main() -> nodeloop::Result<()> {
 
     // In a row; none any more once the server has said something.
     let failures = Rc::new(Cell::new(0_u32));
-    let in_data = failures.clone();
-    socket.on_data(move |_, chunk| {
-        in_data.set(0);
-        println!("received: {}", String::from_utf8_lossy(chunk).trim_end());
+    let in_text = failures.clone();
+    // Text, not bytes: a character that two reads cut apart comes out whole.
+    socket.on_text(move |_, text| {
+        in_text.set(0);
+        println!("received: {}", text.trim_end());
     });
     socket.on_connect(|_| println!("connected"));
     socket.on_error(|_, error| println!("{error}"));

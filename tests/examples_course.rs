@@ -468,6 +468,11 @@ fn bye_client_says_bye_when_its_time_is_over() {
     client.says("hello\n");
     process.prints("connected");
     process.prints("received: hello");
+    // A character in two pieces.
+    client.says(b"gr\xC3");
+    process.prints("received: gr");
+    client.says(b"\xBC\xC3\x9F\n");
+    process.prints("received: üß");
     process.prints("saying bye");
     client.hears("bye");
     client.hears_end();

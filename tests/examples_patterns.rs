@@ -395,6 +395,11 @@ fn reconnect_comes_back_after_an_end_and_after_a_reset() {
     for round in 0..6 {
         let mut client = accept(&listener);
         process.prints("connected");
+        // A character in two pieces.
+        client.says(b"r\xC3");
+        process.prints("received: r");
+        client.says(b"\xBC");
+        process.prints("received: ü");
         client.says(format!("round {round}\n"));
         process.prints(&format!("received: round {round}"));
         match round % 2 {
