@@ -14,13 +14,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use common::argument;
-use nodeloop::{Loop, fs, net};
+use nodeloop::net::{Socket, SocketOptions};
+use nodeloop::{Loop, fs};
 
 fn main() -> nodeloop::Result<()> {
     let path: PathBuf = argument(1, "FILE", "README.md");
     let address: SocketAddr = argument(2, "ADDRESS", "127.0.0.1:40000");
     let lp = Loop::new()?;
-    let socket = net::connect(&lp, address);
+    // Half-open, or a server that ends before the file does would end it, too, and nobody would know.
+    let options = SocketOptions::new().allow_half_open(true);
+    let socket = Socket::new(&lp, options);
+    socket.connect(address)?;
     let file = fs::create_read_stream(&lp, path);
     // Nobody listens to its errors: they are the program's.
     file.pipe(socket);

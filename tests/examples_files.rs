@@ -122,6 +122,27 @@ fn send_file_says_what_is_wrong_and_fails() {
 }
 
 #[test]
+fn send_file_sends_it_all_to_a_server_that_has_ended_and_fails_if_it_has_left() {
+    let scratch = Scratch::new();
+    // More than the kernel keeps.
+    let large = 20_000_000;
+    scratch.file("large", vec![b'x'; large]);
+    let path = scratch.name("large");
+    let (listener, address) = listener();
+    let mut sender = example("send_file", &[&path, &address]);
+    let mut peer = accept(&listener);
+    peer.says("welcome");
+    peer.ends();
+    assert_eq!(peer.reads_rest().len(), large);
+    sender.prints(&format!("sent {large} bytes"));
+    sender.ends_well();
+    let mut sender = example("send_file", &[&path, &address]);
+    drop(accept(&listener));
+    let ended = sender.ended(|line| panic!("it printed {line:?}"));
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+}
+
+#[test]
 fn senders_end_beside_a_server_that_answers() {
     let scratch = Scratch::new();
     let server = Server::start("echo", &[]);
