@@ -10,17 +10,21 @@
 //! the number of connections, `bye` by closing everything.
 //!
 //! ```text
-//! cargo run --release --example embedded [ADDRESS]
+//! cargo run --release --example embedded [ADDRESS [MILLISECONDS]]
 //! ```
 //!
-//! Then `nc 127.0.0.1 40000`, and in another terminal `nc -u 127.0.0.1 40000`.
+//! Then `nc 127.0.0.1 40000`, and in another terminal `nc -u 127.0.0.1 40000`. A client that is silent
+//! for so many milliseconds is ended.
 
 #[cfg(unix)]
 mod common;
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    program::run(common::argument(1, "address", "127.0.0.1:40000"))
+    program::run(
+        common::argument(1, "address", "127.0.0.1:40000"),
+        common::argument(2, "number of MILLISECONDS", "60000"),
+    )
 }
 
 #[cfg(not(unix))]
@@ -44,9 +48,9 @@ mod program {
     const QUESTIONS: Token = Token(1);
 
     /// The program: both loops.
-    pub fn run(address: SocketAddr) -> Result<(), Box<dyn Error>> {
+    pub fn run(address: SocketAddr, patience_ms: u64) -> Result<(), Box<dyn Error>> {
         let lp = Loop::new()?;
-        let server = echo_server(&lp);
+        let server = echo_server(&lp, patience_ms);
         server.listen(address)?;
         let Some(address) = server.address() else {
             // Why it does not listen comes as an error of the first turn.
@@ -81,8 +85,8 @@ mod program {
         Ok(())
     }
 
-    fn echo_server(lp: &Loop) -> net::Server {
-        net::create_server(lp, |socket| {
+    fn echo_server(lp: &Loop, patience_ms: u64) -> net::Server {
+        net::create_server(lp, move |socket| {
             socket.on_data(|socket, chunk| {
                 if !socket.write(chunk) {
                     socket.pause();
@@ -91,8 +95,15 @@ mod program {
             socket.on_drain(|socket| socket.resume());
             socket.on_error(|_, error| eprintln!("{error}"));
             // Timers of the embedded loop work as ever.
-            socket.set_timeout(60_000);
-            socket.on_timeout(|socket| socket.end_with("too slow\n"));
+            socket.set_timeout(patience_ms);
+            socket.on_timeout(move |socket| {
+                // Who does not end then, or does not even read that, is cut off the next time.
+                if socket.writable_ended() {
+                    return socket.destroy();
+                }
+                socket.end_with("too slow\n");
+                socket.set_timeout(patience_ms);
+            });
         })
     }
 

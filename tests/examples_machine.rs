@@ -6,6 +6,8 @@ mod support_process;
 #[cfg(unix)]
 use std::net::SocketAddr;
 use std::process::Command;
+#[cfg(unix)]
+use std::time::Instant;
 
 #[cfg(unix)]
 use support_process::DEADLINE;
@@ -71,6 +73,26 @@ fn embedded_serves_both_loops_and_ends() {
     assert_eq!(ask(address, "count"), "connections: 1\n");
     assert_eq!(ask(address, "bye\n"), "bye\n");
     left.hears_end();
+    server.prints("nothing left to do");
+    server.ends_well();
+}
+
+#[cfg(unix)]
+#[test]
+fn embedded_cuts_off_who_neither_speaks_nor_ends() {
+    let mut server = Server::start("embedded", &["100"]);
+    let address = server.address;
+    let mut silent = server.connect();
+    silent.hears("too slow");
+    silent.hears_end();
+    // Sends more than the kernel keeps, and does not read what comes back.
+    let mut stuck = server.connect();
+    while std::io::Write::write_all(&mut stuck.stream, &[b'x'; 65536]).is_ok() {}
+    let deadline = Instant::now() + DEADLINE;
+    while ask(address, "count") != "connections: 0\n" {
+        assert!(Instant::now() < deadline, "they are still there");
+    }
+    assert_eq!(ask(address, "bye"), "bye\n");
     server.prints("nothing left to do");
     server.ends_well();
 }
