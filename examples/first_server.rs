@@ -18,11 +18,8 @@ use std::process::ExitCode;
 use nodeloop::{Loop, net};
 
 fn main() -> ExitCode {
-    // Not `args`, which panics at what is no text.
-    let argument = std::env::args_os().nth(1);
-    let address = argument.map_or("127.0.0.1:40000".into(), |it| {
-        it.to_string_lossy().into_owned()
-    });
+    let argument = std::env::args().nth(1);
+    let address = argument.as_deref().unwrap_or("127.0.0.1:40000");
     let Ok(address) = address.parse::<SocketAddr>() else {
         eprintln!("{address} is no address; usage: first_server [ADDRESS:PORT]");
         return ExitCode::from(2);

@@ -138,7 +138,7 @@ fn what_is_no_address_is_a_message_and_a_failure() {
 fn an_argument_that_is_no_text_is_a_message_and_a_failure() {
     use std::os::unix::ffi::OsStrExt;
 
-    let names = ["echo", "first_server", "multicore", "bench_server", "tour"];
+    let names = ["echo", "multicore", "bench_server", "tour"];
     for (name, place) in names
         .into_iter()
         .flat_map(|name| [(name, ""), (name, "unix:")])
