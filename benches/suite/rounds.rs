@@ -249,6 +249,10 @@ impl Bench {
         let mut remarks = Vec::new();
         for round in 0..self.effort.micro_rounds {
             for lane in in_turn(&lanes, round) {
+                // Some take seconds, with those whom no limit is about the longest.
+                if round % 2 == 1 && !workload.is_judged(lane) && !workload.limits.is_empty() {
+                    continue;
+                }
                 let measured =
                     micro::measure(lane.peer, task, self.effort.micro_operations, &self.cores);
                 let known = outcomes

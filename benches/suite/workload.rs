@@ -27,15 +27,17 @@ impl Workload {
     /// Node, which is far from any limit.
     pub fn takes_part_every(&self, lane: &Lane, rounds: usize) -> usize {
         let own = [Peer::Nodeloop, Peer::HandWritten].contains(&lane.peer);
-        let is_judged = self
-            .limits
-            .iter()
-            .any(|limit| limit.lane == lane.name || limit.against.as_ref() == Some(&lane.name));
-        let seldom = !own && (lane.peer == Peer::Node || !is_judged);
+        let seldom = !own && (lane.peer == Peer::Node || !self.is_judged(lane));
         match seldom && rounds >= SELDOM * LEAST_ROUNDS {
             true => SELDOM,
             false => 1,
         }
+    }
+
+    /// Whether a limit is about it.
+    pub fn is_judged(&self, lane: &Lane) -> bool {
+        let mut limits = self.limits.iter();
+        limits.any(|limit| limit.lane == lane.name || limit.against.as_ref() == Some(&lane.name))
     }
 
     /// The same with but the limits that are about these peers: about others nothing was asked.
