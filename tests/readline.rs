@@ -208,8 +208,7 @@ fn an_interface_whose_input_is_closed_early_is_gone_with_it() {
     let log = Recorder::new();
     let inner = log.clone();
     lines.on_line(move |_, line| inner.note(line));
-    let inner = log.clone();
-    lines.on_close(move |_| inner.note("close"));
+    lines.on_close(log.noting("close"));
     input.write("one\ntw");
     input.on_data(|input, _| input.destroy());
     lp.run().unwrap();
@@ -229,8 +228,7 @@ fn an_interface_that_is_closed_with_its_input_says_so() {
     let before = lp.handles().len();
     let (lines, input) = reading(&lp);
     let log = Recorder::new();
-    let inner = log.clone();
-    lines.on_close(move |_| inner.note("close"));
+    lines.on_close(log.noting("close"));
     input.on_close(move |_| lines.close());
     input.destroy();
     lp.run().unwrap();
@@ -249,8 +247,7 @@ fn a_last_line_without_its_end_is_an_answer_too() {
     lines
         .question("? ", move |answer| inner.note(answer))
         .unwrap();
-    let inner = log.clone();
-    lines.on_close(move |_| inner.note("close"));
+    lines.on_close(log.noting("close"));
     input.end_with("yes");
     lp.run().unwrap();
     log.expect(&["yes", "close"]);

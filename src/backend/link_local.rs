@@ -1,14 +1,18 @@
 //! Link-local addresses that came without their zone.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 /// Whether a connection to it wants a zone that it does not have.
 pub(crate) fn lacks_zone(address: SocketAddr) -> bool {
     match address {
         SocketAddr::V4(_) => false,
-        // The block that libuv looks at.
-        SocketAddr::V6(address) => address.scope_id() == 0 && address.ip().segments()[0] == 0xfe80,
+        SocketAddr::V6(address) => address.scope_id() == 0 && is_link_local(*address.ip()),
     }
+}
+
+/// Whether it is in the block that libuv looks at.
+fn is_link_local(ip: Ipv6Addr) -> bool {
+    ip.segments()[0] == 0xfe80
 }
 
 /// An address to connect to, with the zone of the first interface that has a link-local address if it lacks
@@ -34,7 +38,7 @@ fn first_zone() -> Option<u32> {
         .find_map(|interface| {
             let address = interface.address?;
             let address = address.as_sockaddr_in6()?;
-            (address.ip().segments()[0] == 0xfe80).then(|| address.scope_id())
+            is_link_local(address.ip()).then(|| address.scope_id())
         })
 }
 

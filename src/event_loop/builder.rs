@@ -68,8 +68,7 @@ impl Builder {
     /// datagrams that came together.
     ///
     /// `false` gives Node's timing to the letter: every `write` and every datagram is a system call of
-    /// its own. A
-    /// callback that blocks after it has written, or exits the process, wants
+    /// its own. A callback that blocks after it has written, or exits the process, wants
     /// [`flush`](crate::net::Socket::flush) instead.
     pub fn gather(mut self, yes: bool) -> Builder {
         self.settings.gather = yes;

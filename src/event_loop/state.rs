@@ -106,7 +106,7 @@ pub(crate) struct State {
     pub(crate) outbox: Outbox,
     /// Sends whose completion waits for its tick.
     pub(crate) sends: Slab<Sending>,
-    /// Room to receive datagrams in, which no socket holds.
+    /// Room to receive datagrams in.
     pub(crate) catches: Catches,
     /// Servers that can't accept, mostly since there are no descriptors, and wait to be re-armed.
     pub(crate) stalled: Vec<Id>,

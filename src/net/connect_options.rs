@@ -88,7 +88,8 @@ impl ConnectOptions {
     }
 
     /// How long the connection may take to be made (milliseconds or a `Duration`), the look-up of a name
-    /// included; then it fails with `ETIMEDOUT`, as when the system gives up, which takes it minutes. Node has no such limit.
+    /// included; then it fails with `ETIMEDOUT`, as when the system gives up, which takes it minutes.
+    /// Node has no such limit.
     pub fn deadline(mut self, time: impl Into<Millis>) -> ConnectOptions {
         self.request.deadline_ms = Some(time.into().get());
         self
@@ -162,7 +163,8 @@ impl ConnectOptions {
         self
     }
 
-    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout), from before it connects. Node's `timeout`.
+    /// The socket's [inactivity timeout](crate::net::Socket::set_timeout), from before it connects.
+    /// Node's `timeout`.
     pub fn timeout(mut self, time: impl Into<Millis>) -> ConnectOptions {
         self.timeout_ms = Some(time.into().get());
         self
