@@ -119,9 +119,9 @@ fn who_has_said_that_he_leaves_says_nothing_in_a_later_chunk() {
         ben.says(word);
         ben.hears("* Bye!");
         ben.hears_end();
-        // A line that could be a nickname, and one that is no text.
-        ben.says("ghost\n");
+        // A line that is no text, and one that could be a nickname.
         ben.says(b"\xC3\n");
+        ben.says("ghost\n");
         ben.ends();
         ann.says("ann\n");
         match name {
@@ -135,6 +135,8 @@ fn who_has_said_that_he_leaves_says_nothing_in_a_later_chunk() {
         if name == "chat1" {
             server.prints("ann has joined, 1 on-line");
         }
+        // Nothing was written behind an end.
+        assert_eq!(server.killed().stderr, "", "{name}");
     }
 }
 

@@ -135,6 +135,13 @@ impl Process {
         }
     }
 
+    /// Ends the process, and tells what it has said up to then.
+    pub fn killed(&mut self) -> Ended {
+        // An error says that it is over already.
+        let _ = self.child.kill();
+        self.ended(drop)
+    }
+
     /// Where its standard input is written to; dropping it closes it.
     pub fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("it was not taken before")
