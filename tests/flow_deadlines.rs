@@ -5,6 +5,7 @@ mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use nodeloop::Loop;
 use nodeloop::net::{self, ConnectOptions, Socket};
@@ -19,7 +20,7 @@ fn a_connection_that_takes_too_long_fails() {
         let _deadline = deadline(&lp, 10);
         let (_sockets, address) = deaf();
         let log = Recorder::new();
-        let socket = net::connect(&lp, target(address).deadline(40));
+        let socket = net::connect(&lp, target(address).deadline(Duration::from_millis(40)));
         let started = lp.now();
         log.follow(socket);
         let inner = log.clone();

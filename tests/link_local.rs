@@ -15,7 +15,7 @@ use support::*;
 
 /// Such an address can be used a little later than it is added: when there is a route to it.
 const SETUP: &str = "ip link set lo up && ip addr add fe80::7/64 dev lo nodad && \
-    until ip -6 route show table local | grep -q fe80::7; do sleep 0.01; done";
+    for _ in $(seq 1000); do ip -6 route show table local | grep -q fe80::7 && break; sleep 0.01; done";
 
 /// A server that closes when somebody has come, and what was accepted.
 fn server_at(lp: &Loop, host: &str) -> (Server, Rc<RefCell<Option<String>>>) {
