@@ -112,6 +112,27 @@ fn latencies_are_read_to_three_percent() {
     assert_eq!(latencies.percentile_us(0.5), None);
 }
 
+#[test]
+fn servers_and_load_do_not_share_a_core_where_there_are_two() {
+    // Linux numbers the second threads of four cores behind the first ones, or beside them.
+    let behind = |core: usize| vec![core % 4, core % 4 + 4];
+    let beside = |core: usize| vec![core & !1, core | 1];
+    let all: Vec<usize> = (0..8).collect();
+    assert_eq!(machine::pair(&all, behind), Some((0, 1)));
+    assert_eq!(machine::pair(&all, beside), Some((0, 2)));
+    assert_eq!(machine::pair(&[1, 5, 6], behind), Some((1, 6)));
+    assert_eq!(machine::pair(&[2, 3], beside), Some((2, 3)));
+    assert_eq!(machine::pair(&[0, 1], |_| Vec::new()), Some((0, 1)));
+    assert_eq!(machine::pair(&[3], beside), Some((3, 3)));
+    assert_eq!(machine::pair(&[], beside), None);
+
+    assert_eq!(machine::numbers("0,4\n"), [0, 4]);
+    assert_eq!(machine::numbers("0-1,8-9\n"), [0, 1, 8, 9]);
+    assert_eq!(machine::numbers("7\n"), [7]);
+    assert_eq!(machine::numbers(""), [0; 0]);
+    assert_eq!(machine::numbers("0-x"), [0; 0]);
+}
+
 /// A load whose operations take as many µs as there are in a round.
 struct Pretended;
 

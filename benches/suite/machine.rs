@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -22,17 +23,21 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first two cores that this process may use. With one alone they share it.
+    /// The first core that this process may use, and the next that is not a second thread of it. With
+    /// one alone they share it.
     pub fn choose() -> io::Result<Cores> {
         let allowed = sched_getaffinity(Pid::this())?;
         let cores: Vec<usize> = (0..CpuSet::count())
             .filter(|&core| allowed.is_set(core).unwrap_or(false))
             .collect();
-        let (Some(&server), Some(&load)) = (cores.first(), cores.get(1).or(cores.first())) else {
+        let Some((server, load)) = pair(&cores, threads_of_core) else {
             return Err(io::Error::other("no core to run on"));
         };
         let description = match server == load {
             true => format!("one core alone ({server}): servers and load generator share it"),
+            false if threads_of_core(server).contains(&load) => {
+                format!("servers and load generator on two threads of one core ({server}, {load})")
+            }
             false => format!("servers on core {server}, load generator on core {load}"),
         };
         let mut both = one(server)?;
@@ -60,6 +65,35 @@ impl Cores {
     pub fn be_the_load(&self) -> io::Result<()> {
         Ok(sched_setaffinity(Pid::this(), &self.load)?)
     }
+}
+
+/// Two of `cores`, on two real ones where there are: two threads of one core take from each other
+/// what they need.
+pub fn pair(
+    cores: &[usize],
+    threads_of_core: impl Fn(usize) -> Vec<usize>,
+) -> Option<(usize, usize)> {
+    let (&server, others) = cores.split_first()?;
+    let threads = threads_of_core(server);
+    let elsewhere = others.iter().find(|core| !threads.contains(core));
+    let load = elsewhere.or(others.first()).unwrap_or(&server);
+    Some((server, *load))
+}
+
+/// All threads of the core that this one is on, if the system tells.
+fn threads_of_core(core: usize) -> Vec<usize> {
+    let file = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    numbers(&fs::read_to_string(file).unwrap_or_default())
+}
+
+/// What a list of Linux's holds: "0,4" or "0-1,8-9". Nothing where it makes no sense.
+pub fn numbers(list: &str) -> Vec<usize> {
+    let ranges = list.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    let ranges: Option<Vec<RangeInclusive<usize>>> = ranges.collect();
+    ranges.unwrap_or_default().into_iter().flatten().collect()
 }
 
 fn one(core: usize) -> io::Result<CpuSet> {
