@@ -50,6 +50,7 @@ use load::{Kind, Load};
 use outcome::{LaneOutcome, Outcome};
 use peers::Peer;
 use report::About;
+use report::svg::{self, Row};
 use rounds::{Bench, Effort, in_turn};
 use statistics::{Latencies, Spread, grouped, number};
 use workload::{Bound, Figure, Limit, Workload};
@@ -261,6 +262,26 @@ fn a_limit_without_figures_is_told_and_not_left_out() {
     assert_eq!(outcome.unjudged.len(), 1);
     let page = report::html::of(&about(), &[outcome]);
     assert!(page.contains("0 of 0 hold; on 1 more there is no verdict"));
+}
+
+#[test]
+fn what_goes_on_beyond_a_plot_has_an_arrow() {
+    let row = |label: &str, rounds: &[f64]| Row {
+        label: label.to_string(),
+        value: Spread::of(rounds).expect("some rounds"),
+        note: String::new(),
+        ours: true,
+    };
+    let arrows = |svg: String| svg.matches("class=\"arrow\"").count();
+    let plot = |outlier: f64| {
+        let rows = [row("a", &[1.0, 1.0, outlier]), row("b", &[1.0, 1.1])];
+        (arrows(svg::bars(&rows)), arrows(svg::ratios(&rows)))
+    };
+    assert_eq!(plot(1.2), (0, 0));
+    // Bars go on to one and a half times the longest, ratios to 2.
+    assert_eq!(plot(1.9), (1, 0));
+    assert_eq!(plot(2.5), (1, 1));
+    assert_eq!(plot(0.3), (0, 1));
 }
 
 #[test]

@@ -22,6 +22,7 @@ svg { width: 100%; min-width: 600px; height: auto; display: block; margin: .4rem
 svg text { font-size: 13px; fill: var(--ink); } svg .note { fill: var(--dim); }
 svg .ours { fill: var(--ours); } svg .theirs { fill: var(--theirs); }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; opacity: .65; }
+svg .arrow { fill: var(--ink); opacity: .65; }
 svg .one { stroke: var(--dim); stroke-dasharray: 4 3; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--line);

@@ -3,7 +3,7 @@
 pub mod html;
 pub mod json;
 mod markdown;
-mod svg;
+pub mod svg;
 pub mod text;
 
 use std::io;

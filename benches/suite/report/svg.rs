@@ -20,13 +20,17 @@ const LABELS: f64 = 210.0;
 const NOTES: f64 = 190.0;
 const HEIGHT: f64 = 24.0;
 
-/// Bars from zero, with a line from the lowest tenth of the rounds to the highest.
+/// Where a plot ends.
+const EDGE: f64 = WIDTH - NOTES;
+
+/// Bars from zero, with a line from the lowest tenth of the rounds to the highest. What goes on beyond
+/// the plot has an arrow.
 pub fn bars(rows: &[Row]) -> String {
     let highest = rows.iter().map(|row| row.value.high).fold(0.0, f64::max);
     // One round that went wrong must not flatten all.
     let longest = rows.iter().map(|row| row.value.median).fold(0.0, f64::max);
-    let scale = (WIDTH - LABELS - NOTES) / highest.min(longest * 1.5).max(f64::MIN_POSITIVE);
-    let x = |value: f64| LABELS + (value * scale).min(WIDTH - LABELS - NOTES);
+    let scale = (EDGE - LABELS) / highest.min(longest * 1.5).max(f64::MIN_POSITIVE);
+    let x = |value: f64| LABELS + value * scale;
     let mut svg = open(rows.len());
     for (number, row) in rows.iter().enumerate() {
         let y = number as f64 * HEIGHT;
@@ -48,15 +52,16 @@ pub fn bars(rows: &[Row]) -> String {
     svg + "</svg>"
 }
 
-/// Points on a line from the lowest tenth to the highest, beside a mark at 1.
+/// Points on a line from the lowest tenth to the highest, beside a mark at 1. What goes on beyond the
+/// plot has an arrow.
 pub fn ratios(rows: &[Row]) -> String {
     let widest = |pick: fn(&Spread) -> f64, start: f64, wider: fn(f64, f64) -> f64| {
         rows.iter().map(|row| pick(&row.value)).fold(start, wider)
     };
     let lowest = widest(|spread| spread.low, 0.8, f64::min).max(0.5);
     let highest = widest(|spread| spread.high, 1.2, f64::max).min(2.0);
-    let scale = (WIDTH - LABELS - NOTES) / (highest - lowest);
-    let x = |value: f64| LABELS + (value.clamp(lowest, highest) - lowest) * scale;
+    let scale = (EDGE - LABELS) / (highest - lowest);
+    let x = |value: f64| LABELS + (value - lowest) * scale;
     let mut svg = open(rows.len());
     let bottom = rows.len() as f64 * HEIGHT;
     let _ = write!(
@@ -72,7 +77,7 @@ pub fn ratios(rows: &[Row]) -> String {
         let _ = write!(
             svg,
             r#"<circle class="{class}" cx="{:.1}" cy="{}" r="5"/>"#,
-            x(row.value.median),
+            x(row.value.median).clamp(LABELS, EDGE),
             y + HEIGHT / 2.0
         );
         note(&mut svg, y, &row.note);
@@ -102,6 +107,20 @@ fn note(svg: &mut String, y: f64, text: &str) {
 
 fn whisker(svg: &mut String, y: f64, from: f64, to: f64) {
     let y = y + HEIGHT / 2.0;
+    // Half a pixel is no more than how the scale is rounded.
+    for (beyond, edge, back) in [
+        (from < LABELS - 0.5, LABELS, 8.0),
+        (to > EDGE + 0.5, EDGE, -8.0),
+    ] {
+        if beyond {
+            let (x, above, below) = (edge + back, y - 4.5, y + 4.5);
+            let _ = write!(
+                svg,
+                r#"<path class="arrow" d="M{edge} {y}L{x} {above}V{below}Z"/>"#
+            );
+        }
+    }
+    let (from, to) = (from.clamp(LABELS, EDGE), to.clamp(LABELS, EDGE));
     let _ = write!(
         svg,
         r#"<line class="whisker" x1="{from:.1}" x2="{to:.1}" y1="{y}" y2="{y}"/>"#
