@@ -474,7 +474,8 @@ fn is_in_progress(error: &io::Error) -> bool {
     } else {
         36
     };
-    would_block(error)
+    // On Windows it would block. On Unix that says that it was not begun, and nothing would come.
+    (cfg!(windows) && would_block(error))
         || is_interrupted(error)
         || (cfg!(unix) && error.raw_os_error() == Some(EINPROGRESS))
 }
@@ -540,4 +541,22 @@ fn bits_of(event: &mio::event::Event) -> u8 {
         bits |= ready::URGENT | ready::READABLE;
     }
     bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// EAGAIN was taken for a connection that has begun: 'connect' came, though there was none.
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn a_connection_that_could_not_begin_is_not_in_progress() {
+        const EAGAIN: i32 = 11;
+        const EINTR: i32 = 4;
+        const EINPROGRESS: i32 = 115;
+        let is_in_progress = |code| is_in_progress(&io::Error::from_raw_os_error(code));
+        assert!(is_in_progress(EINPROGRESS));
+        assert!(is_in_progress(EINTR));
+        assert!(!is_in_progress(EAGAIN));
+    }
 }
