@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -279,6 +280,35 @@ fn n93_accept_after_emfile_when_a_socket_of_the_loop_closes() {
         files.pop();
         let _files = files;
         lp.run().unwrap();
+    }
+}
+
+/// It was duplicated for that, which failed, and who waited was turned away.
+#[test]
+fn a_unix_server_is_given_away_without_a_descriptor_to_spare() {
+    let name = "a_unix_server_is_given_away_without_a_descriptor_to_spare";
+    in_own_process(name, "ulimit -n 32 &&", body, wait);
+
+    fn body() {
+        let scratch = files::Scratch::new();
+        let path = scratch.path("s");
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let server = net::create_server(&lp, |_| panic!("the other one has it"));
+        server.listen(&path).unwrap();
+        let mut waiting = UnixStream::connect(&path).unwrap();
+        let files = all_descriptors();
+        let descriptor = server.into_fd().unwrap();
+        lp.run().unwrap();
+        drop(files);
+
+        let next = UnixListener::from(descriptor);
+        next.set_nonblocking(false).unwrap();
+        next.accept().unwrap().0.write_all(b"hello").unwrap();
+        let mut told = String::new();
+        waiting.read_to_string(&mut told).unwrap();
+        assert_eq!(told, "hello");
+        assert!(path.exists());
     }
 }
 

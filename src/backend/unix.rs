@@ -31,11 +31,14 @@ const EISCONN: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
 
 /// A listening Unix socket. Its file goes when it is closed.
 pub(crate) struct UnixListener {
+    /// Its file. Fields are dropped in order: it goes in front of the close, as in libuv.
+    file: SocketFile,
     /// The socket.
     io: mio::net::UnixListener,
-    /// The file that was made for it: none for an abstract name, or if others made it.
-    file: Option<PathBuf>,
 }
+
+/// The file that was made for a listening socket: none for an abstract name, or if others made it.
+struct SocketFile(Option<PathBuf>);
 
 impl UnixListener {
     /// The socket, to be watched.
@@ -52,10 +55,10 @@ impl UnixListener {
     }
 }
 
-impl Drop for UnixListener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        // In front of the close, as libuv does, and whatever is there by now (P4, N236).
-        if let Some(file) = self.file.take() {
+        // Whatever is there by now (P4, N236).
+        if let Some(file) = self.0.take() {
             let _ = fs::remove_file(file);
         }
     }
@@ -85,8 +88,8 @@ impl Backend {
         socket.bind(&address_of(path)?).map_err(without_enoent)?;
         let file = (!is_abstract(path)).then(|| path.to_path_buf());
         let mut listener = UnixListener {
+            file: SocketFile(file),
             io: mio::net::UnixListener::from(OwnedFd::from(socket)),
-            file,
         };
         listen(&listener.io, options.backlog)?;
         os.watch_listener(&mut listener.io, token)?;
@@ -97,7 +100,8 @@ impl Backend {
     pub(crate) fn set_listener_mode(&mut self, listener: &Listener, mode: u32) -> io::Result<()> {
         match listener {
             Listener::Unix(UnixListener {
-                file: Some(file), ..
+                file: SocketFile(Some(file)),
+                ..
             }) => fs::set_permissions(file, fs::Permissions::from_mode(mode)),
             _ => Ok(()),
         }
@@ -131,8 +135,8 @@ impl Backend {
         listen(&descriptor, options.backlog)?;
         if is_unix {
             let mut listener = UnixListener {
+                file: SocketFile(None),
                 io: descriptor.into(),
-                file: None,
             };
             os.watch_listener(&mut listener.io, token)?;
             return Ok(Listener::Unix(listener));
@@ -245,9 +249,8 @@ impl Backend {
         match listener {
             Listener::Os(listener) => Ok(listener.into()),
             Listener::Unix(mut listener) => {
-                listener.file = None;
-                // It has a destructor, so it is not taken apart: ours closes the first of the two.
-                listener.io.as_fd().try_clone_to_owned()
+                listener.file.0 = None;
+                Ok(listener.io.into())
             }
             Listener::Null => Err(io::ErrorKind::Unsupported.into()),
         }
