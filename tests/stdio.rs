@@ -51,6 +51,8 @@ fn the_child() {
         "twice" => twice(&lp),
         "write" => write(&lp),
         "broken" => broken(&lp),
+        #[cfg(unix)]
+        "no descriptors" => no_descriptors(&lp),
         "much" => drop(stdio::stdout(&lp).write_then(vec![b'~'; MUCH], |result| result.unwrap())),
         "exit" => {
             stdio::stdout(&lp).write("> written\n");
@@ -161,6 +163,17 @@ fn broken(lp: &Loop) {
             interval.clear();
         }
     });
+}
+
+#[cfg(unix)]
+fn no_descriptors(lp: &Loop) {
+    let files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let (stdin, stdout, stderr) = (stdio::stdin(lp), stdio::stdout(lp), stdio::stderr(lp));
+    println!("> {:?} {:?}", stdin.kind(), stdout.kind());
+    stdout.write("> written\n");
+    stderr.write("> and to stderr\n");
+    drop(files);
+    stdout.write("> and again\n");
 }
 
 /// This program as a child.
@@ -382,6 +395,23 @@ fn a_reader_that_is_gone_is_an_error_of_standard_output() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("write EPIPE"), "{stderr}");
     });
+}
+
+/// The first write failed with EMFILE, and that was the end of the stream; and nobody knew what it was.
+#[test]
+#[cfg(unix)]
+fn standard_output_needs_no_descriptor_to_spare() {
+    let child = ours("no descriptors");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 32 && exec \"$0\" \"$@\""]);
+    command.arg(child.get_program()).args(child.get_args());
+    command.env(TASK, "no descriptors");
+    let mut process = Process::start_with(&mut command, Stdio::null(), Stdio::piped());
+    let mut lines = Vec::new();
+    let ended = process.ended(|line| lines.extend(told_by(&line)));
+    assert!(ended.status.success(), "{lines:?} {}", ended.stderr);
+    assert_eq!(lines, ["Device Pipe", "written", "and again", "exit"]);
+    assert!(ended.stderr.contains("and to stderr"), "{}", ended.stderr);
 }
 
 /// What the socket did not take at once was lost, with EAGAIN.

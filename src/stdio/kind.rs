@@ -26,14 +26,20 @@ pub enum StdioKind {
 /// What a descriptor is connected to.
 #[cfg(unix)]
 pub(super) fn kind_of(fd: &(impl std::os::fd::AsFd + IsTerminal)) -> StdioKind {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::FileTypeExt;
 
     if fd.is_terminal() {
         return StdioKind::Terminal;
     }
     // std asks for metadata of files only, so one is made for the moment.
-    let file = fd.as_fd().try_clone_to_owned().map(std::fs::File::from);
-    let Ok(kind) = file.and_then(|file| Ok(file.metadata()?.file_type())) else {
+    let fd = fd.as_fd();
+    let file = fd.try_clone_to_owned().map(std::fs::File::from);
+    let metadata = file
+        .and_then(|file| file.metadata())
+        // There may be no descriptor to spare. This way wants directories that may not be there.
+        .or_else(|_| std::fs::metadata(format!("/dev/fd/{}", fd.as_raw_fd())));
+    let Ok(kind) = metadata.map(|metadata| metadata.file_type()) else {
         return StdioKind::Other;
     };
     match () {

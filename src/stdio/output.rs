@@ -162,7 +162,11 @@ impl Target {
                     Which::Out => io::stdout().as_fd().try_clone_to_owned(),
                     Which::Err => io::stderr().as_fd().try_clone_to_owned(),
                 };
-                none.insert(duplicate?.into())
+                match duplicate {
+                    Ok(duplicate) => none.insert(duplicate.into()),
+                    // There may be no descriptor to spare.
+                    Err(_) => return self.which.write_by_std(bytes),
+                }
             }
         };
         file.write(bytes)
@@ -170,15 +174,7 @@ impl Target {
 
     #[cfg(not(unix))]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.which {
-            Which::Out => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()?;
-            }
-            Which::Err => io::stderr().lock().write_all(bytes)?,
-        }
-        Ok(bytes.len())
+        self.which.write_by_std(bytes)
     }
 
     /// Somebody has made it non-blocking. What is opened anew is not; what can't be opened, a socket, is
@@ -207,6 +203,21 @@ impl Target {
         }
         #[cfg(not(unix))]
         Err(error)
+    }
+}
+
+impl Which {
+    /// Writes all by way of the standard library.
+    fn write_by_std(self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Which::Out => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()?;
+            }
+            Which::Err => io::stderr().lock().write_all(bytes)?,
+        }
+        Ok(bytes.len())
     }
 }
 
