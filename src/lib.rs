@@ -65,7 +65,7 @@
 //! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
 //!   why one was not found than the standard library does, and takes hints.
 //! - `full-udp`, on by default: many datagrams with one system call, also coalesced and segmented ones
-//!   on Linux, and `disconnect` of a UDP socket.
+//!   on Linux, and `disconnect` of a UDP socket; there also what closing a [file](fs) fails with.
 //! - `ipv6-source-membership`: hearing one source of a group of IPv6, on Linux. It brings uapi, which
 //!   compiles a line of C.
 //! - `level`, on by default: the kernel tells of a listening socket as long as connections wait, on

@@ -278,3 +278,41 @@ fn the_program_s_line_is_told_of_what_holds_the_loop() {
     assert!(why.contains(file!()), "{why}");
     lp.run().unwrap();
 }
+
+/// It was not told: the standard library swallows it. In a process of its own, where nobody else gets the
+/// descriptor.
+#[test]
+#[cfg(all(target_os = "linux", feature = "full-udp"))]
+fn what_closing_fails_with_is_an_error() {
+    use std::os::fd::AsRawFd;
+
+    in_own_process("what_closing_fails_with_is_an_error", "", body, |_| {});
+
+    fn body() {
+        let scratch = Scratch::new();
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let log = Recorder::new();
+        let file = File::create(scratch.path("file")).unwrap();
+        let descriptor = file.as_raw_fd();
+        let file = WriteStream::from_file(&lp, file, WriteOptions::new());
+        file.end_with("hello");
+        let inner = log.clone();
+        file.on_finish(move |_| {
+            inner.note("finish");
+            // Nothing else that fails can be had without a disk across the network.
+            nix::unistd::close(descriptor).unwrap();
+        });
+        let inner = log.clone();
+        file.on_error(move |_, error| {
+            inner.note(format!("{error} ({:?})", error.syscall()));
+        });
+        file.on_close(log.noting("close"));
+        lp.run().unwrap();
+        log.expect(&[
+            "finish",
+            r#"EBADF: bad file descriptor, close (Some("close"))"#,
+            "close",
+        ]);
+    }
+}

@@ -4,6 +4,7 @@
 //! object: the operating system through mio ([`os`]), or the [null backend](null), which answers
 //! in memory so that the loop's own time can be measured.
 
+mod closing;
 mod counts;
 pub(crate) mod datagram;
 mod kinds;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use crate::ground::error;
 use crate::ground::look_up::{Found, Query};
+pub(crate) use closing::close_file;
 pub use counts::Counts;
 pub(crate) use kinds::{is_interrupted, would_block};
 pub(crate) use link_local::lacks_zone;

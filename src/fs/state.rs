@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::file;
 use super::options::Flags;
 use super::unread::Unread;
+use crate::backend::close_file;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::Entry;
 use crate::event_loop::extension::Work;
@@ -211,16 +212,21 @@ fn close_now(raw: Raw, error: Option<Error>, done: Done) {
             true => file.sync_all(),
             false => Ok(()),
         };
-        drop(file);
-        flushed
+        // No worker has it any more.
+        let closed = Arc::into_inner(file).map_or(Ok(()), close_file);
+        (flushed, closed)
     };
     work(raw, origin, close, move |result| {
-        let failed = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Error::file("fsync", error, None)),
-            Err(error) => Some(error),
+        let told = |call| move |error| Error::file(call, error, None);
+        let (flushed, closed) = match result {
+            Ok((flushed, closed)) => (
+                flushed.map_err(told("fsync")),
+                closed.map_err(told("close")),
+            ),
+            Err(error) => (Err(error), Ok(())),
         };
-        answer(error.or(failed), done);
+        // What closing fails with comes before any other reason, as in Node.
+        answer(closed.err().or(error).or(flushed.err()), done);
     });
 }
 

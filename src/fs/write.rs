@@ -39,7 +39,8 @@ pub struct WriteStream(Writable);
 ///
 /// What goes wrong is an 'error', followed by 'close', and completions get it, too: `ENOENT`, `EACCES`,
 /// `EISDIR`, `ENOSPC` …, with the [system call](Error::syscall) and, if it is `open`, the
-/// [path](Error::path).
+/// [path](Error::path). What closing fails with is told on Linux, with the feature `full-udp`: a disk
+/// across the network may say only then that it does not have what was written.
 ///
 /// ```
 /// use nodeloop::{fs, Loop};
