@@ -8,11 +8,14 @@ const UNKNOWN: (&str, &str) = ("UNKNOWN", "unknown error");
 /// What libuv calls `error`: its code (`ECONNREFUSED`) and its text (`connection refused`).
 ///
 /// The kind is asked first, since std maps it on every platform; the number decides what std
-/// has no stable kind for.
+/// has no stable kind for, or one for several.
 pub(crate) fn name(error: &io::Error) -> (&'static str, &'static str) {
     by_kind(error.kind())
         .or_else(|| error.raw_os_error().and_then(by_number))
-        .unwrap_or(UNKNOWN)
+        .unwrap_or(match error.kind() {
+            ErrorKind::Unsupported => ("ENOTSUP", "operation not supported on socket"),
+            _ => UNKNOWN,
+        })
 }
 
 fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
@@ -38,13 +41,13 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
         ErrorKind::ResourceBusy => ("EBUSY", "resource busy or locked"),
         ErrorKind::StorageFull => ("ENOSPC", "no space left on device"),
         ErrorKind::TimedOut => ("ETIMEDOUT", "connection timed out"),
-        ErrorKind::Unsupported => ("ENOTSUP", "operation not supported on socket"),
         ErrorKind::WouldBlock => ("EAGAIN", "resource temporarily unavailable"),
         _ => return None,
     })
 }
 
-/// Numbers whose kind std does not tell apart (EACCES and EPERM share one) or leaves unstable.
+/// Numbers whose kind std does not tell apart (EACCES and EPERM share one, ENOSYS and ENOTSUP another) or
+/// leaves unstable.
 fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
     if cfg!(any(target_os = "linux", target_os = "android")) {
         return of_linux(number);
@@ -65,31 +68,50 @@ fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
 fn of_linux(number: i32) -> Option<(&'static str, &'static str)> {
     Some(match number {
         1 => ("EPERM", "operation not permitted"),
+        3 => ("ESRCH", "no such process"),
         5 => ("EIO", "i/o error"),
         6 => ("ENXIO", "no such device or address"),
+        7 => ("E2BIG", "argument list too long"),
+        8 => ("ENOEXEC", "exec format error"),
         9 => ("EBADF", "bad file descriptor"),
         13 => ("EACCES", "permission denied"),
+        14 => ("EFAULT", "bad address in system call argument"),
         16 => ("EBUSY", "resource busy or locked"),
+        18 => ("EXDEV", "cross-device link not permitted"),
         19 => ("ENODEV", "no such device"),
         23 => ("ENFILE", "file table overflow"),
         24 => ("EMFILE", "too many open files"),
+        25 => ("ENOTTY", "inappropriate ioctl for device"),
         26 => ("ETXTBSY", "text file is busy"),
         27 => ("EFBIG", "file too large"),
         28 => ("ENOSPC", "no space left on device"),
         29 => ("ESPIPE", "invalid seek"),
+        31 => ("EMLINK", "too many links"),
+        34 => ("ERANGE", "result too large"),
         36 => ("ENAMETOOLONG", "name too long"),
+        38 => ("ENOSYS", "function not implemented"),
+        39 => ("ENOTEMPTY", "directory not empty"),
         40 => ("ELOOP", "too many symbolic links encountered"),
+        49 => ("EUNATCH", "protocol driver not attached"),
+        61 => ("ENODATA", "no data available"),
+        64 => ("ENONET", "machine is not on the network"),
         71 => ("EPROTO", "protocol error"),
+        75 => ("EOVERFLOW", "value too large for defined data type"),
+        84 => ("EILSEQ", "illegal byte sequence"),
         88 => ("ENOTSOCK", "socket operation on non-socket"),
         89 => ("EDESTADDRREQ", "destination address required"),
         90 => ("EMSGSIZE", "message too long"),
+        91 => ("EPROTOTYPE", "protocol wrong type for socket"),
         92 => ("ENOPROTOOPT", "protocol not available"),
         93 => ("EPROTONOSUPPORT", "protocol not supported"),
+        94 => ("ESOCKTNOSUPPORT", "socket type not supported"),
         97 => ("EAFNOSUPPORT", "address family not supported"),
         105 => ("ENOBUFS", "no buffer space available"),
         106 => ("EISCONN", "socket is already connected"),
         108 => ("ESHUTDOWN", "cannot send after transport endpoint shutdown"),
+        112 => ("EHOSTDOWN", "host is down"),
         114 => ("EALREADY", "connection already in progress"),
+        121 => ("EREMOTEIO", "remote I/O error"),
         125 => ("ECANCELED", "operation canceled"),
         _ => return None,
     })
@@ -98,7 +120,7 @@ fn of_linux(number: i32) -> Option<(&'static str, &'static str)> {
 /// The few numbers that every Unix shares.
 fn of_every_unix(number: i32) -> Option<(&'static str, &'static str)> {
     match number {
-        1 | 5 | 9 | 13 | 19 | 23 | 24 | 28 => of_linux(number),
+        1 | 3 | 5..=9 | 13 | 14 | 18 | 19 | 23..=29 | 31 | 34 => of_linux(number),
         _ => None,
     }
 }
@@ -118,6 +140,8 @@ fn of_the_bsds(number: i32) -> Option<(&'static str, &'static str)> {
         58 => 108,
         62 => 40,
         63 => 36,
+        64 => 112,
+        78 => 38,
         _ => return None,
     })
 }
@@ -161,6 +185,29 @@ mod tests {
         assert_eq!(name(&io::Error::from_raw_os_error(98)).0, "EADDRINUSE");
     }
 
+    /// These were UNKNOWN, and ENOSYS was ENOTSUP.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn every_number_that_libuv_names_has_that_name() {
+        // Node's `util.getSystemErrorMap()`.
+        const CODES: &str = "1 EPERM 2 ENOENT 3 ESRCH 4 EINTR 5 EIO 6 ENXIO 7 E2BIG 8 ENOEXEC 9 EBADF 11 EAGAIN \
+            12 ENOMEM 13 EACCES 14 EFAULT 16 EBUSY 17 EEXIST 18 EXDEV 19 ENODEV 20 ENOTDIR 21 EISDIR \
+            22 EINVAL 23 ENFILE 24 EMFILE 25 ENOTTY 26 ETXTBSY 27 EFBIG 28 ENOSPC 29 ESPIPE 30 EROFS \
+            31 EMLINK 32 EPIPE 34 ERANGE 36 ENAMETOOLONG 38 ENOSYS 39 ENOTEMPTY 40 ELOOP 49 EUNATCH \
+            61 ENODATA 64 ENONET 71 EPROTO 75 EOVERFLOW 84 EILSEQ 88 ENOTSOCK 89 EDESTADDRREQ \
+            90 EMSGSIZE 91 EPROTOTYPE 92 ENOPROTOOPT 93 EPROTONOSUPPORT 94 ESOCKTNOSUPPORT \
+            95 ENOTSUP 97 EAFNOSUPPORT 98 EADDRINUSE 99 EADDRNOTAVAIL 100 ENETDOWN 101 ENETUNREACH \
+            103 ECONNABORTED 104 ECONNRESET 105 ENOBUFS 106 EISCONN 107 ENOTCONN 108 ESHUTDOWN \
+            110 ETIMEDOUT 111 ECONNREFUSED 112 EHOSTDOWN 113 EHOSTUNREACH 114 EALREADY 121 EREMOTEIO \
+            125 ECANCELED";
+        let mut words = CODES.split_ascii_whitespace();
+        while let (Some(number), Some(code)) = (words.next(), words.next()) {
+            let error = io::Error::from_raw_os_error(number.parse().unwrap());
+            assert_eq!(name(&error).0, code, "{number}");
+        }
+        assert_eq!(name(&ErrorKind::Unsupported.into()).0, "ENOTSUP");
+    }
+
     #[test]
     fn other_systems_have_other_numbers() {
         type Table = fn(i32) -> Option<(&'static str, &'static str)>;
@@ -174,7 +221,7 @@ mod tests {
             of_the_bsds[0..4],
             ["EALREADY", "ENOTSOCK", "EDESTADDRREQ", "EMSGSIZE"]
         );
-        assert_eq!(of_the_bsds.len(), 12);
+        assert_eq!(of_the_bsds.len(), 14);
         let of_windows = codes(of_windows, 10_000..10_200);
         assert_eq!(
             of_windows[3..7],
@@ -182,7 +229,7 @@ mod tests {
         );
         assert_eq!(of_windows.len(), 13);
         let of_every_unix = codes(of_every_unix, 0..200);
-        assert_eq!(of_every_unix.len(), 8);
+        assert_eq!(of_every_unix.len(), 20);
     }
 
     #[test]
