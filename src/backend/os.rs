@@ -251,7 +251,7 @@ impl Os {
         self.counts.accepts += 1;
         match accept() {
             Ok((stream, address)) => Accepted::Connection(Stream::Os(stream), address),
-            Err(error) if is_out_of_descriptors(&error) => self.shed(|| accept().is_ok()),
+            Err(error) if is_out_of_descriptors(&error) => self.shed(|| accept().map(drop)),
             Err(error) if is_about_the_listener(&error) => Accepted::Failed(error),
             Err(_) => Accepted::Nothing,
         }
@@ -259,7 +259,7 @@ impl Os {
 
     /// Frees the spare descriptor to accept and close what waits, as libuv does (N93, A14).
     #[cold]
-    fn shed(&mut self, mut accepts_and_closes: impl FnMut() -> bool) -> Accepted {
+    fn shed(&mut self, mut accept_and_close: impl FnMut() -> io::Result<()>) -> Accepted {
         if self.spare.take().is_none() {
             self.spare = spare_descriptor();
             if self.spare.take().is_none() {
@@ -267,9 +267,12 @@ impl Os {
             }
         }
         let mut shed = 0;
+        let mut is_in_vain = false;
         while shed < SHED_LIMIT {
             self.counts.accepts += 1;
-            if !accepts_and_closes() {
+            if let Err(error) = accept_and_close() {
+                // Linux says ENFILE also where there is no memory for a socket.
+                is_in_vain = shed == 0 && is_out_of_descriptors(&error);
                 break;
             }
             shed += 1;
@@ -277,8 +280,8 @@ impl Os {
         self.counts.shed += shed;
         self.spare = spare_descriptor();
         match self.spare {
-            Some(_) => Accepted::Shed,
-            None => Accepted::Exhausted,
+            Some(_) if !is_in_vain => Accepted::Shed,
+            _ => Accepted::Exhausted,
         }
     }
 
@@ -558,5 +561,19 @@ mod tests {
         assert!(is_in_progress(EINPROGRESS));
         assert!(is_in_progress(EINTR));
         assert!(!is_in_progress(EAGAIN));
+    }
+
+    /// The loop tried again at once, and again, as long as that was so.
+    #[test]
+    #[cfg(unix)]
+    fn a_descriptor_that_is_of_no_use_is_as_good_as_none() {
+        const ENFILE: i32 = 23;
+        let mut os = Os::new(Forced::default(), 1).unwrap();
+        let in_vain = os.accept_from(|| Err(io::Error::from_raw_os_error(ENFILE)));
+        assert!(matches!(in_vain, Accepted::Exhausted));
+        // Who waited has gone meanwhile.
+        let mut first = Some(io::Error::from_raw_os_error(ENFILE));
+        let gone = os.accept_from(|| Err(first.take().unwrap_or(io::ErrorKind::WouldBlock.into())));
+        assert!(matches!(gone, Accepted::Shed));
     }
 }
