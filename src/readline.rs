@@ -25,6 +25,42 @@
 //! A line ends with `\n`, `\r\n`, `\r`, U+2028 or U+2029, wherever the input is cut into chunks; what
 //! stands behind the last end is a line, too. The text is UTF-8; what is invalid becomes U+FFFD.
 //!
+//! # Lines of a socket
+//!
+//! ```
+//! use nodeloop::{net, readline, Loop};
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! let server = net::create_server(&lp, |socket| {
+//!     let lines = readline::create_interface_with(&socket, &socket);
+//!     lines.on_line(move |lines, line| {
+//!         socket.write(format!("{} bytes\n", line.len()));
+//!         lines.prompt();
+//!     });
+//!     // The socket's error is the interface's too: each wants a listener.
+//!     socket.on_error(|_, error| eprintln!("{error}"));
+//!     lines.on_error(|_, _| ());
+//!     socket.on_close(|_, _| println!("gone"));
+//! });
+//! server.listen(("127.0.0.1", 0))?;
+//! # server.close();
+//! lp.run()
+//! # }
+//! ```
+//!
+//! An error of the input is the interface's too, whether or not the input's own is listened to. Without a
+//! listener there a peer that resets its connection ends [`run`](crate::Loop::run), and with it a server.
+//! As in Node.
+//!
+//! The interface's 'close' follows the input's 'end', so it does not come when a socket fails or is destroyed:
+//! to look after the connection listen to the socket's own.
+//!
+//! A line may be as long as its peer likes, and is held until it ends: where peers are not trusted cut the
+//! lines yourself, in 'data', with a limit.
+//!
+//! # Terminals
+//!
 //! A terminal stays as it is: what a person types comes line by line, edited by the terminal. (Node's
 //! `readline` edits itself, with a history and completion, in a terminal that it puts into raw mode.)
 
@@ -485,7 +521,8 @@ impl Interface {
         add_listener(self.0, LINE, call, true)
     }
 
-    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called.
+    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called. It does not
+    /// come if the input was destroyed before its end.
     pub fn on_close(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(Interface(raw)));
         add_listener(self.0, CLOSE, call, false)

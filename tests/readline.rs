@@ -198,6 +198,44 @@ fn sockets_have_lines_too_and_pause_holds_them_back() {
     log.expect(&["one", "two", "three", "close"]);
 }
 
+#[test]
+fn a_reset_of_a_socket_wants_a_listener_at_the_interface_too() {
+    for listens in [true, false] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let (socket, peer) = pair(&lp);
+        let lines = readline::create_interface(&socket);
+        let log = Recorder::new();
+        let inner = log.clone();
+        socket.on_error(move |_, error| inner.note(format_args!("socket: {error}")));
+        let inner = log.clone();
+        socket.on_close(move |_, _| inner.note("closed"));
+        lines.on_close(log.noting("the lines' close"));
+        if listens {
+            let inner = log.clone();
+            lines.on_error(move |_, error| inner.note(format_args!("lines: {error}")));
+        }
+        reset(peer);
+        let result = lp.run();
+        match listens {
+            true => {
+                result.unwrap();
+                log.expect(&[
+                    "socket: read ECONNRESET",
+                    "lines: read ECONNRESET",
+                    "closed",
+                ]);
+            }
+            false => {
+                assert_eq!(code(result), "ECONNRESET");
+                log.expect(&["socket: read ECONNRESET"]);
+                lp.run().unwrap();
+                log.expect(&["closed"]);
+            }
+        }
+    }
+}
+
 /// Each stayed in the loop.
 #[test]
 fn an_interface_whose_input_is_closed_early_is_gone_with_it() {

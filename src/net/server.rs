@@ -88,8 +88,8 @@ impl Server {
         self.listen_at(request)
     }
 
-    /// As [`listen`](Server::listen), and calls `listener` at the next 'listening'. If this call
-    /// fails the listener stays for the next one that succeeds (N74).
+    /// As [`listen`](Server::listen), and calls `listener` at the next 'listening'. If 'error' comes
+    /// instead, the listener stays for the next `listen` that succeeds (N74).
     ///
     /// # Errors
     /// As [`listen`](Server::listen); the listener is not added then.
