@@ -98,3 +98,25 @@ fn a_pipe_from_a_source_that_has_ended_is_told_before_its_end() {
     lp.run().unwrap();
     log.expect(&["pipe", "unpipe"]);
 }
+
+/// The documentation did not say what becomes of the destination.
+#[test]
+fn a_pipe_from_a_source_that_has_ended_ends_its_destination_unless_the_source_is_gone() {
+    for kept in [true, false] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let source = nothing(&lp);
+        if kept {
+            source.keep();
+        }
+        source.resume();
+        lp.run().unwrap();
+        let sink = Writable::new(&lp, |_, _, done| done.ok());
+        let log = Recorder::new();
+        sink.on_finish(log.noting("finish"));
+        pipe(&source, &sink, PipeOptions::new());
+        lp.run().unwrap();
+        assert_eq!(log.has("finish"), kept);
+        assert_eq!(sink.destroyed(), kept);
+    }
+}

@@ -19,7 +19,9 @@ use crate::ground::listeners::ListenerId;
 /// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
 /// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
 ///
-/// The destination's 'pipe' comes on the next tick.
+/// The destination's 'pipe' comes on the next tick. If the source has emitted 'end' already, the destination is
+/// ended there too. A source that is gone, its 'close' over, leaves it open, since nobody knows any more how it
+/// ended: [`pipeline`](super::pipeline()) fails then.
 pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
     let stays_open = ask(destination.stream_id().0, false, |it| {
         it.flags.any(flag::OPEN_BEHIND_PIPES)
