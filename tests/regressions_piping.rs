@@ -120,3 +120,24 @@ fn a_pipe_from_a_source_that_has_ended_ends_its_destination_unless_the_source_is
         assert_eq!(sink.destroyed(), kept);
     }
 }
+
+/// What the source had came before 'pipe', which Node emits before it returns from the call.
+#[test]
+fn a_pipe_is_told_before_what_comes_through_it() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    let sink = Writable::new(&lp, move |_, chunk, done| {
+        inner.note(String::from_utf8_lossy(&chunk));
+        done.ok();
+    });
+    let inner = log.clone();
+    sink.on_pipe(move |_, _| inner.note("pipe"));
+    let source = Readable::new(&lp, |_, _| {});
+    source.push("chunk");
+    source.pipe(sink);
+    source.push_end();
+    lp.run().unwrap();
+    log.expect(&["pipe", "chunk"]);
+}

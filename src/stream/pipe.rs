@@ -202,11 +202,13 @@ pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, optio
         destination.listen(StreamEvent::Finish, pipe.unpiping()),
     ];
     pipe.at_destination.borrow_mut().extend(at_destination);
+    // Before anybody listens to 'data': the tick that has it flow comes behind this one, as in Node, where
+    // 'pipe' comes within the call.
+    emit(to, PipeEvent::Pipe, pipe.source.clone(), Cause::Call);
     let it = pipe.clone();
     let data = source.listen_bytes(Box::new(move |chunk| it.on_data(chunk)));
     pipe.data.set(data);
     pipe.at_source.borrow_mut().push(data);
-    emit(to, PipeEvent::Pipe, pipe.source.clone(), Cause::Call);
     if destination.writable_need_drain() {
         pipe.pause();
     } else if source.readable_flowing() != Some(true) {
