@@ -141,3 +141,19 @@ fn a_pipe_is_told_before_what_comes_through_it() {
     lp.run().unwrap();
     log.expect(&["pipe", "chunk"]);
 }
+
+/// Nobody was told, and the destination stayed open.
+#[test]
+fn a_pipeline_from_a_loop_that_is_gone_fails_and_destroys_its_destination() {
+    let gone = Loop::new().unwrap();
+    let source = Readable::new(&gone, |_, _| {});
+    drop(gone);
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let sink = Writable::new(&lp, |_, _, done| done.ok());
+    pipeline(&source, &[], &sink, log.done("pipeline"));
+    lp.run().unwrap();
+    log.expect(&["pipeline ERR_STREAM_PREMATURE_CLOSE"]);
+    assert!(sink.destroyed());
+}

@@ -211,6 +211,11 @@ impl LoopHandle {
         table::with_loop(self.index, self.serial, act)
     }
 
+    /// Whether the loop is not gone.
+    pub(crate) fn exists(self) -> bool {
+        self.with(|_| ()).is_some()
+    }
+
     /// A handle to an object of this loop; one to nothing if the loop is gone.
     pub(crate) fn raw(self, id: Option<Id>) -> Raw {
         Raw::new(self.index, id.unwrap_or(Id::NONE))

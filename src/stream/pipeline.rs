@@ -61,6 +61,9 @@ struct Member {
 /// a tick. A destination that is destroyed already is `ERR_STREAM_UNABLE_TO_PIPE`, and nothing is done to
 /// any. (Node throws that.)
 ///
+/// The streams may live in several loops of a thread; `done` is called in that of the source. A source whose
+/// loop is gone has closed before its time, and `done` is called in the destination's.
+///
 /// ```
 /// use nodeloop::stream::{Duplex, Writable, pipeline};
 ///
@@ -88,8 +91,12 @@ pub fn pipeline(
         .map(|stream| stream.as_writable())
         .chain([destination]);
     let targets: Vec<&dyn WritableStream> = targets.collect();
+    let source_lives = source.event_loop().exists();
     let run = Rc::new(Pipeline {
-        event_loop: source.event_loop(),
+        event_loop: match source_lives {
+            true => source.event_loop(),
+            false => destination.event_loop(),
+        },
         call: Cell::new(Some(Box::new(done))),
         error: RefCell::default(),
         waits: Cell::new(0),
@@ -114,6 +121,10 @@ pub fn pipeline(
         if let Some(next) = through.get(n) {
             from = next.as_readable();
         }
+    }
+    if !source_lives {
+        // No tick of its loop will tell.
+        run.finish(Some(premature_close()), true);
     }
 }
 
