@@ -3,10 +3,12 @@
 mod support;
 
 use std::error::Error as _;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
 use nodeloop::net::{self, ListenOptions, ReadyState};
+use nodeloop::stream::Writable;
 use nodeloop::{Error, Loop};
 use support::calls;
 use support::*;
@@ -375,4 +377,37 @@ fn every_call_of_a_closed_server() {
             assert!(!server.listening() && !lp.is_alive(), "{name}");
         }
     }
+}
+
+/// It had neither code nor kind: `destroy_with` and a sink's `fail` made another error of it than `?` does.
+#[test]
+fn an_io_error_of_the_programs_own_keeps_its_code_and_its_kind() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let sink = Writable::new(&lp, |_, _, done| {
+        done.fail(io::Error::new(io::ErrorKind::StorageFull, "no room"));
+    });
+    sink.write("chunk");
+    let error = lp.run().unwrap_err();
+    assert_eq!((error.code(), error.to_string()), (None, "no room".into()));
+    assert!(error.downcast_ref::<io::Error>().is_some());
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::StorageFull);
+
+    // One of the system has a number, and so a name; its text is the system's.
+    let missing = std::fs::File::open("no such file").unwrap_err();
+    let (text, number) = (missing.to_string(), missing.raw_os_error());
+    let socket = net::Socket::new(&lp, net::SocketOptions::new());
+    socket.destroy_with(missing);
+    let error = lp.run().unwrap_err();
+    assert_eq!(
+        (error.code(), error.raw_os_error()),
+        (Some("ENOENT"), number)
+    );
+    assert_eq!(
+        (error.to_string(), format!("{error:?}")),
+        (text.clone(), text)
+    );
+    // Nobody knows of which call it is.
+    assert_eq!(error.syscall(), None);
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use nodeloop::net::{self, BlockList, Socket};
@@ -65,6 +66,19 @@ fn n255_n256_when_all_fail_the_error_has_all_of_them() {
         (None, None, None)
     );
     assert_eq!(error.to_string(), all.join("; "));
+}
+
+/// It was `Other`, whatever the addresses had said.
+#[test]
+fn the_error_of_several_addresses_has_the_kind_of_the_first() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Refuses)]);
+    net::connect(&lp, network.name(&["127.0.0.1", "127.0.0.2"]));
+    let error = lp.run().unwrap_err();
+    assert_eq!(error.errors().len(), 2);
+    let kind = io::Error::from(error).kind();
+    assert_eq!(kind, io::ErrorKind::ConnectionRefused);
 }
 
 #[test]

@@ -157,10 +157,14 @@ impl Error {
     }
 
     /// Wraps an error of your own, as `destroy_with` does with what it is given. An `Error`
-    /// stays what it is.
+    /// stays what it is, and an `io::Error` becomes what `From` makes of it, with its code.
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-        match error.into().downcast::<Error>() {
-            Ok(error) => *error,
+        let error = match error.into().downcast::<Error>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<io::Error>() {
+            Ok(error) => Error::from(*error),
             Err(error) => Error(Arc::new(Inner {
                 message: made(error.to_string()),
                 source: Some(Source::User(error)),
@@ -448,7 +452,11 @@ impl fmt::Display for Error {
             return print_all(&self.0.errors, f);
         }
         match self.0.code {
-            Some(code) if self.0.syscall.is_none() || code.starts_with("ERR_") => {
+            // The text of an `io::Error` of the program's own is the system's, not one without its code.
+            Some(code)
+                if code.starts_with("ERR_")
+                    || (self.0.syscall.is_none() && self.source().is_none()) =>
+            {
                 write!(f, "[{code}] {}", self.message())
             }
             _ => f.write_str(self.message()),
@@ -492,9 +500,10 @@ impl StdError for Error {
 }
 
 impl From<Error> for io::Error {
-    /// Keeps the kind that the operating system's error had; the error itself is inside.
+    /// Keeps the kind that the operating system's error had, or the first of
+    /// [several](Error::errors); the error itself is inside.
     fn from(error: Error) -> io::Error {
-        let kind = match &error.0.source {
+        let kind = match &error.0.errors.first().unwrap_or(&error).0.source {
             Some(Source::Io(error)) => error.kind(),
             _ => io::ErrorKind::Other,
         };
@@ -519,8 +528,6 @@ impl From<io::Error> for Error {
         Error(Arc::new(Inner {
             code,
             message: made(error.to_string()),
-            // Printed without its code in front, since the system's text stands in its place.
-            syscall: code.is_some().then_some("io"),
             source: Some(Source::Io(error)),
             ..Inner::empty()
         }))
