@@ -487,3 +487,46 @@ fn nothing_is_left_of_a_thousand_streams() {
     lp.run().unwrap();
     assert_eq!(streams(&lp), 0);
 }
+
+/// They had to be closures that can be called again, though none ever is.
+#[test]
+fn what_a_stream_calls_once_may_give_things_away() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let given = || {
+        let (log, gift) = (log.clone(), Box::<str>::from("given"));
+        move |to: &str| log.note(format!("{to} {}", String::from(gift)))
+    };
+    let (construct, finalize, destroy, flush) = (given(), given(), given(), given());
+    let sink = WritableOptions::new()
+        .construct(|_, done| {
+            construct("construct");
+            done.ok();
+        })
+        .finalize(|_, done| {
+            finalize("finalize");
+            done.ok();
+        })
+        .destroy(|_, _, done| {
+            destroy("destroy");
+            done.ok();
+        })
+        .create(&lp);
+    let transform = TransformOptions::new()
+        .flush(|_, done| {
+            flush("flush");
+            done.ok();
+        })
+        .create(&lp);
+    transform.resume();
+    transform.end();
+    sink.end();
+    lp.run().unwrap();
+    log.expect(&[
+        "construct given",
+        "flush given",
+        "finalize given",
+        "destroy given",
+    ]);
+}

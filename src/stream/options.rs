@@ -165,8 +165,13 @@ macro_rules! for_every_stream {
         impl $options {
             /// What is done before anything else: Node's `construct`. It is called on the next tick;
             /// until its answer nothing is read, written or destroyed.
-            pub fn construct(mut self, mut call: impl FnMut($handle, Done) + 'static) -> $options {
-                self.0.hooks.construct = Some(shared(move |raw, done| call($handle(raw), done)));
+            pub fn construct(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
+                let mut call = Some(call);
+                self.0.hooks.construct = Some(shared(move |raw, done| {
+                    if let Some(call) = call.take() {
+                        call($handle(raw), done);
+                    }
+                }));
                 self
             }
 
@@ -176,10 +181,14 @@ macro_rules! for_every_stream {
             /// answer.
             pub fn destroy(
                 mut self,
-                mut call: impl FnMut($handle, Option<Error>, Done) + 'static,
+                call: impl FnOnce($handle, Option<Error>, Done) + 'static,
             ) -> $options {
-                let call = move |raw, error, done| call($handle(raw), error, done);
-                self.0.hooks.destroy = Some(shared(call));
+                let mut call = Some(call);
+                self.0.hooks.destroy = Some(shared(move |raw, error, done| {
+                    if let Some(call) = call.take() {
+                        call($handle(raw), error, done);
+                    }
+                }));
                 self
             }
 
@@ -271,8 +280,13 @@ macro_rules! for_a_sink {
 
             /// What is done when everything is written, before 'finish': Node's `final`.
             #[doc(alias = "final")]
-            pub fn finalize(mut self, mut call: impl FnMut($handle, Done) + 'static) -> $options {
-                self.0.hooks.finalize = Some(shared(move |raw, done| call($handle(raw), done)));
+            pub fn finalize(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
+                let mut call = Some(call);
+                self.0.hooks.finalize = Some(shared(move |raw, done| {
+                    if let Some(call) = call.take() {
+                        call($handle(raw), done);
+                    }
+                }));
                 self
             }
         }
@@ -364,11 +378,13 @@ impl TransformOptions {
     }
 
     /// What comes out at the end, behind everything: Node's `flush`.
-    pub fn flush(
-        mut self,
-        mut call: impl FnMut(Duplex, TransformDone) + 'static,
-    ) -> TransformOptions {
-        self.0.hooks.flush = Some(shared(move |raw, done| call(Duplex(raw), done)));
+    pub fn flush(mut self, call: impl FnOnce(Duplex, TransformDone) + 'static) -> TransformOptions {
+        let mut call = Some(call);
+        self.0.hooks.flush = Some(shared(move |raw, done| {
+            if let Some(call) = call.take() {
+                call(Duplex(raw), done);
+            }
+        }));
         self
     }
 }
