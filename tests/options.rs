@@ -10,8 +10,9 @@ use std::rc::Rc;
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
-use nodeloop::Loop;
+use nodeloop::dns::{Hints, LookupOptions, Order};
 use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
+use nodeloop::{Builder, Loop};
 use support::*;
 
 /// Keep-alive as the system has it: on, seconds before the first probe, between probes, probes.
@@ -335,4 +336,15 @@ fn waits(lp: &Loop, mut act: impl FnMut()) -> u64 {
         }
     }
     lp.counts().waits - before
+}
+
+/// They had not, where others of their kind have.
+#[test]
+fn small_options_have_the_common_traits() {
+    fn is_a_key<T: Copy + Eq + std::hash::Hash>() {}
+    is_a_key::<Hints>();
+    is_a_key::<Order>();
+    is_a_key::<LookupOptions>();
+    let lp = Builder::default().build().unwrap();
+    assert_eq!(lp.counts().waits, 0);
 }

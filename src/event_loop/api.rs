@@ -52,7 +52,7 @@ impl Loop {
 
     /// Makes a loop with other settings than the usual ones.
     pub fn builder() -> Builder {
-        Builder::new()
+        Builder::default()
     }
 
     pub(super) fn of(core: Rc<Core>) -> Loop {

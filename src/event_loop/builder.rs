@@ -40,8 +40,9 @@ pub struct Builder {
     null: Option<NullOptions>,
 }
 
-impl Builder {
-    pub(super) fn new() -> Builder {
+impl Default for Builder {
+    /// As [`Loop::builder`].
+    fn default() -> Builder {
         Builder {
             settings: Settings {
                 spin: Duration::ZERO,
@@ -57,7 +58,9 @@ impl Builder {
             null: None,
         }
     }
+}
 
+impl Builder {
     /// Whether small writes (below 16 KiB) of one callback are laid aside and sent together when it
     /// returns, before its ticks. On by default: a callback that answers sixteen messages one by
     /// one costs one system call instead of sixteen. What is laid aside counts as written, so

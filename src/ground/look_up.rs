@@ -20,7 +20,7 @@ pub(crate) type Found = (IpAddr, u32);
 ///
 /// let options = LookupOptions::new().family(Family::V6).hints(Hints::V4MAPPED | Hints::ALL);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct LookupOptions {
     pub(crate) family: Option<Family>,
     pub(crate) hints: Hints,
@@ -69,7 +69,7 @@ impl From<Family> for LookupOptions {
 }
 
 /// In which order addresses come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Order {
     /// As the resolver gives them: Node's `verbatim`.
     #[default]
@@ -92,7 +92,7 @@ impl Order {
 }
 
 /// What a resolver is asked for beyond a family: the flags of `getaddrinfo`. They join with `|`.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hints(u8);
 
 impl Hints {
