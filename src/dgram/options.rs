@@ -58,6 +58,7 @@ impl fmt::Display for SocketType {
 /// # }
 /// ```
 #[derive(Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct SocketOptions {
     pub(super) socket_type: SocketType,
     pub(super) options: DatagramOptions,
@@ -225,6 +226,7 @@ impl From<SocketType> for SocketOptions {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct BindOptions {
     pub(super) request: BindRequest,
 }

@@ -33,6 +33,7 @@ const ATTEMPT_TIMEOUT_MS: u64 = 500;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "a builder makes nothing by itself"]
 pub struct Builder {
     settings: Settings,
     forced: Forced,

@@ -103,6 +103,7 @@ pub const DEFAULT_MODE: u32 = 0o666;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct ReadOptions {
     pub(super) flags: Flags,
     pub(super) mode: u32,
@@ -210,6 +211,7 @@ impl ReadOptions {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct WriteOptions {
     pub(super) flags: Flags,
     pub(super) mode: u32,

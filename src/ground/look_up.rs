@@ -21,6 +21,7 @@ pub(crate) type Found = (IpAddr, u32);
 /// let options = LookupOptions::new().family(Family::V6).hints(Hints::V4MAPPED | Hints::ALL);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[must_use = "options do nothing by themselves"]
 pub struct LookupOptions {
     pub(crate) family: Option<Family>,
     pub(crate) hints: Hints,

@@ -43,6 +43,7 @@ use crate::ground::millis::Millis;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct ConnectOptions {
     pub(super) request: ConnectRequest,
     pub(super) socket: SocketOptions,

@@ -34,6 +34,7 @@ pub const DEFAULT_HIGH_WATER_MARK: u32 = 64 * 1024;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct ServerOptions {
     pub(super) accept: AcceptOptions,
     pub(super) block_list: Option<BlockList>,
@@ -124,6 +125,7 @@ pub(super) fn keep_alive(yes: bool, initial_delay_ms: u32) -> Option<KeepAlive> 
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy)]
+#[must_use = "options do nothing by themselves"]
 pub struct SocketOptions {
     pub(super) allow_half_open: bool,
     pub(super) read_mark: u32,
@@ -218,6 +220,7 @@ impl SocketOptions {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
 pub struct ListenOptions {
     pub(super) request: ListenRequest,
 }

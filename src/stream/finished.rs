@@ -10,6 +10,7 @@ use crate::ground::listeners::ListenerId;
 
 /// Which sides [`finished`] looks at.
 #[derive(Debug, Clone, Copy, Default)]
+#[must_use = "options do nothing by themselves"]
 pub struct FinishedOptions {
     readable: Option<bool>,
     writable: Option<bool>,

@@ -22,6 +22,7 @@ use crate::ground::listeners::{ListenerId, Slot, shared};
 
 /// How a pipe is laid.
 #[derive(Debug, Clone, Copy)]
+#[must_use = "options do nothing by themselves"]
 pub struct PipeOptions {
     end: bool,
 }
