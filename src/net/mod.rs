@@ -30,7 +30,8 @@
 //!
 //! # Listeners
 //!
-//! `on_x` adds a listener, `once_x` one for a single emission; both return an id for `off`.
+//! `on_x` adds a listener, `once_x`, which most events have, one for a single emission; both return an id for
+//! `off`.
 //! Listeners of one event are called in the order in which they were added. No call of this module
 //! calls a listener or a completion before it returns. One that is added during an emission first
 //! runs at the next one; one that is removed during an emission still runs in it (N16).
