@@ -47,11 +47,11 @@ impl UnixListener {
     }
 
     /// Takes one connection.
+    ///
+    /// Not by mio's call, which looks at the path that the peer is bound to: of one of 108 bytes, which has no
+    /// room for its NUL, the kernel says a length beyond that of an address, and mio panics.
     pub(super) fn accept(&self, os: &mut Os) -> Accepted {
-        os.accept_from(|| {
-            let (stream, _) = self.io.accept()?;
-            Ok((TcpStream::from(OwnedFd::from(stream)), None))
-        })
+        os.accept_from(|| Ok((TcpStream::from(accept(&self.io)?), None)))
     }
 }
 
@@ -326,6 +326,23 @@ fn without_enoent(error: io::Error) -> io::Error {
 
 fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
     SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+/// A connection that does not block, whoever it is from.
+#[cfg(all(target_os = "linux", feature = "level"))]
+fn accept(listener: &impl AsFd) -> io::Result<OwnedFd> {
+    use rustix::net::{SocketFlags, accept_with};
+
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(accept_with(listener, flags)?)
+}
+
+/// With a system call more.
+#[cfg(not(all(target_os = "linux", feature = "level")))]
+fn accept(listener: &impl AsFd) -> io::Result<OwnedFd> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// The domain of a stream socket, or what the descriptor is instead.
