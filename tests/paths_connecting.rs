@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::error::Error as _;
 use std::fs;
 use std::io::Read;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
 
 use nodeloop::net::{self, ConnectOptions, ServerOptions, Socket};
@@ -39,6 +39,19 @@ fn n238_n101_nobody_listens_there() {
         assert!(error.raw_os_error().is_some() && error.source().is_some());
         assert_eq!(error.local_address(), None);
     }
+}
+
+#[test]
+fn a_path_where_datagrams_are_received() {
+    // The code had no name here, and so was UNKNOWN.
+    let directory = Scratch::new();
+    let path = directory.path("datagrams");
+    let _bound = UnixDatagram::bind(&path).unwrap();
+    let error = connect_in_vain(&*path);
+    assert_eq!(
+        told(&error),
+        format!("EPROTOTYPE connect {}", path.display())
+    );
 }
 
 #[test]
