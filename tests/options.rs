@@ -219,6 +219,25 @@ fn what_else_the_system_offers() {
     assert_eq!(error.syscall(), Some("setsockopt"));
 }
 
+/// 4 GiB asked for made the smallest buffer that there is.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_buffer_larger_than_any() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, _peer) = pair(&lp);
+    let received = |bytes| {
+        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.recv_buffer_size().unwrap()
+    };
+    assert_eq!(received(1 << 32), received(i32::MAX as usize));
+    let sent = |bytes| {
+        socket.set_send_buffer_size(bytes).unwrap();
+        socket.send_buffer_size().unwrap()
+    };
+    assert_eq!(sent(1 << 32), sent(i32::MAX as usize));
+}
+
 /// Each call that returns a `Result`, by name.
 #[cfg(target_os = "linux")]
 type Calls = [(&'static str, fn(Socket) -> nodeloop::Result<()>); 8];

@@ -94,7 +94,7 @@ impl Socket {
     /// # Errors
     /// `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`, or what the system says.
     pub fn set_recv_buffer_size(self, bytes: usize) -> Result<()> {
-        self.option(|socket| socket.set_recv_buffer_size(bytes))
+        self.option(|socket| socket.set_recv_buffer_size(as_c_int(bytes)))
     }
 
     /// The size in bytes of the kernel's receive buffer.
@@ -110,7 +110,7 @@ impl Socket {
     /// # Errors
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
     pub fn set_send_buffer_size(self, bytes: usize) -> Result<()> {
-        self.option(|socket| socket.set_send_buffer_size(bytes))
+        self.option(|socket| socket.set_send_buffer_size(as_c_int(bytes)))
     }
 
     /// The size in bytes of the kernel's send buffer.
@@ -179,6 +179,11 @@ impl Socket {
         })
         .unwrap_or_else(|| Err(Error::handle_gone()))
     }
+}
+
+/// A size that the system can be told. socket2 takes the lower 32 bits: of 4 GiB, the smallest buffer.
+fn as_c_int(bytes: usize) -> usize {
+    bytes.min(i32::MAX as usize)
 }
 
 #[cfg(test)]
