@@ -158,7 +158,9 @@ impl Socket {
 
 /// Descriptors.
 impl Server {
-    /// A second descriptor of the listening socket, for good: for a process that is to take over.
+    /// A second descriptor of the listening socket, for good: for a process that is to take over. The file
+    /// of a path is still removed when this server is closed, and then nobody finds the other:
+    /// [`into_fd`](Server::into_fd) leaves it.
     ///
     /// # Errors
     /// `ERR_SERVER_NOT_RUNNING` if it does not listen, `ERR_HANDLE_GONE`, or that it can't be
