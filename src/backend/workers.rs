@@ -4,7 +4,7 @@
 //! for them, up to a number; slow look-ups take at most half of them, so that other work goes on
 //! however long a name server is silent.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,12 +43,11 @@ struct Shared {
 /// Jobs and threads.
 #[derive(Default)]
 struct Pool {
-    /// Jobs that wait, in order.
-    usual: VecDeque<Job>,
-    /// Slow look-ups that wait, in order.
-    slow: VecDeque<Job>,
-    /// The place of the next job among all.
-    next: u64,
+    /// Jobs that wait, by their keys: in order, and each is found and taken back at the same cost however
+    /// many there are.
+    usual: BTreeMap<u64, Run>,
+    /// Slow look-ups that wait, likewise.
+    slow: BTreeMap<u64, Run>,
     /// Threads that were started.
     threads: usize,
     /// Those that wait for work.
@@ -61,15 +60,6 @@ struct Pool {
     closed: bool,
 }
 
-/// A job that waits.
-struct Job {
-    /// Its place among all.
-    place: u64,
-    /// What it was started with.
-    key: u64,
-    run: Run,
-}
-
 impl Workers {
     pub(crate) fn new(limit: usize) -> Workers {
         Workers {
@@ -79,7 +69,8 @@ impl Workers {
         }
     }
 
-    /// Has a worker do something. `key` names it for [`cancel`](Workers::cancel).
+    /// Has a worker do something. `key` names it for [`cancel`](Workers::cancel), and is greater than those
+    /// before it.
     ///
     /// Fails if there is no thread and none can be started; the job comes back then.
     pub(crate) fn start(
@@ -102,13 +93,11 @@ impl Workers {
             }
         }
         self.jobs += 1;
-        let place = pool.next;
-        pool.next += 1;
         let queue = match is_slow {
             true => &mut pool.slow,
             false => &mut pool.usual,
         };
-        queue.push_back(Job { place, key, run });
+        queue.insert(key, run);
         drop(pool);
         shared.work.notify_one();
         Ok(())
@@ -117,11 +106,8 @@ impl Workers {
     /// Takes a job back that no worker has begun (H5).
     pub(crate) fn cancel(&mut self, key: u64) -> Option<Run> {
         let mut pool = self.shared.as_ref()?.lock();
-        let Pool { usual, slow, .. } = &mut *pool;
-        [usual, slow].into_iter().find_map(|queue| {
-            let at = queue.iter().position(|job| job.key == key)?;
-            queue.remove(at).map(|job| job.run)
-        })
+        let run = pool.usual.remove(&key);
+        run.or_else(|| pool.slow.remove(&key))
     }
 
     /// Threads that were started and have not ended.
@@ -139,9 +125,9 @@ impl Workers {
         };
         let mut pool = shared.lock();
         pool.closed = true;
-        let Pool { usual, slow, .. } = &mut *pool;
-        let left = usual.drain(..).chain(slow.drain(..));
-        let left = left.map(|job| job.run).collect();
+        let usual = std::mem::take(&mut pool.usual).into_values();
+        let left = usual.chain(std::mem::take(&mut pool.slow).into_values());
+        let left = left.collect();
         drop(pool);
         shared.work.notify_all();
         left
@@ -211,20 +197,20 @@ impl Pool {
     fn take_next(&mut self) -> Option<(bool, Run)> {
         let slow = self
             .slow
-            .front()
+            .first_key_value()
             .filter(|_| self.slow_running < self.slow_limit);
-        let is_slow = match (self.usual.front(), slow) {
-            (Some(usual), Some(slow)) => slow.place < usual.place,
+        let is_slow = match (self.usual.first_key_value(), slow) {
+            (Some((usual, _)), Some((slow, _))) => slow < usual,
             (usual, slow) => slow.is_some() && usual.is_none(),
         };
         let job = match is_slow {
             true => {
                 self.slow_running += 1;
-                self.slow.pop_front()
+                self.slow.pop_first()
             }
-            false => self.usual.pop_front(),
+            false => self.usual.pop_first(),
         };
-        job.map(|job| (is_slow, job.run))
+        job.map(|(_, run)| (is_slow, run))
     }
 }
 

@@ -1,0 +1,59 @@
+//! What is done to many costs for each no more than what is done to few.
+//!
+//! Told by time, so each is tried several times: once must do. What costs all of the others, too, is ten
+//! times as dear in every try.
+
+mod support;
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use nodeloop::{Loop, Result};
+use support::*;
+
+/// So many are few, and ten times as many are many.
+const FEW: usize = 1000;
+
+/// How much dearer each may be among many. Ten times would be the square.
+const DEARER: u32 = 2;
+
+/// How often it is tried.
+const TRIES: usize = 10;
+
+/// `cost` tells how long something takes with so many.
+#[track_caller]
+fn expect_each_costs_the_same(cost: impl Fn(usize) -> Duration) {
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let (few, many) = (cost(FEW), cost(10 * FEW));
+        if many < few * 10 * DEARER {
+            return;
+        }
+        seen.push((few, many));
+    }
+    panic!("{FEW} and ten times as many: {seen:?}");
+}
+
+#[test]
+fn many_jobs_are_cancelled_the_last_first() {
+    expect_each_costs_the_same(|many| {
+        let lp = Loop::builder().worker_threads(1).build().unwrap();
+        let _deadline = deadline(&lp, 60);
+        let (let_go, gate) = channel::<()>();
+        lp.spawn_blocking(move || gate.recv_timeout(PATIENCE).is_ok(), |_, _| {});
+        let canceled = |_, result: Result<()>| assert!(result.is_err());
+        let jobs: Vec<_> = (0..many)
+            .map(|_| lp.spawn_blocking(|| (), canceled))
+            .collect();
+        let begun = Instant::now();
+        // But for the first, which the worker may have come to before that which waits.
+        for job in jobs[1..].iter().rev() {
+            assert!(job.cancel());
+        }
+        let took = begun.elapsed();
+        jobs[0].cancel();
+        drop(let_go);
+        lp.run().unwrap();
+        took
+    });
+}
