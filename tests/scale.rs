@@ -57,3 +57,20 @@ fn many_jobs_are_cancelled_the_last_first() {
         took
     });
 }
+
+#[test]
+fn many_watchers_are_closed_the_first_first() {
+    expect_each_costs_the_same(|many| {
+        let lp = Loop::new().unwrap();
+        let watchers: Vec<_> = (0..many).map(|_| lp.check(|_| {})).collect();
+        let begun = Instant::now();
+        for watcher in &watchers {
+            watcher.stop();
+            watcher.start();
+            watcher.close();
+        }
+        let took = begun.elapsed();
+        lp.run().unwrap();
+        took
+    });
+}

@@ -29,10 +29,13 @@ pub(crate) type WatcherCall = Box<dyn FnMut(Watcher)>;
 pub(crate) struct Watchers {
     /// All of them, by key.
     all: Slab<State>,
-    /// Those that were started, by kind, in the order in which they run next.
-    started: [VecDeque<Id>; 3],
-    /// The rest of the phase under way, by kind.
-    running: [VecDeque<Id>; 3],
+    /// Those that were started, by kind, in the order in which they run next. What was stopped is still in
+    /// it, for a while.
+    started: [VecDeque<Start>; 3],
+    /// The rest of the phase under way, by kind; likewise.
+    running: [VecDeque<Start>; 3],
+    /// How many are started, by kind.
+    counts: [usize; 3],
     /// Those that were started and are referenced.
     referenced: usize,
 }
@@ -43,10 +46,23 @@ struct State {
     kind: WatcherKind,
     /// Away while it runs.
     call: Option<WatcherCall>,
-    started: bool,
+    /// The serial of its start, while it is started.
+    started: Option<u64>,
     referenced: bool,
     origin: &'static Location<'static>,
 }
+
+/// A start of a watcher: its place in a list. It means nothing once the watcher was stopped, also if that
+/// is started again.
+#[derive(Clone, Copy)]
+struct Start {
+    key: u32,
+    serial: u64,
+}
+
+/// So many starts that mean nothing may be in the lists of a kind beyond as many as mean something: then a
+/// look at all of them costs each stop no more than one start.
+const STOPPED: usize = 64;
 
 impl Watchers {
     pub(crate) fn new() -> Watchers {
@@ -54,6 +70,7 @@ impl Watchers {
             all: Slab::new(),
             started: Default::default(),
             running: Default::default(),
+            counts: [0; 3],
             referenced: 0,
         }
     }
@@ -62,7 +79,7 @@ impl Watchers {
     pub(crate) fn memory(&self) -> usize {
         let queues = self.started.iter().chain(&self.running);
         let queued: usize = queues.map(VecDeque::capacity).sum();
-        self.all.capacity() * size_of::<State>() + queued * size_of::<Id>()
+        self.all.capacity() * size_of::<State>() + queued * size_of::<Start>()
     }
 
     /// How many hold the loop.
@@ -96,7 +113,7 @@ impl Watchers {
             serial,
             kind,
             call: Some(call),
-            started: false,
+            started: None,
             referenced: true,
             origin,
         });
@@ -112,26 +129,43 @@ impl Watchers {
     /// under way (I2).
     pub(crate) fn start(&mut self, id: Id) {
         let Some(watcher) = self.get(id) else { return };
-        if watcher.started {
+        if watcher.started.is_some() {
             return;
         }
-        watcher.started = true;
-        let (kind, referenced) = (watcher.kind, watcher.referenced);
+        let serial = table::next_serial();
+        watcher.started = Some(serial);
+        let (kind, referenced) = (watcher.kind as usize, watcher.referenced);
         self.referenced += usize::from(referenced);
-        self.started[kind as usize].push_front(id);
+        self.counts[kind] += 1;
+        self.started[kind].push_front(Start {
+            key: id.key,
+            serial,
+        });
     }
 
     /// Stops a watcher, at once: it does not run in the phase under way (I2).
     pub(crate) fn stop(&mut self, id: Id) {
         let Some(watcher) = self.get(id) else { return };
-        if !watcher.started {
+        if watcher.started.take().is_none() {
             return;
         }
-        watcher.started = false;
-        let (kind, referenced) = (watcher.kind, watcher.referenced);
+        let (kind, referenced) = (watcher.kind as usize, watcher.referenced);
         self.referenced -= usize::from(referenced);
-        for list in [&mut self.started, &mut self.running] {
-            list[kind as usize].retain(|other| *other != id);
+        self.counts[kind] -= 1;
+        let Watchers {
+            all,
+            started,
+            running,
+            counts,
+            ..
+        } = self;
+        let needed = counts[kind];
+        let lists = [&mut started[kind], &mut running[kind]];
+        let listed: usize = lists.iter().map(|list| list.len()).sum();
+        if needed == 0 || listed > 2 * needed + STOPPED {
+            for list in lists {
+                list.retain(|&start| started_by(all, start).is_some());
+            }
         }
     }
 
@@ -148,7 +182,7 @@ impl Watchers {
             return;
         }
         watcher.referenced = referenced;
-        if watcher.started {
+        if watcher.started.is_some() {
             match referenced {
                 true => self.referenced += 1,
                 false => self.referenced -= 1,
@@ -161,7 +195,8 @@ impl Watchers {
     }
 
     pub(crate) fn is_started(&mut self, id: Id) -> bool {
-        self.get(id).is_some_and(|watcher| watcher.started)
+        self.get(id)
+            .is_some_and(|watcher| watcher.started.is_some())
     }
 
     /// Where a watcher was made that exists.
@@ -176,7 +211,7 @@ impl Watchers {
         self.all.iter().map(|(_, watcher)| {
             (
                 watcher.kind,
-                watcher.started,
+                watcher.started.is_some(),
                 watcher.referenced,
                 watcher.origin,
             )
@@ -197,8 +232,7 @@ impl Watchers {
     /// Whether a phase has somebody to call.
     #[inline]
     pub(crate) fn waits(&self, kind: WatcherKind) -> bool {
-        let kind = kind as usize;
-        !self.started[kind].is_empty() | !self.running[kind].is_empty()
+        self.counts[kind as usize] > 0
     }
 
     /// Begins a phase: its first watcher, as [`next`](Watchers::next). What an earlier phase has left comes
@@ -225,16 +259,24 @@ impl Watchers {
     /// The next watcher of the phase, back at the end of its list, and its callback.
     #[inline]
     fn next(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
-        let id = self.running[kind as usize].pop_front()?;
-        self.started[kind as usize].push_back(id);
-        self.call(id)
+        loop {
+            let start = self.running[kind as usize].pop_front()?;
+            if let Some(called) = self.call(start) {
+                self.started[kind as usize].push_back(start);
+                return Some(called);
+            }
+        }
     }
 
-    /// A watcher that is to run, and its callback.
+    /// A watcher that is to run, and its callback; none if it was stopped.
     #[inline]
-    fn call(&mut self, id: Id) -> Option<(Id, Option<WatcherCall>)> {
-        let call = self.get(id)?.call.take();
-        Some((id, call))
+    fn call(&mut self, start: Start) -> Option<(Id, Option<WatcherCall>)> {
+        let watcher = started_by(&mut self.all, start)?;
+        let id = Id {
+            key: start.key,
+            serial: watcher.serial,
+        };
+        Some((id, watcher.call.take()))
     }
 
     /// Puts a callback back that has run, or hands it out if its watcher is gone.
@@ -247,6 +289,13 @@ impl Watchers {
             None => call,
         }
     }
+}
+
+/// The watcher of a start that still means something.
+#[inline]
+fn started_by(all: &mut Slab<State>, start: Start) -> Option<&mut State> {
+    all.get_mut(start.key as usize)
+        .filter(|watcher| watcher.started == Some(start.serial))
 }
 
 /// What comes behind a watcher.
@@ -380,6 +429,43 @@ mod tests {
         assert_eq!(watchers.referenced(), 1);
         watchers.start(b);
         assert_eq!(run(&mut watchers, |_, _| {}), [b, c]);
+    }
+
+    #[test]
+    fn i2_stopped_and_started_again_in_its_own_phase_runs_in_the_next_turn() {
+        let mut watchers = Watchers::new();
+        let (a, b) = (add(&mut watchers), add(&mut watchers));
+        let order = run(&mut watchers, |watchers, id| {
+            assert_eq!(id, b);
+            watchers.stop(a);
+            watchers.start(a);
+        });
+        assert_eq!(order, [b]);
+        assert_eq!(run(&mut watchers, |_, _| {}), [a, b]);
+        assert_eq!(run(&mut watchers, |_, _| {}), [a, b]);
+    }
+
+    #[test]
+    fn what_was_stopped_is_soon_in_no_list() {
+        let mut watchers = Watchers::new();
+        let all: Vec<_> = (0..1000).map(|_| add(&mut watchers)).collect();
+        let kind = WatcherKind::Idle as usize;
+        for (n, &id) in all.iter().enumerate() {
+            let left = all.len() - n;
+            assert_eq!(watchers.waits(WatcherKind::Idle), left > 0);
+            assert!(watchers.started[kind].len() <= 2 * left + STOPPED);
+            match n % 2 {
+                0 => watchers.stop(id),
+                _ => drop(watchers.close(id)),
+            }
+        }
+        assert!(!watchers.waits(WatcherKind::Idle) && watchers.started[kind].is_empty());
+        add(&mut watchers);
+        for _ in 0..1000 {
+            watchers.stop(all[0]);
+            watchers.start(all[0]);
+            assert!(watchers.started[kind].len() <= 4 + STOPPED);
+        }
     }
 
     #[test]
