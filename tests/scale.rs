@@ -5,9 +5,12 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use nodeloop::stream::{Done, Readable, WritableOptions};
 use nodeloop::{Loop, Result};
 use support::*;
 
@@ -72,5 +75,34 @@ fn many_watchers_are_closed_the_first_first() {
         let took = begun.elapsed();
         lp.run().unwrap();
         took
+    });
+}
+
+#[test]
+fn a_pipe_to_many_waits_for_each() {
+    expect_each_costs_the_same(|many| {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 60);
+        let source = Readable::new(&lp, |_, _| {});
+        let owed: Rc<RefCell<Vec<Done>>> = Rc::default();
+        for _ in 0..many {
+            let owed = owed.clone();
+            let sink = WritableOptions::new()
+                .high_water_mark(1)
+                .write(move |_, _, done| owed.borrow_mut().push(done))
+                .create(&lp);
+            source.pipe(sink);
+        }
+        lp.run().unwrap();
+        let begun = Instant::now();
+        source.push("x");
+        lp.run().unwrap();
+        assert!(source.is_paused());
+        let owed = owed.take();
+        assert_eq!(owed.len(), many);
+        owed.into_iter().for_each(Done::ok);
+        lp.run().unwrap();
+        assert!(!source.is_paused());
+        begun.elapsed()
     });
 }

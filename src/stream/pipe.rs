@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::handles::{Duplex, Writable};
@@ -89,7 +89,7 @@ struct Ends {
     /// Where it is piped to, in the order of the calls.
     pipes: Vec<Rc<Pipe>>,
     /// Destinations whose 'drain' it waits for.
-    await_drain: Vec<StreamId>,
+    await_drain: HashSet<StreamId>,
     /// Whether that is a set: there was a second pipe (Node's kMultiAwaitDrain).
     awaits_several: bool,
     /// Listeners of 'pipe'.
@@ -378,9 +378,7 @@ impl Pipe {
                     ends.await_drain.clear();
                     ends.awaits_several = false;
                 }
-                if !ends.await_drain.contains(&to) {
-                    ends.await_drain.push(to);
-                }
+                ends.await_drain.insert(to);
                 Some(())
             });
             self.source.pause();
@@ -398,7 +396,7 @@ impl Pipe {
         let to = self.destination.stream_id();
         let waits = with_ends(self.source.stream_id(), |state, id| {
             let waits = &mut state.entry(id)?.attachment::<Ends>(false)?.await_drain;
-            waits.retain(|&it| it != to);
+            waits.remove(&to);
             Some(!waits.is_empty())
         });
         if waits == Some(false) && self.source.is_listened_to() {
