@@ -6,10 +6,12 @@
 mod support;
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use nodeloop::dgram::{self, SocketOptions, SocketType};
 use nodeloop::stream::{Done, Readable, WritableOptions};
 use nodeloop::{Loop, Result};
 use support::*;
@@ -104,5 +106,32 @@ fn a_pipe_to_many_waits_for_each() {
         lp.run().unwrap();
         assert!(!source.is_paused());
         begun.elapsed()
+    });
+}
+
+#[test]
+fn many_datagrams_come_to_nothing_since_their_socket_is_connected_by_then() {
+    expect_each_costs_the_same(|many| {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 60);
+        let options = SocketOptions::new(SocketType::Udp4).max_queued(usize::MAX, usize::MAX);
+        let socket = dgram::create_socket(&lp, options);
+        let here = socket.bind_sync((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let took = Rc::new(RefCell::new(Duration::ZERO));
+        let told = took.clone();
+        lp.next_tick(move |lp| {
+            // They wait for their ticks, and these come when it is connected.
+            for _ in 0..many {
+                socket.send_to("x", here).unwrap();
+            }
+            socket.connect_sync(here).unwrap();
+            let begun = Instant::now();
+            lp.next_tick(move |_| {
+                *told.borrow_mut() = begun.elapsed();
+                socket.close().unwrap();
+            });
+        });
+        lp.run().unwrap();
+        took.take()
     });
 }
