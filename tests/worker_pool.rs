@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, ThreadId};
 
+use allocation_counter::measure;
 use nodeloop::{HandleKind, Job, Loop, LoopHandle};
 use support::*;
 
@@ -279,4 +280,22 @@ fn a_thousand_jobs_are_done_by_four_threads() {
     lp.run().unwrap();
     assert_eq!(sum.get(), 999 * 1000 / 2);
     assert_eq!((lp.worker_threads(), lp.counts().jobs), (4, 1000));
+}
+
+#[test]
+fn the_memory_that_is_kept_for_jobs_is_told() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 30);
+    let measured = measure(|| {
+        for _ in 0..10_000 {
+            lp.spawn_blocking(|| (), |_, _| {});
+        }
+        lp.run().unwrap();
+    });
+    let told = lp.memory().queues;
+    let kept = measured.bytes_current;
+    assert!(
+        kept - 10_000 < i64::try_from(told).unwrap(),
+        "{told} of {kept} bytes"
+    );
 }

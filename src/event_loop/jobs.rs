@@ -47,6 +47,11 @@ impl Jobs {
             .map(|(_, job)| (job.host.as_deref(), job.origin))
     }
 
+    /// Bytes of memory that they keep.
+    pub(crate) fn memory(&self) -> usize {
+        self.all.capacity() * size_of::<JobState>()
+    }
+
     pub(crate) fn take_all(&mut self) -> Vec<Done> {
         let all = std::mem::take(&mut self.all);
         all.into_iter().map(|(_, job)| job.done).collect()

@@ -33,7 +33,7 @@ pub struct Memory {
     /// Room to receive many datagrams at once, made with the first UDP socket. The system gives memory
     /// to as much of it as was used.
     pub datagrams: usize,
-    /// Ticks, ready objects, closing objects and other queues of the turn.
+    /// Ticks, ready objects, closing objects and other queues of the turn, and work for other threads.
     pub queues: usize,
 }
 
@@ -72,6 +72,7 @@ impl State {
                 + closed * size_of::<Closed>()
                 + tasks * size_of::<Task>()
                 + self.mail.capacity() * size_of::<Mail>()
+                + self.jobs.memory()
                 + self.reap.capacity() * size_of::<Reap>()
                 + self.graveyard.capacity() * size_of::<Dead>()
                 + self.uncaught.capacity() * size_of::<Error>(),
