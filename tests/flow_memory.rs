@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use nodeloop::net::{DEFAULT_HIGH_WATER_MARK, ServerOptions, Socket};
+use nodeloop::stream::{Readable, Writable};
 use nodeloop::{Builder, Loop};
 use support::*;
 
@@ -248,4 +249,75 @@ fn n152_to_n155_who_does_not_read_pushes_back() {
             assert_eq!(received.get() + delivered, sent);
         }
     }
+}
+
+/// Writes or chunks of one burst.
+const BURST: usize = 10_000;
+
+#[test]
+fn a_socket_gives_the_memory_of_a_burst_back_when_it_is_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let (socket, mut peer) = pair(&lp);
+    let measured = measure(|| {
+        for _ in 0..BURST {
+            socket.unshift("x");
+        }
+        while socket.readable_length() > 0 {
+            socket.read_chunk();
+        }
+        socket.cork();
+        for _ in 0..BURST {
+            socket.write("x");
+        }
+        socket.uncork();
+        let mut left = BURST;
+        while left > 0 {
+            lp.run_nowait().unwrap();
+            left -= peer.read(&mut vec![0; left]).unwrap();
+        }
+        while socket.writable_length() > 0 {
+            lp.run_nowait().unwrap();
+        }
+    });
+    expect_given_back(&lp, measured.bytes_current);
+    socket.destroy();
+    lp.run().unwrap();
+}
+
+#[test]
+fn a_stream_gives_the_memory_of_a_burst_back_when_it_is_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let source = Readable::new(&lp, |_, _| {});
+    let at_once = Writable::new(&lp, |_, _, done| done.ok());
+    let later = Writable::new(&lp, |stream, _, done| {
+        stream.event_loop().set_immediate(move |_| done.ok());
+    });
+    let measured = measure(|| {
+        for _ in 0..BURST {
+            source.push("x");
+            at_once.write_then("x", |_| {});
+            later.write_then("x", |_| {});
+        }
+        source.read(BURST);
+        source.resume();
+        source.on_data(|_, _| {});
+        lp.run().unwrap();
+        for _ in 0..BURST {
+            source.push("x");
+        }
+        lp.run().unwrap();
+    });
+    assert_eq!((at_once.writable_length(), later.writable_length()), (0, 0));
+    expect_given_back(&lp, measured.bytes_current);
+}
+
+/// The loop keeps its own queues for the next time; what it does not know of is none.
+#[track_caller]
+fn expect_given_back(lp: &Loop, bytes: i64) {
+    let memory = lp.memory();
+    let queues = memory.queues + memory.timers + memory.gathered;
+    let others = bytes - i64::try_from(queues).unwrap();
+    assert!(others < BURST as i64, "{others} bytes beside {queues}");
 }

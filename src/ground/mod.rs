@@ -22,6 +22,7 @@ pub(crate) mod mutations;
 pub(crate) mod payload;
 pub(crate) mod quick_hash;
 pub(crate) mod read_queue;
+pub(crate) mod spare;
 pub(crate) mod string_decoder;
 pub(crate) mod tick_queue;
 pub(crate) mod timer_lists;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::spare::give_back;
+
 /// What was read while nobody took it, in the pieces in which it was read (N156).
 #[derive(Default)]
 pub(crate) struct ReadQueue {
@@ -43,6 +45,7 @@ impl ReadQueue {
             for chunk in self.chunks.drain(..) {
                 joined.extend_from_slice(&chunk);
             }
+            give_back(&mut self.chunks);
             self.chunks.push_back(joined.into());
         }
     }
@@ -50,6 +53,7 @@ impl ReadQueue {
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let chunk = self.chunks.pop_front()?;
         self.length -= chunk.len();
+        give_back(&mut self.chunks);
         Some(chunk)
     }
 

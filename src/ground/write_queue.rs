@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 
 use super::error::Completion;
+use super::spare::give_back;
 
 /// At most so many buffers go into one vectored write: Linux takes 1,024 (UIO_MAXIOV) and most
 /// others at least 16; past some 64 the saving per buffer is gone and the array on the stack grows.
@@ -154,6 +155,7 @@ impl WriteQueue {
             }
         }
         debug_assert_eq!(taken, 0, "the kernel took more than was there");
+        give_back(&mut self.writes);
         handed_down
     }
 

@@ -16,6 +16,7 @@ use crate::event_loop::extension::{Work, WorkOf};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::ground::error::Error;
+use crate::ground::spare::give_back;
 
 /// The highest mark to which `read` raises it.
 const MAX_HIGH_WATER_MARK: usize = 0x4000_0000;
@@ -164,6 +165,7 @@ fn deliver(core: &Core, id: Id) {
             it.readable.buffer.push_front(chunk);
             held_back = true;
         }
+        give_back(&mut it.readable.direct);
         if held_back && it.flags.any(flag::NEED_READABLE) {
             emit_readable(state, id);
         }

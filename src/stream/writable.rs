@@ -20,6 +20,7 @@ use crate::event_loop::state::{Dead, State};
 use crate::event_loop::task::Task;
 use crate::event_loop::writable::destroyed_before;
 use crate::ground::error::{Completion, Error, Result};
+use crate::ground::spare::give_back;
 
 static CALLS: Work = quiet("what was called is done", perform_call);
 pub(super) static CLEAR: Work = quiet("what was buffered goes to the sink", clear_buffer);
@@ -33,7 +34,9 @@ static ANSWERED: Work = quiet("a write was answered", |core, id| {
 });
 static AFTER_TICK: Work = quiet("a write is done", |core, id| {
     core.with(|state| {
-        if let Some(after) = stream(state, id).and_then(|it| it.writable.after_ticks.pop_front()) {
+        let Some(it) = stream(state, id) else { return };
+        if let Some(after) = it.writable.after_ticks.pop_front() {
+            give_back(&mut it.writable.after_ticks);
             after_write(state, id, after);
         }
     });
@@ -170,6 +173,7 @@ fn perform_call(core: &Core, id: Id) {
         let call = it.writable.calls.pop_front();
         if call.is_none() {
             it.flags.clear(flag::CALLS_SCHEDULED);
+            give_back(&mut it.writable.calls);
         }
         call
     });
@@ -453,6 +457,7 @@ fn clear_next(core: &Core, id: Id) {
             return None;
         }
         let next = it.writable.buffered.pop_front();
+        give_back(&mut it.writable.buffered);
         if next.is_none() {
             it.flags.clear(flag::BUFFER_PROCESSING);
         }
