@@ -46,7 +46,8 @@ pub(crate) struct Start {
     is_one_of_several: bool,
 }
 
-/// The flags that begin anew with each life (Node's undestroy).
+/// The flags that begin anew with each life (Node's undestroy). A reset that waits for 'connect' waits
+/// for that of the next: in Node it is a listener.
 const LIFE: u64 = flag::DESTROYED
     | flag::ERRORED
     | flag::ERROR_EMITTED
@@ -59,7 +60,6 @@ const LIFE: u64 = flag::DESTROYED
     | flag::FINAL_CALLED
     | flag::FINISHED
     | flag::DESTROY_ON_FINISH
-    | flag::RESET_ON_CONNECT
     | flag::HANDED_OUT
     | flag::UNWATCHED
     | flag::ROOM_UNWATCHED
@@ -423,6 +423,7 @@ impl State {
             return;
         };
         let flags = stream.common.flags;
+        stream.common.flags.clear(flag::RESET_ON_CONNECT);
         if flags.any(flag::DESTROYED) {
             return;
         }
