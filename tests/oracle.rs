@@ -270,6 +270,95 @@ fn a_scenario_that_hangs_is_ended_at_its_deadline() {
     assert!(outcome.failure.is_some());
 }
 
+/// A scenario that does nothing, in a directory of its own.
+fn empty_scenario(keys: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("empty.scenario");
+    let text = format!("title = t\n{keys}start\n  note \"n\"\n");
+    std::fs::write(&file, text).expect("a temporary file");
+    (directory, file)
+}
+
+/// Programs that say what a good run says, and are no good run.
+#[cfg(unix)]
+#[test]
+fn a_program_that_crashes_behind_its_end_fails() {
+    let ends = |keys: &str, script: &str| {
+        let (_directory, file) = empty_scenario(keys);
+        let scenario = Scenario::load(&file).expect("it is a good scenario");
+        let mut program = Command::new("sh");
+        program.args(["-c", script]);
+        oracle::driver::run(&scenario, &mut program, "").failure
+    };
+    let exits = "printf '=process\\texits\\n'";
+    assert_eq!(ends("", exits), None);
+    let failure = ends("", &format!("{exits}; echo why >&2; exit 101")).expect("a failure");
+    assert!(
+        failure.contains("101") && failure.contains("why"),
+        "{failure}"
+    );
+    let failure = ends("", &format!("{exits}; kill -ABRT $$")).expect("a failure");
+    assert!(failure.contains("signal"), "{failure}");
+    // Node's own status where an error has ended it.
+    let error = "printf '=process\\terror E\\n'";
+    assert_eq!(ends("exits = error\n", &format!("{error}; exit 1")), None);
+    assert!(ends("exits = error\n", &format!("{error}; exit 101")).is_some());
+    // What is no text ends the run, and is no good one.
+    assert!(ends("", &format!("printf '\\377\\n'; {exits}")).is_some());
+}
+
+/// The same where one program plays many.
+#[cfg(unix)]
+#[test]
+fn a_program_that_crashes_behind_one_of_many_fails() {
+    let ends = |script: &'static str| {
+        let (_directory, file) = empty_scenario("");
+        let scenario = Scenario::load(&file).expect("it is a good scenario");
+        let mut player = oracle::batch::Player::new(move || {
+            let mut program = Command::new("sh");
+            program.args(["-c", script]);
+            program
+        });
+        player.play(&scenario, "a scenario\n").failure
+    };
+    assert_eq!(
+        ends("read it; printf '=process\\texits\\n.\\n'; read it"),
+        None
+    );
+    let failure = ends("read it; printf '=process\\texits\\n'").expect("a failure");
+    assert!(failure.contains("has ended"), "{failure}");
+}
+
+#[test]
+fn commands_that_have_nothing_to_say_fail() {
+    if is_not_asked() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().to_str().expect("a path of text");
+    for option in ["--compare", "--check", "--record", "--gathered"] {
+        let what = oracle::commands::run(&[option, path]).expect_err("nothing is there");
+        assert!(what.contains("no scenarios"), "{option}: {what}");
+    }
+    if pinned_node().is_ok() {
+        let nothing = oracle::commands::run(&["--generate", "--count", "0"]);
+        assert_eq!(nothing, Err("nothing was decided".to_string()));
+    }
+}
+
+/// A difference that is meant excuses no run that fails: this executable does not know how to play what
+/// the command tells it to.
+#[test]
+fn a_run_that_fails_is_no_difference_that_is_meant() {
+    if is_not_asked() || pinned_node().is_err() {
+        return;
+    }
+    let (_directory, file) = empty_scenario("differs = as it is meant to\n");
+    let file = file.to_str().expect("a path of text");
+    let compared = oracle::commands::run(&["--compare", file]);
+    assert_eq!(compared, Err("1 failed".to_string()));
+}
+
 #[test]
 fn a_difference_is_shown_side_by_side() {
     let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_string).collect() };

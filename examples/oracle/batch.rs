@@ -65,7 +65,12 @@ impl Player {
                     return outcome;
                 }
                 Ok(line) => run.line(&line),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => {
+                    if scenario.exits == "itself" {
+                        run.ended();
+                    }
+                    break;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     run.killed();
                     break;

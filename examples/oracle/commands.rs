@@ -10,7 +10,7 @@ use super::check::{
 };
 use super::driver::Outcome;
 use super::generate::maker;
-use super::generate::run::{Length, run, run_one};
+use super::generate::run::{self as generated, Length, Tally};
 use super::scenario::Scenario;
 use super::trace::difference;
 use super::{mutations, pinned, tables};
@@ -37,11 +37,22 @@ const TRIALS: usize = 3;
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        [] | ["--help" | "-h"] => {
-            println!("{USAGE}");
-            return ExitCode::from(2);
+    if let [] | ["--help" | "-h"] = words.as_slice() {
+        println!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
         }
+    }
+}
+
+/// The same of some words. An error is what is told of whatever has gone wrong.
+pub fn run(words: &[&str]) -> Result<(), String> {
+    match words {
         ["--inner", file] => {
             check::inner(Path::new(file));
             Ok(())
@@ -73,13 +84,6 @@ pub fn main() -> ExitCode {
         files => {
             scenarios(files).and_then(|scenarios| show(&scenarios, |it| ours(it, Writes::AtOnce)))
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(what) => {
-            eprintln!("{what}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -97,8 +101,8 @@ fn generate(options: &[&str]) -> Result<(), String> {
                 return Ok(());
             }
             ["--shrink", seed] => {
-                let tally = run_one(number(seed)?, subject, batch_of_this_program)?;
-                return counted(tally.failures.len());
+                let seed = number(seed)?;
+                return told(generated::run_one(seed, subject, batch_of_this_program)?);
             }
             ["--subject", name] => subject = Some(maker::subject(name)?),
             ["--seed", text] => seed = Some(number(text)?),
@@ -113,9 +117,24 @@ fn generate(options: &[&str]) -> Result<(), String> {
     };
     let seed = seed.unwrap_or_else(fresh);
     println!("seed {seed}");
-    let tally = run(seed, subject, length, batch_of_this_program, true)?;
+    told(generated::run(
+        seed,
+        subject,
+        length,
+        batch_of_this_program,
+        true,
+    )?)
+}
+
+/// Where nothing was decided nothing was found, either: as where one of the programs can't be played at
+/// all.
+fn told(tally: Tally) -> Result<(), String> {
     tally.print();
-    counted(tally.failures.len())
+    counted(tally.failures.len())?;
+    match tally.agree + tally.known_scenarios {
+        0 => Err("nothing was decided".into()),
+        _ => Ok(()),
+    }
 }
 
 fn batch_of_this_program() -> Command {
@@ -141,7 +160,13 @@ fn scenarios(words: &[&str]) -> Result<Vec<Scenario>, String> {
     for word in words {
         let path = PathBuf::from(word);
         match path.is_dir() {
-            true => files.extend(files_below(&path)),
+            true => {
+                let below = files_below(&path);
+                if below.is_empty() {
+                    return Err(format!("{word}: no scenarios are below it"));
+                }
+                files.extend(below);
+            }
             false => files.push(path),
         }
     }
@@ -176,11 +201,11 @@ fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
     let node = pinned::find()?;
     let compared = |scenario: &Scenario| {
         if scenario.why_not().is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let theirs = whole(pinned::trace(&node, scenario), "Node")?;
         let ours = whole(ours(scenario, Writes::AtOnce), "ours")?;
-        difference(["Node", "ours"], &theirs, &ours).map_or(Ok(()), Err)
+        Ok(difference(["Node", "ours"], &theirs, &ours))
     };
     let results = each(&scenarios, compared);
     let mut failures = 0;
@@ -188,20 +213,29 @@ fn compare(scenarios: Vec<Scenario>) -> Result<(), String> {
         let name = scenario.name();
         // On a busy machine a timer may be late: it is played again, alone.
         for _ in 0..AGAIN {
-            if let (Err(rows), None) = (&result, &scenario.differs) {
-                println!("{name}: differs, once more:\n{rows}");
-                result = compared(scenario);
-            }
+            let rows = match (&result, &scenario.differs) {
+                (Err(rows), _) | (Ok(Some(rows)), None) => rows,
+                _ => break,
+            };
+            println!("{name}: differs, once more:\n{rows}");
+            result = compared(scenario);
         }
         match (result, &scenario.differs, scenario.why_not()) {
             (_, _, Some(why)) => println!("{name}: skipped: {why}"),
-            (Ok(()), None, _) => println!("{name}: agree"),
-            (Ok(()), Some(_), _) => {
+            // No run that was not what it should be is meant.
+            (Err(what), _, _) => {
+                failures += 1;
+                println!("{name}: FAILS\n{what}");
+            }
+            (Ok(None), None, _) => println!("{name}: agree"),
+            (Ok(None), Some(_), _) => {
                 failures += 1;
                 println!("{name}: agree, though it is marked `differs`");
             }
-            (Err(rows), Some(why), _) => println!("{name}: differs as meant: {why}\n{rows}"),
-            (Err(rows), None, _) => {
+            (Ok(Some(rows)), Some(why), _) => {
+                println!("{name}: differs as meant: {why}\n{rows}");
+            }
+            (Ok(Some(rows)), None, _) => {
                 failures += 1;
                 println!("{name}: DIFFER\n{rows}");
             }

@@ -148,6 +148,9 @@ impl Run {
             peer.finish();
         }
         let lines = self.trace().finish(scenario);
+        // Node's own codes where an error has ended it.
+        let by_error = |code| scenario.exits == "error" && matches!(code, Some(1 | 7));
+        let crashed = status.is_some_and(|it| !it.success() && !by_error(it.code()));
         let failure = self.failure.take().or_else(|| {
             let end = lines.iter().rev().find(|line| line.starts_with("process "));
             let end = end.map_or("", |line| &line["process ".len()..]);
@@ -158,7 +161,8 @@ impl Run {
                 _ => "",
             };
             let status = status.map_or(String::new(), |status| format!(" ({status})"));
-            (ended != scenario.exits).then(|| {
+            // It may have said that all is well, and have panicked behind that.
+            (ended != scenario.exits || crashed).then(|| {
                 format!(
                     "expected `exits = {}`, but the end was `{end}`{status}\n{complaints}",
                     scenario.exits
@@ -208,6 +212,12 @@ impl Run {
     /// It is ended at its deadline.
     pub fn killed(&self) {
         self.trace().line("process", "was killed at the deadline");
+    }
+
+    /// It has ended, though it was to take another scenario.
+    pub fn ended(&mut self) {
+        let what = "the program has ended, and has not said that it is done with the scenario";
+        self.failure.get_or_insert_with(|| what.to_string());
     }
 
     /// Does what a line of the program says.

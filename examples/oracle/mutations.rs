@@ -38,6 +38,11 @@ pub fn run(part: &str, batch: Batch) -> Result<(), String> {
     if !cfg!(nodeloop_mutations) {
         return Err("it was compiled without them: RUSTFLAGS='--cfg nodeloop_mutations'".into());
     }
+    let names = names(&root().join("src"));
+    let names: Vec<&String> = names.iter().filter(|name| name.contains(part)).collect();
+    if names.is_empty() {
+        return Err(format!("the name of none holds `{part}`"));
+    }
     let known = scenarios()?;
     let right = play_all(&known, "", batch, usize::MAX);
     println!(
@@ -50,8 +55,7 @@ pub fn run(part: &str, batch: Batch) -> Result<(), String> {
         .filter(|it| !right.contains(&it.scenario.name()))
         .collect();
     let mut missed = Vec::new();
-    let names = names(&root().join("src"));
-    for name in names.iter().filter(|name| name.contains(part)) {
+    for name in names {
         let caught = play_all(&known, name, batch, ENOUGH);
         println!("{name}: {}", shown(&caught));
         if caught.is_empty() {

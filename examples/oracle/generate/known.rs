@@ -111,7 +111,9 @@ const KNOWN: [Known; 9] = [
                  collector decides",
         level: |_, _, theirs, ours| {
             for (one, two) in theirs.iter_mut().zip(ours) {
-                if two.contains(" ERR_HANDLE_GONE ") {
+                // Whatever Node tells, it tells it of the same call.
+                let call = two.split_once(" ERR_HANDLE_GONE ");
+                if call.is_some_and(|(call, _)| one.starts_with(call)) {
                     one.clone_from(two);
                 }
             }
