@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,6 +46,31 @@ fn a_connection_that_takes_too_long_fails() {
             "close true",
         ]);
     }
+}
+
+#[test]
+fn among_many_each_connection_has_its_deadline() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let late = Rc::new(Cell::new(0));
+    // More than are kept without a look at which of them still mean something.
+    const MANY: u64 = 500;
+    for index in 0..MANY {
+        let asked = asked.clone();
+        let never = ConnectOptions::new("never", 1)
+            .lookup(move |_, _, answer| asked.borrow_mut().push(answer))
+            .deadline(20 + index % 7);
+        let late = late.clone();
+        net::connect(&lp, never).on_error(move |_, error| {
+            assert_eq!(error.code(), Some("ETIMEDOUT"));
+            late.set(late.get() + 1);
+        });
+    }
+    // Deadlines hold no loop, nor do look-ups of one's own.
+    lp.set_timeout_once(10_000, |_| {});
+    turn_until(&lp, || late.get() == MANY);
+    assert_eq!(asked.borrow().len() as u64, MANY);
 }
 
 #[test]

@@ -291,6 +291,19 @@ mod tests {
     }
 
     #[test]
+    fn h2_what_has_waited_longest_comes_first() {
+        let mut workers = Workers::new(1);
+        let (says, said) = channel();
+        let first = start(&mut workers, 1, false, &says);
+        assert_eq!(next(&said), 1);
+        for (name, is_slow) in [(2, true), (3, false), (4, true), (5, false)] {
+            drop(start(&mut workers, name, is_slow, &says));
+        }
+        drop(first);
+        assert_eq!([(); 4].map(|()| next(&said)), [2, 3, 4, 5]);
+    }
+
+    #[test]
     fn h5_what_has_not_begun_can_be_taken_back() {
         let mut workers = Workers::new(1);
         let (says, said) = channel();

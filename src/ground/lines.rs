@@ -107,6 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn how_soon_can_be_said_and_is_100_ms_at_least() {
+        let found = |delay_ms, fed_ms| {
+            let mut lines = Lines::new(0);
+            lines.set_crlf_delay(delay_ms);
+            lines.push(b"a\r", 0);
+            lines.push(b"\n", fed_ms).len()
+        };
+        assert_eq!([found(500, 500), found(500, 501)], [0, 1]);
+        assert_eq!([found(0, 100), found(0, 101)], [0, 1]);
+    }
+
+    #[test]
     fn characters_come_out_whole() {
         let mut lines = Lines::new(0);
         assert!(lines.push(b"\xE2\x80", 0).is_empty());
