@@ -162,6 +162,53 @@ fn closed_it_leaves_its_input_to_others() {
 }
 
 #[test]
+fn what_changes_nothing_is_not_told() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (input, output) = (Duplex::pass_through(&lp), Duplex::pass_through(&lp));
+    let lines = readline::create_interface_with(&input, &output);
+    let log = Recorder::new();
+    let inner = log.clone();
+    output.on_data(move |_, text| inner.note(String::from_utf8_lossy(text)));
+    let inner = log.clone();
+    lines.on_pause(move |_| inner.note("pause"));
+    let inner = log.clone();
+    lines.on_resume(move |_| inner.note("resume"));
+    let inner = log.clone();
+    lines.on_close(move |_| inner.note("close"));
+    lines.resume();
+    for _ in 0..2 {
+        lines.pause();
+        assert!(input.is_paused());
+    }
+    // Whoever is asked is listened to.
+    lines.prompt();
+    assert!(!input.is_paused());
+    lines.resume();
+    turn_until(&lp, || log.has("> "));
+    log.expect(&["pause", "resume", "> "]);
+    // Closed, and not gone yet.
+    lines.close();
+    lines.resume();
+    lines.prompt();
+    assert!(input.is_paused());
+    turn_until(&lp, || log.has("close"));
+    lp.run_once().unwrap();
+    log.expect(&["pause", "close"]);
+}
+
+#[test]
+fn closed_it_hears_no_error_of_its_input() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (lines, input) = reading(&lp);
+    lines.on_error(|_, _| panic!("it is closed"));
+    lines.close();
+    input.destroy_with("late");
+    assert_eq!(lp.run().unwrap_err().to_string(), "late");
+}
+
+#[test]
 fn an_error_of_the_input_is_the_interface_s() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

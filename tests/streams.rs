@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use nodeloop::stream::{
-    Duplex, DuplexOptions, Readable, ReadableOptions, TransformOptions, Writable, WritableOptions,
+    Duplex, DuplexOptions, FinishedOptions, Readable, ReadableOptions, TransformOptions, Writable,
+    WritableOptions, finished,
 };
 use nodeloop::{Error, HandleKind, Loop};
 use support::*;
@@ -529,4 +530,33 @@ fn what_a_stream_calls_once_may_give_things_away() {
         "finalize given",
         "destroy given",
     ]);
+}
+
+#[test]
+fn what_was_buffered_behind_a_write_that_destroys_the_sink_fails() {
+    on_every_loop(|lp| {
+        let log = Recorder::new();
+        let inner = log.clone();
+        let sink = Writable::new(lp, move |sink, chunk, done| {
+            inner.note(format!("write {}", text(&chunk)));
+            sink.destroy();
+            done.ok();
+        });
+        sink.cork();
+        sink.write_then("one", log.done("one"));
+        sink.write_then("two", log.done("two"));
+        sink.uncork();
+        lp.run().unwrap();
+        log.expect(&["write one", "one ok", "two ERR_STREAM_DESTROYED"]);
+    });
+}
+
+#[test]
+fn finished_without_errors_leaves_an_error_unhandled() {
+    on_every_loop(|lp| {
+        let stream = Duplex::pass_through(lp);
+        finished(&stream, FinishedOptions::new().error(false), |_| {});
+        stream.destroy_with("nobody listens");
+        assert_eq!(lp.run().unwrap_err().to_string(), "nobody listens");
+    });
 }
