@@ -108,10 +108,13 @@ fn n199_keep_alive_before_and_after_the_connection() {
         assert_eq!(keep_alive(socket), (true, 20, 3, 4));
         socket.set_keep_alive(false, 0);
         assert!(!keep_alive(socket).0);
-        let begin = |socket: Socket| socket.set_keep_alive_probes(20_000, 3_000, 4);
+        let begin = |socket: Socket| {
+            let second = Duration::from_secs(1);
+            socket.set_keep_alive_probes(20 * second, 3 * second, 4);
+        };
         let (socket, _peer) = connected(&lp, &listener, usual, begin);
         assert_eq!(keep_alive(socket), (true, 20, 3, 4));
-        let options = usual.keep_alive(true, 7_000);
+        let options = usual.keep_alive(true, Duration::from_secs(7));
         let (socket, _peer) = connected(&lp, &listener, options, |_| {});
         assert_eq!(keep_alive(socket), (true, 7, 1, 10));
         let options = ServerOptions::new().keep_alive(true, 5_000);
@@ -214,7 +217,7 @@ fn what_else_the_system_offers() {
     let set = socket.with_sock_ref(|it| it.tcp_notsent_lowat());
     assert_eq!(set.unwrap().unwrap(), 4321);
     // What the system refuses is told as it says it.
-    let error = socket.set_user_timeout(u32::MAX).unwrap_err();
+    let error = socket.set_user_timeout(Duration::MAX).unwrap_err();
     assert_eq!(error.code(), Some("EINVAL"));
     assert_eq!(error.syscall(), Some("setsockopt"));
 }

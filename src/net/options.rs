@@ -6,6 +6,7 @@ use crate::backend::{self, KeepAlive};
 use crate::event_loop::entry::AcceptOptions;
 use crate::event_loop::server::{ListenHost, ListenRequest};
 use crate::ground::block_list::BlockList;
+use crate::ground::millis::Millis;
 
 /// How many connections may wait to be accepted, as in Node (N71). The system may have a lower
 /// limit of its own.
@@ -81,11 +82,11 @@ impl ServerOptions {
         self
     }
 
-    /// Whether accepted sockets begin with keep-alive on, and after how many milliseconds without
-    /// traffic it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive`
-    /// and `keepAliveInitialDelay`.
-    pub fn keep_alive(mut self, yes: bool, initial_delay_ms: u32) -> ServerOptions {
-        self.accept.keep_alive = keep_alive(yes, initial_delay_ms);
+    /// Whether accepted sockets begin with keep-alive on, and after how long without traffic
+    /// (milliseconds or a `Duration`) it begins to probe (whole seconds count; 0 leaves the system's).
+    /// Node's `keepAlive` and `keepAliveInitialDelay`.
+    pub fn keep_alive(mut self, yes: bool, initial_delay: impl Into<Millis>) -> ServerOptions {
+        self.accept.keep_alive = keep_alive(yes, initial_delay.into());
         self
     }
 
@@ -105,12 +106,17 @@ impl ServerOptions {
 }
 
 /// Keep-alive in whole seconds, as Node cuts them (N199).
-pub(super) fn keep_alive(yes: bool, initial_delay_ms: u32) -> Option<KeepAlive> {
+pub(super) fn keep_alive(yes: bool, initial_delay: Millis) -> Option<KeepAlive> {
     yes.then_some(KeepAlive {
-        delay_s: initial_delay_ms / 1000,
+        delay_s: seconds(initial_delay),
         interval_s: None,
         count: None,
     })
+}
+
+/// How many whole seconds they are.
+pub(super) fn seconds(time: Millis) -> u32 {
+    u32::try_from(time.get() / 1000).unwrap_or(u32::MAX)
 }
 
 /// What a socket is made with: the options of Node's `new net.Socket`.
@@ -185,11 +191,11 @@ impl SocketOptions {
         self
     }
 
-    /// Whether keep-alive is on from the beginning, and after how many milliseconds without traffic
-    /// it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive` and
-    /// `keepAliveInitialDelay`.
-    pub fn keep_alive(mut self, yes: bool, initial_delay_ms: u32) -> SocketOptions {
-        self.keep_alive = keep_alive(yes, initial_delay_ms);
+    /// Whether keep-alive is on from the beginning, and after how long without traffic (milliseconds or
+    /// a `Duration`) it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive`
+    /// and `keepAliveInitialDelay`.
+    pub fn keep_alive(mut self, yes: bool, initial_delay: impl Into<Millis>) -> SocketOptions {
+        self.keep_alive = keep_alive(yes, initial_delay.into());
         self
     }
 }

@@ -1,5 +1,6 @@
 //! Options of sockets.
 
+use super::options;
 use crate::backend::{KeepAlive, SockRef};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
@@ -15,20 +16,25 @@ impl Socket {
         table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
     }
 
-    /// Switches keep-alive on, to begin probing after so many milliseconds without traffic (whole
-    /// seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
+    /// Switches keep-alive on, to begin probing after so long without traffic (milliseconds or a `Duration`;
+    /// whole seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
     /// connection stands it is remembered. A failure is not reported.
-    pub fn set_keep_alive(self, yes: bool, initial_delay_ms: u32) {
-        let keep_alive = super::options::keep_alive(yes, initial_delay_ms);
+    pub fn set_keep_alive(self, yes: bool, initial_delay: impl Into<Millis>) {
+        let keep_alive = options::keep_alive(yes, initial_delay.into());
         table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
     }
 
-    /// As [`set_keep_alive`](Socket::set_keep_alive) when it is on, with the milliseconds between
-    /// probes and how many may stay unanswered: Node's `setKeepAlive(true, delay, interval, count)`.
-    pub fn set_keep_alive_probes(self, initial_delay_ms: u32, interval_ms: u32, count: u32) {
+    /// As [`set_keep_alive`](Socket::set_keep_alive) when it is on, with the time between probes (whole seconds,
+    /// at least one) and how many may stay unanswered: Node's `setKeepAlive(true, delay, interval, count)`.
+    pub fn set_keep_alive_probes(
+        self,
+        initial_delay: impl Into<Millis>,
+        interval: impl Into<Millis>,
+        count: u32,
+    ) {
         let keep_alive = KeepAlive {
-            delay_s: initial_delay_ms / 1000,
-            interval_s: Some((interval_ms / 1000).max(1)),
+            delay_s: options::seconds(initial_delay.into()),
+            interval_s: Some(options::seconds(interval.into()).max(1)),
             count: Some(count),
         };
         table::with(self.0, |state, id| {
@@ -102,7 +108,7 @@ impl Socket {
     /// # Errors
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
     pub fn recv_buffer_size(self) -> Result<usize> {
-        self.option(|socket| socket.recv_buffer_size())
+        self.option_by("getsockopt", |socket| socket.recv_buffer_size())
     }
 
     /// Sets the size in bytes of the kernel's send buffer (SO_SNDBUF; Linux doubles it).
@@ -118,17 +124,18 @@ impl Socket {
     /// # Errors
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
     pub fn send_buffer_size(self) -> Result<usize> {
-        self.option(|socket| socket.send_buffer_size())
+        self.option_by("getsockopt", |socket| socket.send_buffer_size())
     }
 
-    /// How many milliseconds sent data may stay unacknowledged before the connection is given up
-    /// (TCP_USER_TIMEOUT); 0 leaves it to the system.
+    /// How long sent data may stay unacknowledged before the connection is given up (TCP_USER_TIMEOUT):
+    /// milliseconds or a `Duration`; 0 leaves it to the system. Linux takes up to 24 days.
     ///
     /// # Errors
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn set_user_timeout(self, ms: u32) -> Result<()> {
-        let timeout = (ms > 0).then(|| std::time::Duration::from_millis(ms.into()));
+    pub fn set_user_timeout(self, time: impl Into<Millis>) -> Result<()> {
+        let ms = time.into().get();
+        let timeout = (ms > 0).then(|| std::time::Duration::from_millis(ms));
         self.option(|socket| socket.set_tcp_user_timeout(timeout))
     }
 
@@ -174,10 +181,16 @@ impl Socket {
     }
 
     fn option<R>(self, act: impl FnOnce(SockRef<'_>) -> std::io::Result<R>) -> Result<R> {
-        table::with(self.0, |state, id| {
-            state.socket_option(id, "setsockopt", act)
-        })
-        .unwrap_or_else(|| Err(Error::handle_gone()))
+        self.option_by("setsockopt", act)
+    }
+
+    fn option_by<R>(
+        self,
+        call: &'static str,
+        act: impl FnOnce(SockRef<'_>) -> std::io::Result<R>,
+    ) -> Result<R> {
+        table::with(self.0, |state, id| state.socket_option(id, call, act))
+            .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 }
 

@@ -27,12 +27,12 @@ pub fn listen_options(action: &Action, options: ListenOptions) -> ListenOptions 
 /// The verbs of sockets that are about flow.
 pub fn socket_verb(action: &Action, socket: Socket) {
     let number = action.words.first().and_then(|word| word.parse().ok());
-    let number: u32 = number.unwrap_or(0);
+    let number: u64 = number.unwrap_or(0);
     let on = !action.options.contains_key("off");
     match action.verb.as_str() {
         "cork" => socket.cork(),
         "uncork" => socket.uncork(),
-        "set_timeout" => socket.set_timeout(u64::from(number)),
+        "set_timeout" => socket.set_timeout(number),
         "set_no_delay" => socket.set_no_delay(on),
         "set_keep_alive" => socket.set_keep_alive(on, number),
         "set_type_of_service" => {
