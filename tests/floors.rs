@@ -79,6 +79,30 @@ fn the_sources_keep_to_the_rules() {
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }
 
+#[test]
+fn the_code_map_names_every_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
+    let names = |directory| -> Vec<String> {
+        let name_of = |path: &str| path.rsplit('/').next().unwrap_or_default().to_string();
+        let files = sources(directory).into_iter();
+        files.map(|(path, _)| name_of(&path)).collect()
+    };
+    let (ours, of_examples) = (names("src"), names("examples"));
+    for name in &ours {
+        let is_plain = !matches!(&**name, "mod.rs" | "lib.rs") && !name.ends_with("_tests.rs");
+        let is_named = map.contains(&format!("`{name}`")) || map.contains(&format!("/{name}`"));
+        assert!(is_named || !is_plain, "{name} is not in ARCHITECTURE.md");
+    }
+    for named in map.split('`').filter(|word| word.ends_with(".rs")) {
+        let exists = match named.contains('/') {
+            true => root.join(named).exists(),
+            false => ours.iter().chain(&of_examples).any(|name| name == named),
+        };
+        assert!(exists, "ARCHITECTURE.md names {named}, which is not there");
+    }
+}
+
 /// Every Rust file below a directory of the repository, with its path from there.
 fn sources(directory: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
