@@ -83,7 +83,7 @@ impl Builder {
     /// default, blocks at once.
     ///
     /// Falling asleep and being woken is most of the time of a round trip: where one connection
-    /// plays ping-pong with another process, some 50 µs of looking make it 1.6 to 2.3 times as fast.
+    /// plays ping-pong with another process, some 50 µs of looking make it 1.5 to 2.3 times as fast.
     /// The processor is busy meanwhile, so it is for a loop that has a core to itself. The loop
     /// never looks longer than until its next timer. No counterpart in libuv.
     ///

@@ -66,7 +66,7 @@ impl FromStr for Flags {
     /// # Errors
     /// - `ERR_INVALID_ARG_VALUE`, as Node's. The synchronous ones (`rs+`, `as`, `sr`) are none of these.
     fn from_str(name: &str) -> Result<Flags> {
-        // Node takes `xw` for `wx`, and `+` in front of `x`.
+        // Node takes the `x` in front, too.
         let normal = match name {
             "xw" => "wx",
             "xw+" => "wx+",

@@ -24,8 +24,9 @@ impl Socket {
         table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
     }
 
-    /// As [`set_keep_alive`](Socket::set_keep_alive) when it is on, with the time between probes (whole seconds,
-    /// at least one) and how many may stay unanswered: Node's `setKeepAlive(true, delay, interval, count)`.
+    /// As [`set_keep_alive`](Socket::set_keep_alive) when it is on, with the time between probes (whole seconds
+    /// count, at least one) and how many may stay unanswered: Node's `setKeepAlive(true, delay, interval,
+    /// count)`. Without a delay of a second both are the system's.
     pub fn set_keep_alive_probes(
         self,
         initial_delay: impl Into<Millis>,
