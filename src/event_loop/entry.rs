@@ -1,5 +1,5 @@
-//! What the loop's slab holds: the state of every server and socket, listeners included. What a connection
-//! consists of is in `stream.rs`.
+//! What the loop's slab holds: the state of every server, socket and stream, listeners included. What a connection
+//! consists of is in `stream.rs`, a UDP socket in `datagram_entry.rs`.
 
 use std::net::SocketAddr;
 use std::panic::Location;
@@ -32,7 +32,7 @@ pub(crate) enum Entry {
     Extension(Box<Extension>),
 }
 
-/// What the two kinds have in common.
+/// What all kinds have in common.
 pub(crate) struct Common {
     /// Tells this object from an earlier one in the same slot.
     pub(crate) serial: u64,
@@ -53,7 +53,7 @@ pub(crate) struct ServerState {
     pub(crate) path: Option<PathBuf>,
     /// What the backend has said and nothing has contradicted since.
     pub(crate) ready: u8,
-    /// Told apart what `listen` a deferred look-up belongs to; `close` makes it void (N82).
+    /// Tells to which `listen` a deferred look-up belongs; `close` makes it void (N82).
     pub(crate) listening_id: u32,
     /// Whether such a look-up is under way.
     pub(crate) is_looking_up: bool,
@@ -101,12 +101,13 @@ pub(crate) struct AcceptOptions {
 pub(crate) struct Live {
     /// Handles that are active and referenced.
     pub(crate) handles: usize,
-    /// Outstanding requests: a write in flight, a half-close.
+    /// Outstanding requests: a connection being made, a write in flight, a half-close, a datagram that waits
+    /// for the kernel, a job.
     pub(crate) requests: usize,
 }
 
-/// The object with this id. Every look into the slab goes through one of these three: a key alone
-/// may be a successor's.
+/// The object with this id. Whoever has an id looks into the slab through one of these three, or their
+/// like for UDP: a key alone may be a successor's.
 #[inline]
 pub(crate) fn entry_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Entry> {
     entries

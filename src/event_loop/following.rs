@@ -16,7 +16,7 @@ use crate::ground::error::Error;
 /// An object whose life may be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reap {
-    /// A server or a socket.
+    /// What is in the slab.
     Entry(Id),
     /// A timer.
     Timer(Id),

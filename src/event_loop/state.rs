@@ -52,7 +52,7 @@ pub(crate) struct Settings {
 
 /// The state of a loop.
 pub(crate) struct State {
-    /// Servers and sockets.
+    /// Servers, sockets and streams.
     pub(crate) entries: Slab<Entry>,
     /// The operating system.
     pub(crate) backend: Backend,
@@ -62,7 +62,7 @@ pub(crate) struct State {
     pub(crate) batch: Batch,
     /// What the next turn serves first: objects whose share of this turn was used up.
     pub(crate) ready: Vec<Id>,
-    /// Deferred completions: half-closes (L42).
+    /// Deferred completions: half-closes, and connections that were refused at once (L42).
     pub(crate) pending: VecDeque<Id>,
     /// Objects whose close was requested; the last comes first (L50).
     pub(crate) closing: Vec<Closed>,
@@ -435,7 +435,7 @@ impl State {
         ListenerId(self.next_listener)
     }
 
-    /// ref and unref of a server or a socket.
+    /// ref and unref of what is in the slab.
     pub(crate) fn set_referenced(&mut self, id: Id, referenced: bool) {
         let State { entries, live, .. } = self;
         if let Some(entry) = entry_of(entries, id) {
