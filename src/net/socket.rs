@@ -112,7 +112,8 @@ impl Socket {
 
     /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in
     /// the poll phase, in the order of the writes. It gets the error if it failed: as above, or
-    /// `ECANCELED` if the socket was destroyed before, `ERR_STREAM_DESTROYED` after.
+    /// `ECANCELED` if the socket was destroyed before (behind other writes that wait, the error that it was
+    /// destroyed with), `ERR_STREAM_DESTROYED` after.
     pub fn write_then<'a>(
         self,
         data: impl Into<Chunk<'a>>,
