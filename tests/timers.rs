@@ -9,7 +9,7 @@ use nodeloop::Loop;
 use support::*;
 
 #[test]
-fn a_timeout_is_active_until_it_fires_or_is_cleared() {
+fn t6_a_timeout_is_active_until_it_fires_or_is_cleared() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let ran = Rc::new(Cell::new(false));
