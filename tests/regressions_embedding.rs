@@ -2,8 +2,14 @@
 
 mod support;
 
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use mio::unix::SourceFd;
+#[cfg(unix)]
+use mio::{Events, Interest, Poll, Token};
 use nodeloop::Loop;
 use support::*;
 
@@ -51,4 +57,36 @@ fn l13_what_is_left_of_an_idle_phase_has_run_once_not_wait() {
     let begun = Instant::now();
     assert!(lp.run_once().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[cfg(unix)]
+#[test]
+fn connections_behind_one_that_was_turned_away_waited_for_the_next_event_of_an_outer_loop() {
+    // It waited by edges, as mio does: the kernel told it of three connections once, a turn took one, and who
+    // is turned away is not watched, which would have told it again.
+    let lp = Loop::new().unwrap();
+    let _watched = watched(20);
+    let log = Recorder::new();
+    let (server, address) = listening(&lp, |_| {});
+    server.set_max_connections(Some(0));
+    let seen = log.clone();
+    server.on_drop(move |_, _| seen.note("drop"));
+    lp.run_nowait().unwrap();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let descriptor = lp.as_raw_fd();
+    let mut source = SourceFd(&descriptor);
+    let registry = poll.registry();
+    registry
+        .register(&mut source, Token(0), Interest::READABLE)
+        .unwrap();
+    let _peers = [(); 3].map(|()| connect(address));
+    while log.count("drop") < 3 {
+        // A watchdog ends what waits for ever.
+        poll.poll(&mut events, lp.poll_timeout()).unwrap();
+        lp.run_nowait().unwrap();
+    }
+    // Then nobody waits any more.
+    lp.run_nowait().unwrap();
+    assert_eq!(lp.poll_timeout(), None);
 }

@@ -33,6 +33,7 @@ use crate::ground::look_up::{Found, Query};
 pub(crate) use closing::close_file;
 pub use counts::Counts;
 pub(crate) use kinds::{is_interrupted, would_block};
+pub(crate) use level::BY_LEVEL;
 pub(crate) use link_local::lacks_zone;
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;

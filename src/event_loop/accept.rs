@@ -115,6 +115,7 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
         return Outcome::Nothing;
     };
     let accepted = backend.accept(listener);
+    state.accepted_in = state.turns;
     match accepted {
         Accepted::Exhausted => {
             state.stall(id);

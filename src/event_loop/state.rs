@@ -126,6 +126,8 @@ pub(crate) struct State {
     pub(crate) stop: bool,
     /// Turns so far.
     pub(crate) turns: u64,
+    /// The turn in which a listening socket was last asked for a connection.
+    pub(crate) accepted_in: u64,
     /// The next listener's id.
     next_listener: u32,
     /// Small writes that were laid aside.
@@ -265,6 +267,7 @@ impl State {
             unproven: None,
             stop: false,
             turns: 0,
+            accepted_in: u64::MAX,
             next_listener: 0,
             gather: Gather::new(),
             gather_below: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::dispatch;
 use super::state::State;
-use crate::backend::{EVENTS_PER_WAIT, is_interrupted};
+use crate::backend::{BY_LEVEL, EVENTS_PER_WAIT, is_interrupted};
 
 /// Waits in one poll phase while each brings a full batch (L19, as libuv).
 const FULL_WAITS: u32 = 48;
@@ -181,6 +181,11 @@ pub(super) fn trace_wait(core: &Core, may_block: bool) {
 pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
     // What was queued outside, ticks above all, runs when `run` begins.
     if !state.ready.is_empty() || !state.is_quiet() {
+        return Some(Duration::ZERO);
+    }
+    // A listening socket gives one connection a turn, and that more wait is told by level. Who waits for the
+    // descriptor by edges does not hear of them, unless what was taken is watched from now on, so we look.
+    if BY_LEVEL && state.accepted_in == state.turns {
         return Some(Duration::ZERO);
     }
     match wait_limit(state, true) {
