@@ -375,3 +375,31 @@ fn embedding_sees_mail_as_something_to_do() {
     drop(sender);
     lp.run().unwrap();
 }
+
+#[test]
+fn a_channel_that_a_callback_closes_takes_nothing_more_from_then_on() {
+    // It took messages until the callback was over, and dropped them.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let sender = lp.channel(|_, (): ()| {});
+    let seen = Rc::new(Cell::new(None));
+    let (closed, closer) = (seen.clone(), sender.clone());
+    lp.set_immediate(move |_| {
+        closer.close();
+        closed.set(Some((closer.is_closed(), closer.send(()).is_err())));
+    });
+    lp.run().unwrap();
+    assert_eq!(seen.get(), Some((true, true)));
+    // By its own receiver.
+    let own: Rc<RefCell<Option<Sender<()>>>> = Rc::default();
+    let (closed, closer) = (seen.clone(), own.clone());
+    let sender = lp.channel(move |_, (): ()| {
+        let sender = closer.take().expect("it is called once");
+        sender.close();
+        closed.set(Some((sender.is_closed(), sender.send(()).is_ok())));
+    });
+    own.replace(Some(sender.clone()));
+    sender.send(()).unwrap();
+    lp.run().unwrap();
+    assert_eq!(seen.get(), Some((true, false)));
+}

@@ -273,8 +273,11 @@ impl<T> Sender<T> {
         let is_done = home
             .with(|state| state.control_channel(id, control))
             .is_some();
-        if !is_done {
-            self.shared.announce(Mail::Control(id, control));
+        match control {
+            _ if !is_done => self.shared.announce(Mail::Control(id, control)),
+            // In a callback the receiving end is dropped behind it, and would take messages until then.
+            Control::Close => self.shared.lock().closed = true,
+            Control::Ref | Control::Unref => {}
         }
     }
 }
