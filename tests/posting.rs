@@ -403,3 +403,21 @@ fn a_channel_that_a_callback_closes_takes_nothing_more_from_then_on() {
     lp.run().unwrap();
     assert_eq!(seen.get(), Some((true, false)));
 }
+
+#[test]
+fn ticks_of_what_a_channel_held_run_before_the_next_mail() {
+    // They ran behind it.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (handle, seen) = (lp.handle(), log.clone());
+    let held = on_drop(move || handle.next_tick(seen.noting("tick")));
+    let sender = lp.channel(move |_, (): ()| held.hold());
+    drop(sender);
+    let seen = log.clone();
+    let next = lp.channel(move |_, (): ()| seen.note("message"));
+    next.send(()).unwrap();
+    drop(next);
+    lp.run().unwrap();
+    log.expect(&["tick", "message"]);
+}

@@ -442,7 +442,10 @@ pub(crate) fn deliver(core: &Core, id: Id, trace: bool) -> Result<()> {
         receiver: Some(receiver),
         over: false,
     };
-    delivery.run(trace)
+    delivery.run(trace)?;
+    drop(delivery);
+    // If the channel is over, what its receiver held was dropped just now, and that may have called us.
+    core.finish_callback()
 }
 
 /// The receiving end while it delivers; puts it back, also when it panics.
