@@ -299,3 +299,26 @@ fn the_memory_that_is_kept_for_jobs_is_told() {
         "{told} of {kept} bytes"
     );
 }
+
+#[test]
+fn h5_who_cancels_again_and_again_does_not_keep_the_loop_from_the_rest() {
+    // `done` was told within the same poll phase, so one that started and cancelled the next never left it.
+    fn again(lp: LoopHandle, left: Rc<Cell<u32>>) {
+        left.set(left.get() - 1);
+        if left.get() > 0 {
+            let job = lp.spawn_blocking(|| (), move |lp, _| again(lp, left));
+            assert!(job.cancel());
+        }
+    }
+    let lp = Loop::builder().worker_threads(1).build().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (work, _, let_go) = gated();
+    lp.spawn_blocking(work, |_, _| {});
+    let left = Rc::new(Cell::new(1000));
+    again(*lp, left.clone());
+    lp.run_nowait().unwrap();
+    assert_eq!(left.get(), 998);
+    left.set(1);
+    drop(let_go);
+    lp.run().unwrap();
+}

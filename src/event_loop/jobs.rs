@@ -220,8 +220,14 @@ impl State {
 
     /// There is no thread for a job.
     fn fail_job(&mut self, id: Id, error: io::Error) {
-        let error = Error::system("thread", error);
-        self.mail.push_back(Mail::Job(id, Err(error)));
+        self.report_later(id, Error::system("thread", error));
+    }
+
+    /// By way of the mailbox, as a worker would: what is told while mail is delivered comes in the next turn, so
+    /// who tries again in `done` does not keep the loop from everything else.
+    fn report_later(&mut self, id: Id, error: Error) {
+        // It is closed when the loop is gone.
+        let _ = self.mailbox.push(Mail::Job(id, Err(error)));
     }
 
     /// Takes a job back that no worker has begun; its `done` is told so in the poll phase (H5).
@@ -230,8 +236,7 @@ impl State {
             return false;
         };
         self.bury(run);
-        let error = Error::library("ECANCELED", "operation canceled");
-        self.mail.push_back(Mail::Job(id, Err(error)));
+        self.report_later(id, Error::library("ECANCELED", "operation canceled"));
         true
     }
 
