@@ -421,3 +421,30 @@ fn ticks_of_what_a_channel_held_run_before_the_next_mail() {
     lp.run().unwrap();
     log.expect(&["tick", "message"]);
 }
+
+#[test]
+fn y1_messages_of_an_unreferenced_channel_do_not_hold_the_loop() {
+    // They did: who sent faster than the loop received kept it alive for ever.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (sender, count) = counting(&lp);
+    sender.unref();
+    sender.send(()).unwrap();
+    assert!(!lp.is_alive());
+    assert!(lp.why_alive().is_empty());
+    lp.run().unwrap();
+    assert_eq!((count.get(), sender.waiting()), (0, 1));
+    // They come as long as something else holds it: here one turn does.
+    lp.set_immediate(|_| {});
+    lp.run().unwrap();
+    assert_eq!((count.get(), sender.waiting()), (1, 0));
+    // It is not alive behind this turn, although more waits.
+    let other = sender.clone();
+    lp.set_immediate(move |_| join(thread::spawn(move || other.send(()).unwrap())));
+    lp.run().unwrap();
+    assert_eq!((count.get(), sender.waiting()), (1, 1));
+    sender.set_ref();
+    drop(sender);
+    lp.run().unwrap();
+    assert_eq!(count.get(), 2);
+}

@@ -146,8 +146,9 @@ impl LoopHandle {
     /// send from other threads, each in order and in the poll phase. It stays on the loop's thread
     /// and may capture handles.
     ///
-    /// As long as there is a sender the channel keeps the loop alive, unless it is
-    /// [unreferenced](Sender::unref). What was sent before the last sender is dropped is delivered.
+    /// As long as there is a sender the channel keeps the loop alive, and what was sent before the last
+    /// sender is dropped is delivered, unless it is [unreferenced](Sender::unref): then what waits when
+    /// nothing else is alive waits for the next `run`.
     ///
     /// There is no limit to the messages that wait: [`Sender::waiting`] tells how many they are.
     ///
@@ -257,7 +258,7 @@ impl<T> Sender<T> {
         self.control(Control::Ref);
     }
 
-    /// Has it not keep the loop alive. When that takes effect: as with [`set_ref`](Sender::set_ref).
+    /// Has it not keep the loop alive, nor its messages. When that takes effect: as with [`set_ref`](Sender::set_ref).
     pub fn unref(&self) {
         self.control(Control::Unref);
     }

@@ -36,10 +36,20 @@ pub(crate) enum Mail {
     Control(Id, channels::Control),
 }
 
+impl Mail {
+    /// Whether it holds the loop. A channel does so itself, as long as it is referenced, and its messages
+    /// do not where it is not.
+    fn holds(&self) -> bool {
+        !matches!(self, Mail::Channel(_))
+    }
+}
+
 /// Where the mail waits.
 pub(crate) struct Mailbox {
     /// Whether there is any: what the loop looks at in every turn.
     waits: AtomicBool,
+    /// Whether any of it holds the loop.
+    holds: AtomicBool,
     /// Whether the loop is in `run` and will look for mail before it waits for the poller.
     awake: AtomicBool,
     queue: Mutex<Queue>,
@@ -59,6 +69,7 @@ impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Mailbox {
         Mailbox {
             waits: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
             awake: AtomicBool::new(false),
             queue: Mutex::default(),
             waker,
@@ -72,6 +83,9 @@ impl Mailbox {
             return Err(mail);
         }
         let is_first = queue.mail.is_empty();
+        if mail.holds() {
+            self.holds.store(true, Ordering::Release);
+        }
         queue.mail.push(mail);
         if is_first {
             self.waits.store(true, Ordering::SeqCst);
@@ -125,6 +139,7 @@ impl Mailbox {
     fn take(&self) -> Vec<Mail> {
         let mut queue = self.lock();
         self.waits.store(false, Ordering::Release);
+        self.holds.store(false, Ordering::Release);
         std::mem::take(&mut queue.mail)
     }
 
@@ -146,6 +161,12 @@ impl State {
     #[inline]
     pub(crate) fn has_mail(&self) -> bool {
         self.mailbox.waits() || !self.mail.is_empty()
+    }
+
+    /// Whether mail waits that keeps the loop alive.
+    #[inline]
+    pub(crate) fn is_held_by_mail(&self) -> bool {
+        self.mailbox.holds.load(Ordering::Acquire) || self.mail.iter().any(Mail::holds)
     }
 }
 

@@ -284,7 +284,7 @@ impl State {
             || self.immediates.referenced() > 0
             || self.watchers.referenced() > 0
             || self.channels.referenced() > 0
-            || self.has_mail()
+            || self.is_held_by_mail()
             || !self.pending.is_empty()
             || !self.closing.is_empty()
             || !self.closing_now.is_empty()

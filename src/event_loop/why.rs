@@ -337,7 +337,7 @@ impl Scan {
             };
             self.add(true, HandleKind::Job, text, origin);
         }
-        if state.has_mail() {
+        if state.is_held_by_mail() {
             self.why.reasons.push(Reason {
                 kind: HandleKind::Mail,
                 state: "from another thread, for the next poll phase".to_string(),
