@@ -280,8 +280,8 @@ impl LoopHandle {
     }
 
     /// For embedding: how long another loop may wait for this one's descriptor, by the clock of this
-    /// moment. None is without limit; zero if something is to be done at once, or nothing is alive, or the
-    /// loop is gone. libuv's `uv_backend_timeout`.
+    /// moment. None is without limit; zero if something is, or may be, to be done at once, or nothing is alive,
+    /// or the loop is gone. libuv's `uv_backend_timeout`.
     ///
     /// ```
     /// use std::time::Duration;

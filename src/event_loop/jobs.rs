@@ -73,7 +73,8 @@ impl LoopHandle {
     ///
     /// The threads are started with the work, up to
     /// [as many as are allowed](crate::Builder::worker_threads). What is more waits for its turn.
-    /// When the loop is dropped, work that has begun goes on, and nobody gets what it makes.
+    /// When the loop is dropped, work that has begun goes on, and nobody gets what it makes: the worker
+    /// drops it. Work that has not begun, then or when it is cancelled, is dropped by the loop's thread.
     ///
     /// `done` gets an error instead
     /// - with the code `ERR_WORK_PANICKED` if `work` has panicked,

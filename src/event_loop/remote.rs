@@ -69,8 +69,8 @@ impl LoopHandle {
 
 impl Remote {
     /// Has the loop call `call`, in its poll phase. What was posted keeps the loop alive until it
-    /// was called. Where there are many messages of one kind a
-    /// [channel](LoopHandle::channel) is cheaper.
+    /// was called; if the loop is dropped before, `call` is too, by the loop's thread. Where there are
+    /// many messages of one kind a [channel](LoopHandle::channel) is cheaper.
     ///
     /// # Errors
     /// `ERR_LOOP_GONE` if the loop is gone; `call` is dropped.
