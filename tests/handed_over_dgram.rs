@@ -463,3 +463,51 @@ fn whoever_has_it_besides_gets_single_datagrams() {
     receiver.close().unwrap();
     lp.run().unwrap();
 }
+
+/// A train whose messages found no room was told as one datagram.
+#[test]
+#[cfg(target_os = "linux")]
+fn trains_are_taken_apart_whatever_else_the_owner_before_has_asked_for() {
+    use nix::sys::socket::{setsockopt, sockopt};
+    const COUNT: usize = 20;
+    let told = |given: UdpSocket| {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        setsockopt(&given, sockopt::UdpGroSegment, &true).unwrap();
+        let to = given.local_addr().unwrap();
+        let sender = dgram::create_socket(
+            &lp,
+            match to.is_ipv6() {
+                true => SocketType::Udp6,
+                false => SocketType::Udp4,
+            },
+        );
+        sender.bind_sync((to.ip(), 0)).unwrap();
+        let receiver = udp4(&lp);
+        receiver.bind(given).unwrap();
+        let sizes = Rc::new(RefCell::new(Vec::new()));
+        let seen = sizes.clone();
+        receiver.on_message(move |_, message, _| seen.borrow_mut().push(message.len()));
+        for _ in 0..COUNT {
+            sender.send_to(&[1; 100][..], to).unwrap();
+        }
+        let whole = || sizes.borrow().iter().sum::<usize>() == COUNT * 100;
+        turn_until(&lp, whole);
+        assert_eq!(*sizes.borrow(), [100; COUNT]);
+    };
+    let given = UdpSocket::bind(any_port()).unwrap();
+    setsockopt(&given, sockopt::Ipv4PacketInfo, &true).unwrap();
+    told(given);
+    let given = UdpSocket::bind(any_port()).unwrap();
+    setsockopt(&given, sockopt::ReceiveTimestampns, &true).unwrap();
+    told(given);
+    let Ok(given) = UdpSocket::bind("[::1]:0") else {
+        return println!("skipped: no IPv6 here");
+    };
+    setsockopt(&given, sockopt::ReceiveTimestamp, &true).unwrap();
+    setsockopt(&given, sockopt::RxqOvfl, &1).unwrap();
+    setsockopt(&given, sockopt::Ipv6RecvPacketInfo, &true).unwrap();
+    setsockopt(&given, sockopt::Ipv6RecvHopLimit, &true).unwrap();
+    setsockopt(&given, sockopt::Ipv6RecvTClass, &true).unwrap();
+    told(given);
+}

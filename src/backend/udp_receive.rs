@@ -310,6 +310,10 @@ mod batch {
     use super::{Catch, Caught, SLOT, SLOTS, STRIDE};
     use crate::backend::udp::OsDatagram;
 
+    /// Room for all that Linux says of a datagram in messages of a fixed size: time stamps, where it arrived, how it
+    /// came. Each receive clears it, so it has none for headers of any length, which nobody asks for.
+    type AllMessages = [u8; 480];
+
     /// What the system is handed for one family.
     pub(super) struct Headers<A> {
         /// For datagrams that come one by one.
@@ -358,6 +362,12 @@ mod batch {
         wanted: usize,
         address: impl Fn(A) -> SocketAddr,
     ) -> io::Result<()> {
+        if io.shared {
+            // Others may have asked for other messages, and where one finds no room the size is lost too.
+            let mut headers = MultiHeaders::preallocate(wanted, Some(cmsg_space!(AllMessages)));
+            receive_some::<A, true>(&mut headers, io, catch, wanted, address)?;
+            return Ok(());
+        }
         let enough = kept.take().filter(|headers| headers.1 >= wanted);
         let mut headers = enough.unwrap_or_else(|| {
             let made = MultiHeaders::preallocate(wanted, Some(cmsg_space!(i32)));
