@@ -239,3 +239,25 @@ fn binding_to_a_name_that_is_not_found() {
     lp.run_nowait().unwrap();
     assert_eq!(socket.address().unwrap().ip(), HERE);
 }
+
+/// It was an address without a zone.
+#[test]
+fn an_address_with_an_empty_zone_is_a_name() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, questions) = asking(&lp);
+    assert_eq!(code(socket.bind_sync(("::1%", 0))), "ERR_INVALID_ARG_VALUE");
+    assert_eq!(
+        code(socket.connect_sync(("::1%", 9))),
+        "ERR_INVALID_ARG_VALUE"
+    );
+    socket.bind(("::1%", 0)).unwrap();
+    turn_until(&lp, || !questions.borrow().is_empty());
+    answer(&questions, "::1%");
+    turn_until(&lp, || socket.address().is_ok());
+    socket.send_to("x", ("::1%", 9)).unwrap();
+    turn_until(&lp, || !questions.borrow().is_empty());
+    answer(&questions, "::1%");
+    socket.close().unwrap();
+    lp.run().unwrap();
+}

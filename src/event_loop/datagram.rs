@@ -18,7 +18,7 @@ use super::datagram_entry::{
     Host, Waiting, WaitingCall, close_slot, connect_slot, datagram_of, error_slot, listening_slot,
 };
 use super::datagram_names::Wanted;
-use super::datagram_options::parse_with_zone;
+use super::datagram_options::parse_host;
 use super::entry::{Entry, flag};
 use super::handle::{Id, UdpSocket};
 use super::look_up::CustomLookup;
@@ -162,7 +162,7 @@ impl State {
             return self.datagram_address(id);
         }
         if let Host::Name(name) = &request.host
-            && parse_with_zone(name).is_none()
+            && parse_host(name).is_none()
         {
             let message = format!(
                 "The property 'options.address' must be a numeric IP address; bindSync does not \

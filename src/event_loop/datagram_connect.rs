@@ -11,7 +11,7 @@ use super::datagram_entry::{
     datagram_of,
 };
 use super::datagram_names::Wanted;
-use super::datagram_options::parse_with_zone;
+use super::datagram_options::parse_host;
 use super::handle::{Id, UdpSocket};
 use super::state::State;
 use super::task::Task;
@@ -138,7 +138,7 @@ impl State {
             return Err(is_connected());
         }
         if let Host::Name(name) = host
-            && parse_with_zone(name).is_none()
+            && parse_host(name).is_none()
         {
             let message = format!(
                 "The argument 'address' must be a numeric IP address; connectSync does not perform \

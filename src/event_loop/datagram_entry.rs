@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::datagram_connect::ConnectCall;
 use super::datagram_names::HostLookUp;
-use super::datagram_options::parse_with_zone;
+use super::datagram_options::parse_host;
 use super::datagram_send::{Outgoing, Queued, SendDone, Told};
 use super::entry::{Common, Entry, flag, remove_from};
 use super::handle::{Id, UdpSocket};
@@ -329,7 +329,7 @@ fn resolve(host: &Host, port: u16, default: IpAddr) -> Result<SocketAddr> {
 
 #[cold]
 fn resolve_name(name: &str, port: u16) -> Result<SocketAddr> {
-    match parse_with_zone(name) {
+    match parse_host(name) {
         Some((address, scope)) => Ok(with_scope(address, port, scope)),
         None => Err(Error::look_up("ENOTFOUND", name)),
     }

@@ -10,7 +10,7 @@ use super::datagram_connect::ConnectCall;
 use super::datagram_entry::{
     BindRequest, BindState, ConnectState, DatagramState, DatagramTask, Host,
 };
-use super::datagram_options::parse_with_zone;
+use super::datagram_options::parse_host;
 use super::datagram_send::Outgoing;
 use super::handle::{Id, UdpSocket};
 use super::look_up::{Answer, Answered, CustomLookup, LookupAnswer};
@@ -66,7 +66,7 @@ impl Host {
     /// The name, if it is one that has to be looked up.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
-            Host::Name(name) if parse_with_zone(name).is_none() => Some(name),
+            Host::Name(name) if parse_host(name).is_none() => Some(name),
             _ => None,
         }
     }

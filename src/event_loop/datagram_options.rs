@@ -271,6 +271,14 @@ pub(crate) fn parse_with_zone(text: &str) -> Option<(IpAddr, u32)> {
     }
 }
 
+/// A host that needs no look-up. Where Node takes it for one, and not only libuv, no zone is empty.
+pub(crate) fn parse_host(text: &str) -> Option<(IpAddr, u32)> {
+    match text.ends_with('%') {
+        true => None,
+        false => parse_with_zone(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
