@@ -511,3 +511,39 @@ fn trains_are_taken_apart_whatever_else_the_owner_before_has_asked_for() {
     setsockopt(&given, sockopt::Ipv6RecvTClass, &true).unwrap();
     told(given);
 }
+
+/// Three went out as one: no other protocol cuts a run into its datagrams.
+#[test]
+#[cfg(target_os = "linux")]
+fn datagrams_of_icmp_go_out_one_by_one() {
+    const NAME: &str = "datagrams_of_icmp_go_out_one_by_one";
+    const SETUP: &str = "ip link set lo up && echo '0 0' > /proc/sys/net/ipv4/ping_group_range";
+    support::own_network::in_own_network(SETUP, NAME, || {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let protocol = Some(socket2::Protocol::ICMPV4);
+        let given = socket2::Socket::new(Domain::IPV4, Type::DGRAM, protocol).unwrap();
+        let socket = udp4(&lp);
+        socket.bind(OwnedFd::from(given)).unwrap();
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let seen = answers.clone();
+        socket.on_message(move |_, answer, _| seen.borrow_mut().push((answer.len(), answer[7])));
+        for number in 1..=3 {
+            // The port is nobody's.
+            let echo = [8, 0, 0, 0, 0, 0, 0, number];
+            socket.send_to(&echo[..], ("127.0.0.1", 1)).unwrap();
+        }
+        let bytes = || {
+            answers
+                .borrow()
+                .iter()
+                .map(|answer| answer.0)
+                .sum::<usize>()
+        };
+        turn_until(&lp, || bytes() == 24);
+        assert_eq!(*answers.borrow(), [(8, 1), (8, 2), (8, 3)]);
+        socket.close().unwrap();
+        lp.run().unwrap();
+        "three echoes".to_string()
+    });
+}

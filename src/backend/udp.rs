@@ -152,9 +152,9 @@ impl OsDatagram {
     #[cfg(unix)]
     pub(super) fn adopted(socket: std::net::UdpSocket, is_ipv6: bool) -> OsDatagram {
         OsDatagram {
+            run_limit: Cell::new(super::udp_send::run_limit_of(&socket)),
             socket: UdpSocket::from_std(socket),
             is_ipv6,
-            run_limit: Cell::new(super::udp_send::FIRST_RUN_LIMIT),
             // Who had it before may have asked for trains.
             #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
             coalesces: Cell::new(true),

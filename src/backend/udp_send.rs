@@ -25,6 +25,21 @@ const CAN_RUN: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// The largest datagrams that a fresh socket tries to send in a run.
 pub(super) const FIRST_RUN_LIMIT: usize = if CAN_RUN { RUN_BYTES } else { 0 };
 
+/// The same for a socket from outside. One of another protocol, as that of ICMP's echoes, would not cut a run, and
+/// send it as one datagram.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn run_limit_of(socket: &std::net::UdpSocket) -> usize {
+    match SockRef::from(socket).protocol() {
+        Ok(Some(socket2::Protocol::UDP)) => FIRST_RUN_LIMIT,
+        _ => 0,
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+pub(super) fn run_limit_of(_: &std::net::UdpSocket) -> usize {
+    FIRST_RUN_LIMIT
+}
+
 /// Datagrams in a run: the kernel's own limit (UDP_MAX_SEGMENTS).
 pub(crate) const RUN_LENGTH: usize = 64;
 
