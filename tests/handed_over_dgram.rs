@@ -466,7 +466,7 @@ fn whoever_has_it_besides_gets_single_datagrams() {
 
 /// A train whose messages found no room was told as one datagram.
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "full-udp"))]
 fn trains_are_taken_apart_whatever_else_the_owner_before_has_asked_for() {
     use nix::sys::socket::{setsockopt, sockopt};
     const COUNT: usize = 20;
@@ -510,6 +510,30 @@ fn trains_are_taken_apart_whatever_else_the_owner_before_has_asked_for() {
     setsockopt(&given, sockopt::Ipv6RecvHopLimit, &true).unwrap();
     setsockopt(&given, sockopt::Ipv6RecvTClass, &true).unwrap();
     told(given);
+}
+
+/// A train was told as one datagram.
+#[test]
+#[cfg(all(target_os = "linux", feature = "full-udp"))]
+fn trains_that_who_has_it_besides_asks_for_are_taken_apart() {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (receiver, to) = bound(&lp);
+    let (sender, _) = bound(&lp);
+    let second = receiver.try_clone_fd().unwrap();
+    setsockopt(&second, sockopt::UdpGroSegment, &true).unwrap();
+    let sizes = Rc::new(RefCell::new(Vec::new()));
+    let seen = sizes.clone();
+    receiver.on_message(move |_, message, _| seen.borrow_mut().push(message.len()));
+    for _ in 0..20 {
+        sender.send_to(&[1; 100][..], to).unwrap();
+    }
+    turn_until(&lp, || sizes.borrow().iter().sum::<usize>() == 2000);
+    assert_eq!(*sizes.borrow(), [100; 20]);
+    sender.close().unwrap();
+    receiver.close().unwrap();
+    lp.run().unwrap();
 }
 
 /// Three went out as one: no other protocol cuts a run into its datagrams.

@@ -165,11 +165,12 @@ impl OsDatagram {
         }
     }
 
-    /// Others have it from now on, and know nothing of trains. Those that wait already still come.
+    /// Others have it from now on, and know nothing of trains. Those that wait already still come, and so do those
+    /// that others ask for.
     #[cfg(unix)]
     pub(super) fn share(&mut self) {
         #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
-        if !self.shared && self.coalesces.get() {
+        if !self.shared && self.coalesces.replace(true) {
             super::udp_receive::coalesce(&self.socket, false);
         }
         self.shared = true;
