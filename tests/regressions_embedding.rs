@@ -90,3 +90,17 @@ fn connections_behind_one_that_was_turned_away_waited_for_the_next_event_of_an_o
     lp.run_nowait().unwrap();
     assert_eq!(lp.poll_timeout(), None);
 }
+
+#[test]
+fn what_an_error_had_left_unreferenced_waited_for_the_next_event_of_an_embedded_loop() {
+    let lp = Loop::new().unwrap();
+    let log = Recorder::new();
+    lp.set_timeout(60_000, |_| {});
+    lp.set_immediate(|immediate| immediate.event_loop().fail("enough"));
+    lp.set_immediate(log.noting("immediate")).unref();
+    assert!(lp.run_nowait().is_err());
+    assert_eq!(lp.poll_timeout(), Some(Duration::ZERO));
+    assert!(lp.run_nowait().unwrap());
+    log.expect(&["immediate"]);
+    assert_ne!(lp.poll_timeout(), Some(Duration::ZERO));
+}

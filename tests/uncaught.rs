@@ -247,3 +247,159 @@ fn fail_may_be_called_from_anywhere_and_keeps_the_error() {
     drop(lp);
     handle.fail("nobody hears it");
 }
+
+/// Runs until no error ends it.
+fn run_through(lp: &Loop, log: &Recorder) {
+    while let Err(error) = lp.run() {
+        log.note(error);
+    }
+}
+
+#[test]
+fn the_rest_of_the_immediates_came_behind_timers_that_were_due() {
+    // The next run began as every run does, with the timers.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_immediate(move |immediate| {
+        let lp = immediate.event_loop();
+        lp.set_timeout(1, inner.noting("timer"));
+        lp.set_immediate(inner.noting("next turn"));
+        block(5);
+        lp.fail("error");
+    });
+    lp.set_immediate(log.noting("rest"));
+    run_through(&lp, &log);
+    log.expect(&["error", "rest", "timer", "next turn"]);
+}
+
+#[test]
+fn the_rest_of_a_batch_came_behind_the_timers_and_watchers_of_another_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (log, _peers) = stage(&lp, |socket| {
+        socket.destroy();
+        socket.event_loop().set_timeout(1, |_| {});
+        block(5);
+        socket.event_loop().fail("error");
+    });
+    lp.prepare({
+        let log = log.clone();
+        move |watcher| {
+            log.note("prepare");
+            watcher.unref();
+        }
+    });
+    lp.set_timeout(1, log.noting("timer"));
+    run_through(&lp, &log);
+    let served = ["prepare", "data", "error", "tick", "data", "error", "tick"];
+    log.expect(&[&served[..], &["close false", "close false", "timer"]].concat());
+}
+
+#[test]
+fn the_rest_of_the_closings_came_behind_the_immediates_of_another_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let pairs = [pair(&lp), pair(&lp)];
+    for (socket, _) in &pairs {
+        let log = log.clone();
+        socket.on_close(move |socket, _| {
+            log.note("close");
+            socket.event_loop().set_immediate(log.noting("immediate"));
+            socket.event_loop().fail("error");
+        });
+        socket.destroy();
+    }
+    run_through(&lp, &log);
+    let closings = ["close", "error", "close", "error"];
+    log.expect(&[&closings[..], &["immediate", "immediate"]].concat());
+}
+
+#[test]
+fn watchers_ran_twice_in_a_turn_that_was_cut_short() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    lp.idle(log.noting("idle")).unref();
+    let inner = log.clone();
+    for name in ["last", "first"] {
+        let log = inner.clone();
+        lp.prepare(move |watcher| {
+            log.note(name);
+            watcher.close();
+            watcher.event_loop().fail("error");
+        });
+    }
+    lp.check(log.noting("check")).unref();
+    for _ in 0..2 {
+        assert!(lp.run_once().is_err());
+    }
+    lp.run_once().unwrap();
+    log.expect(&["idle", "first", "last", "check"]);
+}
+
+#[test]
+fn what_is_unreferenced_never_ran_behind_an_error() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let fails = |immediate: nodeloop::Immediate| immediate.event_loop().fail("error");
+    // In the same phase, and in that of the next turn.
+    lp.set_immediate(fails);
+    lp.set_immediate(log.noting("same phase")).unref();
+    run_through(&lp, &log);
+    log.expect(&["error", "same phase"]);
+    let inner = log.clone();
+    lp.set_immediate(move |immediate| {
+        let lp = immediate.event_loop();
+        lp.set_immediate(inner.noting("next phase")).unref();
+        lp.fail("error");
+    });
+    run_through(&lp, &log);
+    log.expect(&["error", "next phase"]);
+    // Outside of all turns.
+    lp.next_tick(|lp| lp.fail("error"));
+    lp.set_immediate(log.noting("first turn")).unref();
+    run_through(&lp, &log);
+    log.expect(&["error", "first turn"]);
+    // Of the timers only those that are due by then.
+    lp.set_timeout(1, |timer| timer.event_loop().fail("error"));
+    lp.set_timeout(1, log.noting("due")).unref();
+    lp.set_timeout(60_000, log.noting("not due")).unref();
+    run_through(&lp, &log);
+    log.expect(&["error", "due"]);
+}
+
+#[test]
+fn a_panic_leaves_the_rest_of_the_turn_to_the_next_run() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_immediate(move |immediate| {
+        immediate.event_loop().set_timeout(1, inner.noting("timer"));
+        block(5);
+        panic!("a bug");
+    });
+    lp.set_immediate(log.noting("rest"));
+    assert_eq!(caught(|| lp.run()), "a bug");
+    lp.run().unwrap();
+    log.expect(&["rest", "timer"]);
+}
+
+#[test]
+fn who_is_stopped_keeps_the_rest_of_the_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    lp.set_immediate(|immediate| immediate.event_loop().fail("error"));
+    lp.set_immediate(log.noting("rest")).unref();
+    assert!(lp.run().is_err());
+    lp.stop();
+    lp.run().unwrap();
+    log.expect(&[]);
+    lp.run().unwrap();
+    log.expect(&["rest"]);
+}

@@ -73,7 +73,8 @@ impl Loop {
     /// # Errors
     /// - The error of an 'error' event that nobody listened to, if there is no
     ///   [`on_uncaught_error`](LoopHandle::on_uncaught_error); and what [`fail`](LoopHandle::fail) was
-    ///   given. Nothing is lost: `run` may be called again and goes on where it was.
+    ///   given. Nothing is lost: `run` may be called again and goes on where it was: with the ticks, then
+    ///   the rest of the turn, then, as in Node, another turn at least.
     /// - `ERR_LOOP_RUNNING` if one of the loop's own listeners calls it.
     /// - What waiting for events fails with.
     ///

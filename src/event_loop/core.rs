@@ -10,6 +10,7 @@ use super::state::{Dead, Following, State};
 use super::table;
 use super::task::{Task, TickCall};
 use super::trace::{self, Trace};
+use super::turn::Phase;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot, Taken};
 
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) serial: u64,
     /// Whether `run` is under way.
     pub(crate) running: Cell<bool>,
+    /// Where the present turn is.
+    pub(crate) phase: Cell<Option<Phase>>,
     /// Whether somebody who is not the loop was in its state since the loop last asked: a listener that
     /// has called nothing has changed nothing.
     pub(crate) was_called: Cell<bool>,
@@ -50,6 +53,7 @@ impl Core {
                 index,
                 serial,
                 running: Cell::new(false),
+                phase: Cell::new(None),
                 was_called: Cell::new(false),
                 trace: Trace::default(),
             })

@@ -165,9 +165,14 @@ impl Immediates {
 
 /// The immediates' part of the check phase: each is a loop callback.
 pub(crate) fn run_immediates(core: &Core) -> Result<()> {
-    if !core.inside(|state: &mut State| state.immediates.begin()) {
-        return Ok(());
+    match core.inside(|state: &mut State| state.immediates.begin()) {
+        true => run_rest(core),
+        false => Ok(()),
     }
+}
+
+/// The rest of those that a check phase has begun with.
+pub(crate) fn run_rest(core: &Core) -> Result<()> {
     while let Some((id, waiting)) = core.inside(|state| state.immediates.next()) {
         let immediate = Immediate(core.raw(id));
         if trace::on() {

@@ -216,6 +216,11 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
             }
         }
     });
+    run_rest_of_closing(core)
+}
+
+/// The rest of those that a closing phase has begun with.
+pub(crate) fn run_rest_of_closing(core: &Core) -> Result<()> {
     let mut void = false;
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.

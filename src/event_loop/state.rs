@@ -23,6 +23,7 @@ use super::outbox::Outbox;
 use super::table;
 use super::task::Task;
 use super::timers::TimerCall;
+use super::turn::Phase;
 use super::watchers::Watchers;
 use crate::backend::Backend;
 use crate::ground::error::Error;
@@ -124,6 +125,10 @@ pub(crate) struct State {
     pub(crate) unproven: Option<Id>,
     /// `stop` was called.
     pub(crate) stop: bool,
+    /// Where an error or a panic has cut the last turn short.
+    pub(crate) cut: Option<Phase>,
+    /// The clock of the last pass over the timers.
+    pub(crate) pass_ms: u64,
     /// Turns so far.
     pub(crate) turns: u64,
     /// The turn in which a listening socket was last asked for a connection.
@@ -266,6 +271,8 @@ impl State {
             runs_on: false,
             unproven: None,
             stop: false,
+            cut: None,
+            pass_ms: 0,
             turns: 0,
             accepted_in: u64::MAX,
             next_listener: 0,

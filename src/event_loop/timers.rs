@@ -157,7 +157,18 @@ pub(crate) fn run_timers(core: &Core) -> Result<()> {
 
 #[inline(never)]
 fn run_due(core: &Core) -> Result<()> {
-    let now_ms = core.inside(|state| state.update_time());
+    core.inside(|state| state.pass_ms = state.update_time());
+    run_pass(core)
+}
+
+/// The rest of a pass that was cut short, by its own clock.
+pub(crate) fn run_rest(core: &Core) -> Result<()> {
+    core.inside(|state| state.timers.choose_again());
+    run_pass(core)
+}
+
+fn run_pass(core: &Core) -> Result<()> {
+    let now_ms = core.inside(|state| state.pass_ms);
     while let Some(due) = core.inside(|state| state.take_due(now_ms)) {
         let Due::Timer(id, call, started_ms) = due else {
             core.finish_callback()?;

@@ -35,6 +35,48 @@ pub(crate) enum RunMode {
     NoWait,
 }
 
+/// Where a turn is, in the order of its phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Before the first turn of a run: what was queued outside.
+    Start,
+    /// What was deferred.
+    Pending,
+    /// Idle watchers.
+    Idle,
+    /// Prepare watchers.
+    Prepare,
+    /// The wait, and what it brings.
+    Poll,
+    /// What was deferred meanwhile.
+    PendingAgain,
+    /// The first half of the check phase.
+    Immediates,
+    /// The second: check watchers.
+    Check,
+    /// 'close' events.
+    Closing,
+    /// Timers, and deadlines of sockets.
+    Timers,
+}
+
+impl Phase {
+    /// Its name in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Start => "start",
+            Phase::Pending => "pending",
+            Phase::Idle => "idle",
+            Phase::Prepare => "prepare",
+            Phase::Poll => "poll",
+            Phase::PendingAgain => "pending again",
+            Phase::Immediates | Phase::Check => "check",
+            Phase::Closing => "closing",
+            Phase::Timers => "timers",
+        }
+    }
+}
+
 /// Runs turns. Returns whether something still keeps the loop alive (L6).
 pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     if core.running.replace(true) {
@@ -44,6 +86,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         ));
     }
     core.inside(|state| state.set_gathering(true));
+    core.phase.set(Some(Phase::Start));
     let _running = Running(core);
     core.inside(|state| {
         state.outbox.open();
@@ -56,16 +99,33 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         state.outdate_time();
         state.runs_on = mode == RunMode::Default;
     });
+    let stopped = core.inside(|state| state.stop);
+    // Who is stopped goes on with it in a later run.
+    let cut = match stopped {
+        true => None,
+        false => core.inside(|state| state.cut.take()),
+    };
+    let mut rest = cut.filter(|phase| *phase > Phase::Start);
+    // Behind an error Node makes an immediate, to see to the ticks: so there is a check phase, alive or not.
+    let mut owed = mode == RunMode::Default
+        && cut.is_some_and(|phase| phase == Phase::Start || phase >= Phase::Immediates);
     // L2 and L3: only this mode runs timers before the first turn.
-    if mode == RunMode::Default && alive && !core.inside(|state| state.stop) {
+    if mode == RunMode::Default && (alive || owed) && rest.is_none() && !stopped {
+        core.phase.set(Some(Phase::Timers));
         timers::run_timers(core)?;
     }
-    let mut next = core.inside(|state| state.next_turn(alive));
+    core.phase.set(None);
+    let mut next = match rest {
+        Some(_) => Some(false),
+        None => core.inside(|state| state.next_turn(alive || owed)),
+    };
     while let Some(is_calm) = next {
         let trace = trace::on();
-        let result = match is_calm && !trace {
-            true => calm_turns(core),
-            false => turn(core, mode, trace),
+        let result = match rest.take() {
+            Some(phase) => rest_of_turn(core, phase, trace),
+            None if std::mem::take(&mut owed) => turn(core, RunMode::NoWait, trace),
+            None if is_calm && !trace => calm_turns(core),
+            None => turn(core, mode, trace),
         };
         if trace {
             core.trace_turn_end();
@@ -74,9 +134,10 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         } else {
             result?;
         }
+        core.phase.set(None);
         next = core.inside(|state| {
             alive = state.is_alive();
-            state.next_turn(alive)
+            state.next_turn(alive || owed)
         });
         if mode != RunMode::Default {
             break;
@@ -95,8 +156,10 @@ struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        let cut = self.0.phase.take();
         // A listener that panics has written what it has written.
         self.0.inside(|state| {
+            state.cut = state.cut.or(cut);
             state.flush_all();
             state.set_gathering(false);
             state.close_outbox();
@@ -112,6 +175,7 @@ impl Drop for Running<'_> {
 /// The ordinary life of a server: one look from a poll to the next, and what it runs is close together.
 fn calm_turns(core: &Core) -> Result<()> {
     loop {
+        core.phase.set(Some(Phase::Poll));
         let (mail, sole) = core.inside(|state| {
             state.turns += 1;
             let mail = wait_for_events(state, WaitLimit::Unlimited);
@@ -158,41 +222,81 @@ fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
     run_phases_behind_if_any(core, trace)
 }
 
+/// What is left of a turn that an error or a panic has cut short, in the run that follows: the rest of its
+/// phase, and the phases behind, as Node goes on behind an exception that is caught (N14, N63). It does not
+/// wait.
+#[cold]
+fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
+    enter(core, cut, trace);
+    match cut {
+        Phase::Start => {}
+        Phase::Pending => run_pending(core)?,
+        Phase::Idle => watchers::run_rest(core, WatcherKind::Idle)?,
+        Phase::Prepare => watchers::run_rest(core, WatcherKind::Prepare)?,
+        Phase::Poll => {
+            let mail = core.inside(|state| !state.mail.is_empty());
+            serve_poll(core, Ok(mail), trace)?;
+        }
+        // That is all that is deferred by now.
+        Phase::PendingAgain => {}
+        Phase::Immediates => immediates::run_rest(core)?,
+        Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
+        Phase::Closing => socket::run_rest_of_closing(core)?,
+        Phase::Timers => return timers::run_rest(core),
+    }
+    if cut < Phase::Idle {
+        enter(core, Phase::Idle, trace);
+        watchers::run_watchers(core, WatcherKind::Idle)?;
+    }
+    if cut < Phase::Prepare {
+        enter(core, Phase::Prepare, trace);
+        watchers::run_watchers(core, WatcherKind::Prepare)?;
+    }
+    if cut < Phase::Poll {
+        enter(core, Phase::Poll, trace);
+        poll(core, false, trace)?;
+    }
+    if cut < Phase::Closing {
+        run_phases_before_closing(core, cut, trace)?;
+        enter(core, Phase::Closing, trace);
+        socket::run_closing(core)?;
+    }
+    enter(core, Phase::Timers, trace);
+    timers::run_timers(core)
+}
+
 /// The phases in front of the poll.
 #[inline(never)]
 fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
-    let phase = |name| tell_phase(core, name, trace);
     if trace {
         core.trace_turn();
     }
-    phase("pending");
+    enter(core, Phase::Pending, trace);
     run_pending(core)?;
     run_watchers_before(core, trace)?;
-    phase("poll");
+    enter(core, Phase::Poll, trace);
     Ok(())
 }
 
 /// Idle, and prepare.
 #[inline]
 fn run_watchers_before(core: &Core, trace: bool) -> Result<()> {
-    let phase = |name| tell_phase(core, name, trace);
-    phase("idle");
+    enter(core, Phase::Idle, trace);
     watchers::run_watchers(core, WatcherKind::Idle)?;
-    phase("prepare");
+    enter(core, Phase::Prepare, trace);
     watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
 /// The phases behind the poll.
 #[inline(never)]
 fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
-    let phase = |name| tell_phase(core, name, trace);
     // Mostly only something was closed.
     if trace || core.inside(|state| state.has_phases_before_closing()) {
-        run_phases_before_closing(core, trace)?;
+        run_phases_before_closing(core, Phase::Poll, trace)?;
     }
-    phase("closing");
+    enter(core, Phase::Closing, trace);
     socket::run_closing(core)?;
-    phase("timers");
+    enter(core, Phase::Timers, trace);
     timers::run_timers(core)
 }
 
@@ -205,25 +309,33 @@ fn run_phases_behind_if_any(core: &Core, trace: bool) -> Result<()> {
     }
 }
 
-/// Pending again, and check.
+/// Pending again, and check; but for those that are `done`.
 #[inline]
-fn run_phases_before_closing(core: &Core, trace: bool) -> Result<()> {
-    let phase = |name| tell_phase(core, name, trace);
-    for _ in 0..PENDING_PASSES {
-        if core.inside(|state| state.pending.is_empty()) {
-            break;
+fn run_phases_before_closing(core: &Core, done: Phase, trace: bool) -> Result<()> {
+    if done < Phase::Immediates {
+        for _ in 0..PENDING_PASSES {
+            if core.inside(|state| state.pending.is_empty()) {
+                break;
+            }
+            enter(core, Phase::PendingAgain, trace);
+            run_pending(core)?;
         }
-        phase("pending again");
-        run_pending(core)?;
+        enter(core, Phase::Immediates, trace);
+        immediates::run_immediates(core)?;
     }
-    phase("check");
-    immediates::run_immediates(core)?;
-    watchers::run_watchers(core, WatcherKind::Check)
+    if done < Phase::Check {
+        // To the log it is the same.
+        core.phase.set(Some(Phase::Check));
+        watchers::run_watchers(core, WatcherKind::Check)?;
+    }
+    Ok(())
 }
 
-fn tell_phase(core: &Core, name: &'static str, trace: bool) {
+#[inline]
+fn enter(core: &Core, phase: Phase, trace: bool) {
+    core.phase.set(Some(phase));
     if trace {
-        core.trace_phase(name);
+        core.trace_phase(phase.name());
     }
 }
 
@@ -314,6 +426,7 @@ fn poll(core: &Core, may_block: bool, trace: bool) -> Result<()> {
         // A logger may have called us.
         core.finish_callback()?;
     }
+    core.phase.set(Some(Phase::Poll));
     let mut idles = false;
     let mail = core.inside(|state| {
         state.turns += 1;

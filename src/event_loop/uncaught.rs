@@ -29,7 +29,7 @@ impl LoopHandle {
     /// Ends `run` with an error: for a listener that finds out that the program can't go on. `run` returns
     /// it after the present loop callback, before its ticks, as it does with an 'error' that nobody
     /// listens to. Outside `run` it is the next `run` that returns it. Nothing is lost: `run` may be
-    /// called again and goes on where it was.
+    /// called again and goes on where it was, with those ticks and the rest of the turn.
     ///
     /// Node's `throw`, which is no way here: a listener has nobody to return an error to. It is the program's
     /// own decision, so [`on_uncaught_error`](LoopHandle::on_uncaught_error) does not hear of it.

@@ -179,8 +179,8 @@ pub(super) fn trace_wait(core: &Core, may_block: bool) {
 
 /// For embedding: how long another loop may wait for this one's descriptor (E2).
 pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
-    // What was queued outside, ticks above all, runs when `run` begins.
-    if !state.ready.is_empty() || !state.is_quiet() {
+    // What was queued outside, ticks above all, runs when `run` begins; and so does the rest of a turn.
+    if !state.ready.is_empty() || !state.is_quiet() || state.cut.is_some() {
         return Some(Duration::ZERO);
     }
     // A listening socket gives one connection a turn, and that more wait is told by level. Who waits for the

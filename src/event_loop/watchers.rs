@@ -311,14 +311,26 @@ enum Behind {
 pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
     // Mostly nobody.
     match core.inside(|state| state.watchers.waits(kind)) {
-        true => run_started(core, kind),
+        true => {
+            let first = core.inside(|state| state.watchers.first(kind));
+            run_from(core, kind, first)
+        }
         false => Ok(()),
     }
 }
 
+/// The rest of those that a phase has begun with.
+pub(crate) fn run_rest(core: &Core, kind: WatcherKind) -> Result<()> {
+    let next = core.inside(|state| state.watchers.next(kind));
+    run_from(core, kind, next)
+}
+
 #[inline(never)]
-fn run_started(core: &Core, kind: WatcherKind) -> Result<()> {
-    let mut next = core.inside(|state| state.watchers.first(kind));
+fn run_from(
+    core: &Core,
+    kind: WatcherKind,
+    mut next: Option<(Id, Option<WatcherCall>)>,
+) -> Result<()> {
     while let Some((id, call)) = next {
         let watcher = Watcher(core.raw(id));
         core.was_called.set(false);

@@ -233,6 +233,11 @@ impl<T> TimerLists<T> {
         }
     }
 
+    /// A pass was cut short, and goes on: what comes next is looked for anew.
+    pub(crate) fn choose_again(&mut self) {
+        self.chosen = None;
+    }
+
     /// The first list is left over: it gets its next expiry, and a new id (N22).
     fn leave_over(&mut self, list: FirstList, due_ms: u64, now_ms: u64) {
         let expiry_ms = due_ms.max(now_ms.saturating_add(1));
