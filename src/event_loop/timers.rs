@@ -119,8 +119,12 @@ impl State {
         if !self.has_timer(id) {
             return call;
         }
-        self.timers.note_look(self.last_look_ms());
-        if self.timers.after_callback(id.key, started_ms) {
+        let is_over = self.timers.after_callback(id.key, started_ms);
+        // Only ticks can look at the clock between this and the end of the pass.
+        if !self.ticks.is_empty() {
+            self.timers.note_look(self.last_look_ms());
+        }
+        if is_over {
             if self.left_behind() == 0 && !self.timers.is_kept(id.key) {
                 // Nothing runs any more that could start it again.
                 self.timers.remove(id.key);

@@ -128,9 +128,22 @@ impl<T> TimerLists<T> {
         first.map(|list| list.entry.expiry_ms.max(self.not_before_ms))
     }
 
-    /// A callback is over, and its ticks have not run; so long ago somebody looked at the clock.
+    /// A callback is over, and its ticks have not run; so long ago somebody looked at the clock. They are
+    /// behind the pass if nothing else in it is due.
     pub(crate) fn note_look(&mut self, clock_ms: u64) {
-        self.looked_ms = Some(clock_ms);
+        let is_last = !self.has_more_in_pass();
+        self.looked_ms = is_last.then_some(clock_ms);
+    }
+
+    /// Whether the pass goes on behind the ticks of the callback that is over: also if these then take from
+    /// it what is due.
+    fn has_more_in_pass(&mut self) -> bool {
+        let (Some((_, now_ms)), None) = (self.running, self.chosen) else {
+            return true;
+        };
+        self.lists
+            .first()
+            .is_some_and(|list| list.entry.expiry_ms <= now_ms)
     }
 
     /// A pass is over. Node's own timer beneath all of these then waits a millisecond at least, from

@@ -288,6 +288,29 @@ fn n23_what_a_pass_leaves_overdue_waits_for_the_next_millisecond() {
     assert_eq!(timers.run(21, |_, _, _| ()), ["overdue", "next"]);
 }
 
+/// N23: that look is the last before the last ticks only where these are behind the pass. What else was due
+/// has them run in it, even if they take it away.
+#[test]
+fn n23_the_millisecond_begins_behind_ticks_within_the_pass() {
+    for other_ms in [None, Some(5), Some(4)] {
+        let mut timers = Timers::new();
+        timers.start(0, 5, "first");
+        let other = other_ms.map(|duration_ms| timers.start(1, duration_ms, "other"));
+        let key = timers.lists.pop_due_before(u64::MAX, 10).unwrap();
+        timers.start(10, 2, "overdue");
+        timers.lists.after_callback(key, 10);
+        timers.lists.note_look(10);
+        // The ticks take until 20.
+        if let Some(other) = other {
+            timers.clear(other);
+        }
+        assert_eq!(timers.lists.pop_due_before(u64::MAX, 10), None);
+        timers.lists.end_pass(20);
+        let next_ms = if other.is_some() { 21 } else { 12 };
+        assert_eq!(timers.lists.next_expiry_ms(), Some(next_ms), "{other_ms:?}");
+    }
+}
+
 /// Node looks at the next timer of a list before the ticks of the one before run: what they refresh
 /// fires in this pass all the same, what they clear does not (N25).
 #[test]
