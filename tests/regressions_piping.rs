@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use nodeloop::stream::{
-    FinishedOptions, PipeOptions, Readable, Stream, Writable, finished, pipe, pipeline,
+    DuplexOptions, FinishedOptions, PipeOptions, Readable, Stream, Writable, finished, pipe,
+    pipeline,
 };
 use nodeloop::{Loop, stdio};
 use support::*;
@@ -156,4 +157,21 @@ fn a_pipeline_from_a_loop_that_is_gone_fails_and_destroys_its_destination() {
     lp.run().unwrap();
     log.expect(&["pipeline ERR_STREAM_PREMATURE_CLOSE"]);
     assert!(sink.destroyed());
+}
+
+/// It waited for ever for the 'end' of a side that is not there.
+#[test]
+fn a_pipe_from_a_duplex_without_a_readable_side_ends_its_destination() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = DuplexOptions::new()
+        .readable(false)
+        .write(|_, _, done| done.ok())
+        .create(&lp);
+    let sink = Writable::new(&lp, |_, _, done| done.ok());
+    sink.on_finish(log.noting("finish"));
+    source.pipe(sink);
+    lp.run().unwrap();
+    log.expect(&["finish"]);
 }

@@ -163,11 +163,9 @@ macro_rules! readable_side {
                 ask(self.0, false, |it| it.is_readable())
             }
 
-            /// Whether 'end' was emitted: Node's `readable.readableEnded`.
+            /// Whether 'end' was emitted: Node's `readable.readableEnded`. True without a readable side.
             pub fn readable_ended(self) -> bool {
-                ask(self.0, false, |it| {
-                    it.flags.all(flag::IS_READABLE | flag::END_EMITTED)
-                })
+                ask(self.0, false, |it| it.flags.any(flag::END_EMITTED))
             }
 
             /// Whether it was destroyed before 'end': Node's `readable.readableAborted`.
@@ -345,18 +343,15 @@ macro_rules! writable_side {
                 ask(self.0, false, |it| it.is_writable())
             }
 
-            /// Whether `end` was called: Node's `writable.writableEnded`.
+            /// Whether `end` was called: Node's `writable.writableEnded`. True without a writable side.
             pub fn writable_ended(self) -> bool {
-                ask(self.0, false, |it| {
-                    it.flags.all(flag::IS_WRITABLE | flag::ENDING)
-                })
+                ask(self.0, false, |it| it.flags.any(flag::ENDING))
             }
 
-            /// Whether 'finish' was emitted: Node's `writable.writableFinished`.
+            /// Whether 'finish' was emitted: Node's `writable.writableFinished`. True without a
+            /// writable side.
             pub fn writable_finished(self) -> bool {
-                ask(self.0, false, |it| {
-                    it.flags.all(flag::IS_WRITABLE | flag::FINISHED)
-                })
+                ask(self.0, false, |it| it.flags.any(flag::FINISHED))
             }
 
             /// Whether it was destroyed before 'finish': Node's `writable.writableAborted`.

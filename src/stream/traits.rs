@@ -109,11 +109,11 @@ pub trait Stream: AsLoop + sealed::Sealed {
     fn is_readable(&self) -> bool;
     /// Whether it may be written to; false without a writable side.
     fn is_writable(&self) -> bool;
-    /// Whether 'end' was emitted.
+    /// Whether 'end' was emitted; true without a readable side.
     fn readable_ended(&self) -> bool;
-    /// Whether `end` was called.
+    /// Whether `end` was called; true without a writable side.
     fn writable_ended(&self) -> bool;
-    /// Whether 'finish' was emitted.
+    /// Whether 'finish' was emitted; true without a writable side.
     fn writable_finished(&self) -> bool;
 }
 
@@ -370,21 +370,15 @@ mod implementations {
                 }
 
                 fn readable_ended(&self) -> bool {
-                    ask(self.0, false, |it| {
-                        it.flags.all(flag::IS_READABLE | flag::END_EMITTED)
-                    })
+                    ask(self.0, false, |it| it.flags.any(flag::END_EMITTED))
                 }
 
                 fn writable_ended(&self) -> bool {
-                    ask(self.0, false, |it| {
-                        it.flags.all(flag::IS_WRITABLE | flag::ENDING)
-                    })
+                    ask(self.0, false, |it| it.flags.any(flag::ENDING))
                 }
 
                 fn writable_finished(&self) -> bool {
-                    ask(self.0, false, |it| {
-                        it.flags.all(flag::IS_WRITABLE | flag::FINISHED)
-                    })
+                    ask(self.0, false, |it| it.flags.any(flag::FINISHED))
                 }
             }
         };

@@ -1,0 +1,126 @@
+//! What a stream tells of itself when it is asked, and listeners that are called once. Node's answers stand beside ours.
+
+mod support;
+
+use nodeloop::Loop;
+use nodeloop::stream::{Duplex, DuplexOptions};
+use support::*;
+
+/// A stream that takes everything and gives what is pushed.
+fn duplex(lp: &Loop, options: DuplexOptions) -> Duplex {
+    let options = options.read(|_, _| {}).write(|_, _, done| done.ok());
+    options.create(lp)
+}
+
+/// Its answers: `readable`, `readableEnded`, `readableAborted` and `readableDidRead`, then `writable`, `writableEnded`
+/// and `writableFinished`.
+fn told(stream: Duplex) -> String {
+    let reading = [
+        stream.readable(),
+        stream.readable_ended(),
+        stream.readable_aborted(),
+        stream.readable_did_read(),
+    ];
+    let writing = [
+        stream.writable(),
+        stream.writable_ended(),
+        stream.writable_finished(),
+    ];
+    let digits = |answers: &[bool]| {
+        answers
+            .iter()
+            .map(|&yes| if yes { '1' } else { '0' })
+            .collect::<String>()
+    };
+    format!("{} {}", digits(&reading), digits(&writing))
+}
+
+/// A side that is not there was told to be neither ended nor finished.
+#[test]
+fn a_side_that_is_not_there_has_ended() {
+    let new = DuplexOptions::new;
+    let rows = [
+        (new(), "1000 100", "0010 000"),
+        (new().readable(false), "0100 100", "0100 000"),
+        (new().writable(false), "1000 011", "0010 011"),
+    ];
+    for (options, at_first, destroyed) in rows {
+        let lp = Loop::new().unwrap();
+        let stream = duplex(&lp, options);
+        stream.keep();
+        assert_eq!(told(stream), at_first);
+        stream.destroy();
+        lp.run().unwrap();
+        assert_eq!(told(stream), destroyed);
+        assert_eq!(stream.writable_aborted(), !stream.writable_finished());
+        stream.release();
+        assert_eq!(told(stream), "0000 000", "it is gone");
+    }
+}
+
+#[test]
+fn the_answers_through_a_streams_life() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let stream = duplex(&lp, DuplexOptions::new());
+    let log = Recorder::new();
+    let note = |what: &'static str| {
+        let log = log.clone();
+        move |stream| log.note(format!("{what} {}", told(stream)))
+    };
+    note("new")(stream);
+    let data = note("data");
+    stream.on_data(move |stream, _| data(stream));
+    stream.on_end(note("end"));
+    stream.on_finish(note("finish"));
+    stream.on_close(note("close"));
+    stream.push("x");
+    stream.push_end();
+    let (later, ended) = (note("later"), note("ended"));
+    lp.set_timeout_once(5, move |_| {
+        later(stream);
+        stream.end_with("y");
+        ended(stream);
+    });
+    lp.run().unwrap();
+    log.expect(&[
+        "new 1000 100",
+        "data 1001 100",
+        "end 0101 100",
+        "later 0101 100",
+        "ended 0101 010",
+        "finish 0101 011",
+        "close 0101 011",
+    ]);
+}
+
+#[test]
+fn listeners_for_once_are_called_once() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let options = DuplexOptions::new().writable_high_water_mark(2);
+    let stream = duplex(&lp, options.readable_high_water_mark(3));
+    assert_eq!(
+        (
+            stream.readable_high_water_mark(),
+            stream.writable_high_water_mark()
+        ),
+        (3, 2)
+    );
+    stream.once_drain(log.noting("drain"));
+    stream.once_end(log.noting("end"));
+    stream.once_close(log.noting("close"));
+    let inner = log.clone();
+    stream.once_error(move |_, error| inner.note(error));
+    stream.resume();
+    for _ in 0..2 {
+        assert!(!stream.write("four"));
+        lp.run_nowait().unwrap();
+    }
+    stream.push_end();
+    lp.run_nowait().unwrap();
+    stream.destroy_with("enough");
+    lp.run().unwrap();
+    log.expect(&["drain", "end", "enough", "close"]);
+}
