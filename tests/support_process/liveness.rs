@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use nodeloop::{Loop, net};
 
+use super::files::Scratch;
 use super::{DEADLINE, Process};
 
 #[path = "../support/over_unix.rs"]
@@ -48,8 +49,6 @@ const NODE_PRELUDE: &str = "
     const say = (text) => console.log('say: ' + text);
     const anywhere = process.env.NODELOOP_TEST_SOCKETS === 'unix' ?
       `${require('node:os').tmpdir()}/nodeloop-test-node-${process.pid}.sock` : 0;
-    // Of an earlier process with this id that was killed.
-    if (anywhere) require('node:fs').rmSync(anywhere, { force: true });
     const listen = (server) => server.listen(anywhere, () => say('listening ' + (server.address().port ?? anywhere)));
 ";
 
@@ -151,7 +150,9 @@ pub fn pinned_node() -> Option<&'static PathBuf> {
 
 /// Follows a script in a process.
 fn follow(who: &str, command: &mut Command, script: &[Step]) {
-    let mut process = Process::start(command);
+    // Temporary files are made here, so a path goes too where a process is killed that listens at it.
+    let directory = Scratch::new();
+    let mut process = Process::start(command.env("TMPDIR", directory.root()));
     let mut place_of_server = None;
     let mut client = None;
     for (number, &step) in script.iter().enumerate() {
