@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -144,17 +144,21 @@ fn rule_6_a_panic_loses_neither_buffer_nor_bytes() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let (socket, mut peer) = pair(&lp);
-    let calls = Rc::new(Cell::new(0));
-    let inner = calls.clone();
-    socket.read_into(vec![0; 2], move |_, _, _| {
-        inner.set(inner.get() + 1);
-        assert_ne!(inner.get(), 1, "the first");
+    let log = Recorder::new();
+    let inner = log.clone();
+    let mut calls = 0;
+    socket.read_into(vec![0; 2], move |_, size, buffer| {
+        assert_eq!((size, buffer.len()), (2, 2));
+        inner.note(String::from_utf8_lossy(buffer));
+        calls += 1;
+        assert_ne!(calls, 1, "the first");
         true
     });
     peer.write_all(b"abcd").unwrap();
-    let panic = caught(|| turn_until(&lp, || calls.get() == 1));
+    let panic = caught(|| turn_until(&lp, || log.has("ab")));
     assert!(panic.contains("the first"), "{panic}");
-    turn_until(&lp, || calls.get() == 2);
+    turn_until(&lp, || log.has("cd"));
+    log.expect(&["ab", "cd"]);
     assert_eq!(socket.bytes_read(), 4);
 }
 

@@ -89,47 +89,53 @@ fn a_sink_gets_one_chunk_after_the_other() {
 
 #[test]
 fn rule_1_no_call_runs_the_sink_or_the_source_before_it_returns() {
-    let lp = Loop::new().unwrap();
-    let _deadline = deadline(&lp, 20);
-    let shared = Rc::new(RefCell::new(0));
-    let count = |shared: &Rc<RefCell<i32>>| {
-        let shared = shared.clone();
-        move || *shared.borrow_mut() += 1
-    };
-    let (read, write, end, gone) = (
-        count(&shared),
-        count(&shared),
-        count(&shared),
-        count(&shared),
-    );
-    let stream = DuplexOptions::new()
-        .read(move |_, _| read())
-        .write(move |_, _, done| {
-            write();
-            done.ok();
-        })
-        .finalize(move |_, done| {
-            end();
-            done.ok();
-        })
-        .destroy(move |_, _, done| {
-            gone();
-            done.ok();
-        })
-        .create(&lp);
-    let data = count(&shared);
-    stream.on_data(move |_, _| data());
-    lp.set_timeout_once(1, move |_| {
-        let borrowed = shared.borrow_mut();
-        stream.push("data");
-        stream.unshift("more");
-        stream.read(0);
-        stream.write("chunk");
-        stream.end();
-        stream.destroy();
-        drop(borrowed);
-    });
-    lp.run().unwrap();
+    for destroys in [false, true] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let shared = Rc::new(RefCell::new(Vec::new()));
+        let noting = |what: &'static str| {
+            let shared = shared.clone();
+            move || shared.borrow_mut().push(what)
+        };
+        let (read, write, end) = (noting("read"), noting("write"), noting("final"));
+        let (gone, data) = (noting("destroy"), noting("data"));
+        let stream = DuplexOptions::new()
+            .read(move |_, _| read())
+            .write(move |_, _, done| {
+                write();
+                done.ok();
+            })
+            .finalize(move |_, done| {
+                end();
+                done.ok();
+            })
+            .destroy(move |_, _, done| {
+                gone();
+                done.ok();
+            })
+            .create(&lp);
+        stream.on_data(move |_, _| data());
+        let borrows = shared.clone();
+        lp.set_timeout_once(1, move |_| {
+            let borrowed = borrows.borrow_mut();
+            stream.push("data");
+            stream.unshift("more");
+            stream.read(0);
+            stream.write("chunk");
+            stream.end();
+            match destroys {
+                true => stream.destroy(),
+                false => stream.push_end(),
+            }
+            drop(borrowed);
+        });
+        lp.run().unwrap();
+        let (ended, then) = (["final", "destroy"], ["destroy"]);
+        let then: &[_] = if destroys { &then } else { &ended };
+        let called = shared.borrow();
+        assert_eq!(called[..4], ["read", "data", "data", "write"]);
+        assert_eq!(called[4..], *then);
+    }
 }
 
 #[test]
