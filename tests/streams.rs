@@ -566,3 +566,32 @@ fn finished_without_errors_leaves_an_error_unhandled() {
         assert_eq!(lp.run().unwrap_err().to_string(), "nobody listens");
     });
 }
+
+/// The answer came in front of the 'end', so a chunk behind it could take the place of the 'end' with an error.
+#[test]
+fn a_transform_that_ends_early_has_its_end_before_its_answer() {
+    for soon in [true, false] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let log = Recorder::new();
+        let transform = TransformOptions::new()
+            .transform(move |transform, chunk, done| {
+                let end = move || {
+                    transform.push(chunk);
+                    transform.push_end();
+                    done.ok();
+                };
+                match soon {
+                    true => end(),
+                    false => drop(transform.event_loop().set_immediate(move |_| end())),
+                }
+            })
+            .create(&lp);
+        let it = log.clone();
+        transform.on_data(move |_, chunk| it.note(text(chunk)));
+        transform.on_end(log.noting("end"));
+        transform.write_then("a", log.done("answer"));
+        lp.run().unwrap();
+        log.expect(&["a", "end", "answer ok"]);
+    }
+}

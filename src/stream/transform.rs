@@ -14,6 +14,11 @@ use crate::event_loop::handle::Id;
 use crate::event_loop::state::State;
 use crate::ground::error::Result;
 
+/// The end that it has pushed is told first, which comes on a tick that a step queues.
+static ANSWER_BEHIND_THE_END: Work = quiet("a transform that has ended answers", |core, id| {
+    core.with(|state| state.tick(id, &ANSWER));
+});
+
 static ANSWER: Work = quiet("a transform has answered", |core, id| {
     core.with(|state| on_write(state, id, Ok(())));
 });
@@ -56,7 +61,7 @@ pub(super) fn transformed(state: &mut State, id: Id, result: Result<Option<Bytes
     let Some(it) = stream(state, id) else { return };
     let length = it.readable.buffer.length();
     if it.flags.any(flag::ENDED) {
-        state.tick(id, &ANSWER);
+        state.step(id, &ANSWER_BEHIND_THE_END);
     } else if it.flags.any(flag::WRITE_ENDED)
         || length == it.writable.transform_from
         || length < it.readable.high_water_mark
