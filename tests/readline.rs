@@ -162,6 +162,46 @@ fn closed_it_leaves_its_input_to_others() {
 }
 
 #[test]
+fn a_listener_for_once_and_one_that_is_removed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (lines, input) = reading(&lp);
+    let log = Recorder::new();
+    let note = |who: &'static str| {
+        let log = log.clone();
+        move |_, line: &str| log.note(format!("{who} {line}"))
+    };
+    let removed = lines.on_line(note("removed"));
+    lines.once_line(note("once"));
+    let forgotten = lines.once_line(note("forgotten"));
+    lines.on_line(note("always"));
+    lines.off(removed);
+    lines.off(forgotten);
+    lines.on_close(log.noting("close"));
+    input.end_with("one\ntwo\n");
+    lp.run().unwrap();
+    log.expect(&["once one", "always one", "always two", "close"]);
+}
+
+#[test]
+fn the_two_halves_of_a_line_end_may_be_as_far_apart_as_was_said() {
+    for (delay_ms, expected) in [(10_000, &["a", "b"][..]), (0, &["a", "", "b"])] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let (lines, input) = reading(&lp);
+        lines.set_crlf_delay(delay_ms);
+        let log = Recorder::new();
+        let inner = log.clone();
+        lines.on_line(move |_, line| inner.note(line));
+        input.write("a\r");
+        // Longer than the least delay that there is.
+        lp.set_timeout_once(110, move |_| input.end_with("\nb"));
+        lp.run().unwrap();
+        log.expect(expected);
+    }
+}
+
+#[test]
 fn what_changes_nothing_is_not_told() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

@@ -1,9 +1,13 @@
-//! What a stream tells of itself when it is asked, and listeners that are called once. Node's answers stand beside ours.
+//! What a stream tells of itself when it is asked, listeners that are called once, and streams of which nothing is
+//! known but their traits.
 
 mod support;
 
 use nodeloop::Loop;
-use nodeloop::stream::{Duplex, DuplexOptions};
+use nodeloop::net::{self, Socket};
+use nodeloop::stream::{
+    Duplex, DuplexOptions, ReadableExt, StreamEvent, WritableExt, WritableStream,
+};
 use support::*;
 
 /// A stream that takes everything and gives what is pushed.
@@ -123,4 +127,57 @@ fn listeners_for_once_are_called_once() {
     stream.destroy_with("enough");
     lp.run().unwrap();
     log.expect(&["drain", "end", "enough", "close"]);
+}
+
+/// Writes to the one and reads from the other, by the traits alone.
+fn talk(lp: &Loop, log: &Recorder, to: &dyn WritableStream, from: impl ReadableExt) {
+    let inner = log.clone();
+    let mut pauses = true;
+    from.on_bytes(move |from, bytes| {
+        inner.note(String::from_utf8_lossy(bytes));
+        if std::mem::take(&mut pauses) {
+            from.pause();
+        }
+        let pausing = (from.is_paused(), from.readable_length());
+        assert_eq!(pausing, (bytes == b"one two", 0));
+    });
+    from.on(StreamEvent::Pause, log.noting("pause"));
+    from.on(StreamEvent::Resume, log.noting("resume"));
+    from.on(StreamEvent::End, log.noting("end"));
+    assert_eq!(from.readable_flowing(), Some(true));
+    lp.run_nowait().unwrap();
+    log.expect(&["resume"]);
+    to.cork();
+    assert!(to.write_bytes_then("one two", log.done("written")));
+    assert_eq!(to.writable_length(), 7);
+    lp.run_nowait().unwrap();
+    log.expect(&[]);
+    to.uncork();
+    turn_until(lp, || log.has("pause") && log.has("written ok"));
+    let mut noted = log.take();
+    // Which side is told first differs.
+    noted.retain(|it| it != "written ok");
+    assert_eq!(noted, ["one two", "pause"]);
+    to.end_stream(Some("three".into()), Some(Box::new(log.done("ended"))));
+    assert!(to.writable_ended() && !to.is_writable());
+    turn_until(lp, || log.has("ended ok"));
+    from.resume();
+    turn_until(lp, || log.has("end"));
+    log.expect(&["ended ok", "resume", "three", "end"]);
+}
+
+#[test]
+fn a_stream_is_used_by_its_traits_whatever_it_is() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let through = Duplex::pass_through(&lp);
+    talk(&lp, &log, &through, through);
+    let accepted = std::rc::Rc::new(std::cell::Cell::new(None::<Socket>));
+    let inner = accepted.clone();
+    let (server, address) = listening(&lp, move |socket| inner.set(Some(socket)));
+    let client = net::connect(&lp, target(address));
+    turn_until(&lp, || accepted.get().is_some() && !client.connecting());
+    server.close();
+    talk(&lp, &log, &client, accepted.get().unwrap());
 }
