@@ -3,11 +3,15 @@
 
 mod support;
 
-use nodeloop::Loop;
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use nodeloop::net::{self, Socket};
 use nodeloop::stream::{
-    Duplex, DuplexOptions, ReadableExt, StreamEvent, WritableExt, WritableStream,
+    Duplex, DuplexOptions, FinishedOptions, ReadableExt, StreamEvent, Writable, WritableExt,
+    WritableStream, finished, pipeline,
 };
+use nodeloop::{Error, Loop};
 use support::*;
 
 /// A stream that takes everything and gives what is pushed.
@@ -60,6 +64,80 @@ fn a_side_that_is_not_there_has_ended() {
         stream.release();
         assert_eq!(told(stream), "0000 000", "it is gone");
     }
+}
+
+/// What `finished` says of one without a side, as Node's. Where both say nothing, 'close' never comes.
+#[test]
+fn a_side_that_is_not_there_is_over() {
+    type Choose = fn(FinishedOptions) -> FinishedOptions;
+    let looks: [(&str, Choose); 5] = [
+        ("", |it| it),
+        ("readable off", |it| it.readable(false)),
+        ("writable off", |it| it.writable(false)),
+        ("readable", |it| it.readable(true)),
+        ("writable", |it| it.writable(true)),
+    ];
+    // Without a readable side it is over when it has ended; what is pushed into it goes nowhere.
+    let ok = Some(None);
+    let early = Some(Some("ERR_STREAM_PREMATURE_CLOSE".to_string()));
+    let without_readable = [
+        [None, ok.clone(), None],
+        [None, ok.clone(), None],
+        [ok.clone(), ok.clone(), ok.clone()],
+        [None, ok.clone(), None],
+        [None, ok.clone(), None],
+    ];
+    let without_writable = [
+        [None, None, ok.clone()],
+        [ok.clone(), ok.clone(), ok.clone()],
+        [None, None, ok.clone()],
+        [None, None, ok.clone()],
+        [None, None, early],
+    ];
+    let no_readable = || DuplexOptions::new().readable(false);
+    let no_writable = || DuplexOptions::new().writable(false);
+    for (options, expected) in [
+        (&no_readable as &dyn Fn() -> DuplexOptions, without_readable),
+        (&no_writable, without_writable),
+    ] {
+        for ((look, choose), expected) in looks.into_iter().zip(expected) {
+            for (act, expected) in ["none", "end", "push"].into_iter().zip(expected) {
+                let lp = Loop::new().unwrap();
+                let _deadline = deadline(&lp, 10);
+                let stream = duplex(&lp, options());
+                match act {
+                    "end" => stream.end(),
+                    "push" => {
+                        stream.push_end();
+                        stream.resume();
+                    }
+                    _ => {}
+                }
+                let told = Rc::new(RefCell::new(None));
+                let inner = told.clone();
+                finished(&stream, choose(FinishedOptions::new()), move |result| {
+                    let code = |error: Error| error.code().unwrap_or("none").to_string();
+                    *inner.borrow_mut() = Some(result.err().map(code));
+                });
+                lp.run().unwrap();
+                assert_eq!(told.take(), expected, "{:?} {look:?} {act}", options());
+            }
+        }
+    }
+}
+
+/// It never completed.
+#[test]
+fn a_pipeline_from_a_duplex_without_a_readable_side_completes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = duplex(&lp, DuplexOptions::new().readable(false));
+    let sink = Writable::new(&lp, |_, _, done| done.ok());
+    sink.on_finish(log.noting("finish"));
+    pipeline(&source, &[], &sink, log.done("pipeline"));
+    lp.run().unwrap();
+    log.expect(&["finish", "pipeline ok"]);
 }
 
 #[test]

@@ -28,6 +28,10 @@ impl Sealed for Socket {
         Rc::new(*self)
     }
 
+    fn is_duplex(&self) -> bool {
+        true
+    }
+
     fn will_emit_close(&self) -> bool {
         // Its 'close' is the handle's, as Node's.
         false

@@ -18,6 +18,7 @@ macro_rules! delegate_stream {
             $crate::stream::delegate::delegated! {
                 $crate::stream::traits::sealed::Sealed:
                 watch_error(listener: Box<dyn FnMut()>) -> $crate::ground::listeners::ListenerId;
+                is_duplex() -> bool;
                 will_emit_close() -> bool;
                 error_emitted() -> bool;
                 is_drained() -> bool;

@@ -154,9 +154,10 @@ fn is_writable_finished(stream: &dyn Stream) -> bool {
     stream.has_writable_side() && finished
 }
 
-/// Node's isReadable and isWritable: nothing where there is no such side.
-fn side(has: bool, open: bool) -> Option<bool> {
-    has.then_some(open)
+/// Node's isReadable and isWritable: nothing where there is no such side, but of a duplex, which says that
+/// it is not open.
+fn side(stream: &dyn Stream, has: bool, open: bool) -> Option<bool> {
+    (has || stream.is_duplex()).then_some(has && open)
 }
 
 impl Watch {
@@ -178,10 +179,12 @@ impl Watch {
         let errored = || stream.errored().map_or(Ok(()), Err);
         let will_emit_close = self.will_emit_close.get();
         let is_readable = side(
+            stream,
             stream.has_readable_side(),
             stream.is_readable() && !stream.readable_ended(),
         );
         let is_writable = side(
+            stream,
             stream.has_writable_side(),
             stream.is_writable() && !stream.writable_ended(),
         );

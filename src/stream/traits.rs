@@ -52,6 +52,8 @@ pub(crate) mod sealed {
         fn watch_error(&self, listener: Box<dyn FnMut()>) -> super::ListenerId;
         /// The stream as an object of its own.
         fn to_stream(&self) -> std::rc::Rc<dyn super::Stream>;
+        /// Whether it is of a kind that has both sides, though one may not be there.
+        fn is_duplex(&self) -> bool;
         /// Whether its 'close' is sure to come when it is done, as Node's `finished` has it.
         fn will_emit_close(&self) -> bool;
         /// Whether 'error' was emitted.
@@ -261,7 +263,7 @@ mod implementations {
     use crate::stream::{diverting, finishing, writable};
 
     macro_rules! stream {
-        ($name:ident) => {
+        ($name:ident, $is_duplex:literal) => {
             impl sealed::Sealed for $name {
                 fn watch_error(&self, mut listener: Box<dyn FnMut()>) -> ListenerId {
                     let call = shared(move |_: Raw, _: &Error| listener());
@@ -270,6 +272,10 @@ mod implementations {
 
                 fn to_stream(&self) -> Rc<dyn Stream> {
                     Rc::new(*self)
+                }
+
+                fn is_duplex(&self) -> bool {
+                    $is_duplex
                 }
 
                 fn will_emit_close(&self) -> bool {
@@ -484,9 +490,9 @@ mod implementations {
         };
     }
 
-    stream!(Readable);
-    stream!(Writable);
-    stream!(Duplex);
+    stream!(Readable, false);
+    stream!(Writable, false);
+    stream!(Duplex, true);
     readable!(Readable);
     readable!(Duplex);
     writable!(Writable);
