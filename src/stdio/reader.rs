@@ -4,7 +4,7 @@
 //! it for them, too, and a file can't be polled at all. So standard input is read by a thread of its own,
 //! whatever it is, and only when somebody asks: a program that does not read leaves everything to the
 //! next one. There is one thread in a process, since there is one standard input. What it has read for
-//! somebody who is gone, it gives to whoever asks next.
+//! somebody who is gone by then, it gives to whoever asks next; what waits in a loop goes with that loop.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Mutex, PoisonError, mpsc};
