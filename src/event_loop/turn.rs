@@ -122,10 +122,15 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     while let Some(is_calm) = next {
         let trace = trace::on();
         let result = match rest.take() {
-            Some(phase) => rest_of_turn(core, phase, trace),
-            None if std::mem::take(&mut owed) => turn(core, RunMode::NoWait, trace),
-            None if is_calm && !trace => calm_turns(core),
-            None => turn(core, mode, trace),
+            Some(cut) if cut >= Phase::Poll => rest_of_turn(core, cut, trace),
+            None if is_calm && !trace && !owed => calm_turns(core),
+            cut => {
+                let mode = match std::mem::take(&mut owed) || cut.is_some() {
+                    true => RunMode::NoWait,
+                    false => mode,
+                };
+                turn(core, mode, cut, trace)
+            }
         };
         if trace {
             core.trace_turn_end();
@@ -200,8 +205,8 @@ fn calm_turns(core: &Core) -> Result<()> {
     }
 }
 
-/// One turn of the loop.
-fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
+/// One turn of the loop, or what an error or a panic has left of one that had not come to its poll.
+fn turn(core: &Core, mode: RunMode, cut: Option<Phase>, trace: bool) -> Result<()> {
     let (has_pending, is_watched, may_block) = core.inside(|state| {
         let has_pending = !state.pending.is_empty();
         let may_block = match mode {
@@ -213,48 +218,49 @@ fn turn(core: &Core, mode: RunMode, trace: bool) -> Result<()> {
         (has_pending, state.watchers.has_any(), may_block)
     });
     // Mostly one of them at most.
-    match has_pending || trace {
-        true => run_phases_before(core, trace)?,
-        false if is_watched => run_watchers_before(core, false)?,
-        false => {}
+    match cut {
+        Some(cut) => run_rest_before(core, cut, trace)?,
+        None if has_pending || trace => run_phases_before(core, trace)?,
+        None if is_watched => run_watchers_before(core, false)?,
+        None => {}
     }
     poll(core, may_block, trace)?;
     run_phases_behind_if_any(core, trace)
 }
 
-/// What is left of a turn that an error or a panic has cut short, in the run that follows: the rest of its
-/// phase, and the phases behind, as Node goes on behind an exception that is caught (N14, N63). It does not
-/// wait.
+/// What an error or a panic has left of the phases in front of the poll, in the run that follows.
 #[cold]
-fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
+fn run_rest_before(core: &Core, cut: Phase, trace: bool) -> Result<()> {
     enter(core, cut, trace);
     match cut {
-        Phase::Start => {}
-        Phase::Pending => run_pending(core)?,
         Phase::Idle => watchers::run_rest(core, WatcherKind::Idle)?,
-        Phase::Prepare => watchers::run_rest(core, WatcherKind::Prepare)?,
-        Phase::Poll => {
-            let mail = core.inside(|state| !state.mail.is_empty());
-            serve_poll(core, Ok(mail), trace)?;
-        }
-        // That is all that is deferred by now.
-        Phase::PendingAgain => {}
-        Phase::Immediates => immediates::run_rest(core)?,
-        Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
-        Phase::Closing => socket::run_rest_of_closing(core)?,
-        Phase::Timers => return timers::run_rest(core),
+        Phase::Prepare => return watchers::run_rest(core, WatcherKind::Prepare),
+        _ => run_pending(core)?,
     }
     if cut < Phase::Idle {
         enter(core, Phase::Idle, trace);
         watchers::run_watchers(core, WatcherKind::Idle)?;
     }
-    if cut < Phase::Prepare {
-        enter(core, Phase::Prepare, trace);
-        watchers::run_watchers(core, WatcherKind::Prepare)?;
-    }
-    if cut < Phase::Poll {
-        enter(core, Phase::Poll, trace);
-        poll(core, false, trace)?;
+    enter(core, Phase::Prepare, trace);
+    watchers::run_watchers(core, WatcherKind::Prepare)
+}
+
+/// What is left of a turn that was cut short in its poll or behind: the rest of that phase, and the phases
+/// behind, as Node goes on behind an exception that is caught (N14, N63). It does not wait.
+#[cold]
+fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
+    enter(core, cut, trace);
+    match cut {
+        Phase::Poll => {
+            let mail = core.inside(|state| !state.mail.is_empty());
+            serve_poll(core, Ok(mail), trace)?;
+        }
+        Phase::Immediates => immediates::run_rest(core)?,
+        Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
+        Phase::Closing => socket::run_rest_of_closing(core)?,
+        Phase::Timers => return timers::run_rest(core),
+        // That is all that is deferred by now; and what is in front of the poll is `run_rest_before`'s.
+        _ => {}
     }
     if cut < Phase::Closing {
         run_phases_before_closing(core, cut, trace)?;

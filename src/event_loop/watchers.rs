@@ -259,6 +259,14 @@ impl Watchers {
     /// The next watcher of the phase, back at the end of its list, and its callback.
     #[inline]
     fn next(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
+        match self.running[kind as usize].is_empty() {
+            true => None,
+            false => self.next_of_several(kind),
+        }
+    }
+
+    #[inline(never)]
+    fn next_of_several(&mut self, kind: WatcherKind) -> Option<(Id, Option<WatcherCall>)> {
         loop {
             let start = self.running[kind as usize].pop_front()?;
             if let Some(called) = self.call(start) {
@@ -298,39 +306,27 @@ fn started_by(all: &mut Slab<State>, start: Start) -> Option<&mut State> {
         .filter(|watcher| watcher.started == Some(start.serial))
 }
 
-/// What comes behind a watcher.
-enum Behind {
-    /// The next of the phase, if there is one.
-    Next(Option<(Id, Option<WatcherCall>)>),
-    /// The rest of its loop callback, and its own callback if it was closed meanwhile.
-    Finish(Option<WatcherCall>),
-}
-
 /// A phase of watchers: each that was started is a loop callback.
 #[inline]
 pub(crate) fn run_watchers(core: &Core, kind: WatcherKind) -> Result<()> {
     // Mostly nobody.
     match core.inside(|state| state.watchers.waits(kind)) {
-        true => {
-            let first = core.inside(|state| state.watchers.first(kind));
-            run_from(core, kind, first)
-        }
+        true => run_phase(core, kind, true),
         false => Ok(()),
     }
 }
 
 /// The rest of those that a phase has begun with.
 pub(crate) fn run_rest(core: &Core, kind: WatcherKind) -> Result<()> {
-    let next = core.inside(|state| state.watchers.next(kind));
-    run_from(core, kind, next)
+    run_phase(core, kind, false)
 }
 
 #[inline(never)]
-fn run_from(
-    core: &Core,
-    kind: WatcherKind,
-    mut next: Option<(Id, Option<WatcherCall>)>,
-) -> Result<()> {
+fn run_phase(core: &Core, kind: WatcherKind, begins: bool) -> Result<()> {
+    let mut next = core.inside(|state| match begins {
+        true => state.watchers.first(kind),
+        false => state.watchers.next(kind),
+    });
     while let Some((id, call)) = next {
         let watcher = Watcher(core.raw(id));
         core.was_called.set(false);
@@ -343,21 +339,22 @@ fn run_from(
             call(watcher);
         }
         // One look ends its loop callback, and finds the next. Who has called nothing has left nothing behind.
-        let behind = core.inside(|state| {
+        let mut left = None;
+        next = core.inside(|state| {
             let dead = state.watchers.put_back(id, running.call.take());
-            match dead.is_none() && (!core.was_called.get() || state.is_quiet()) {
-                true => Behind::Next(state.watchers.next(kind)),
-                false => Behind::Finish(dead),
+            if dead.is_none() && (!core.was_called.get() || state.is_quiet()) {
+                return state.watchers.next(kind);
             }
+            left = Some(dead);
+            None
         });
-        next = match behind {
-            Behind::Next(next) => next,
-            Behind::Finish(dead) => {
-                drop(dead);
-                core.finish_callback()?;
-                core.inside(|state| state.watchers.next(kind))
-            }
-        };
+        // It has nothing to put back any more.
+        std::mem::forget(running);
+        if let Some(dead) = left {
+            drop(dead);
+            core.finish_callback()?;
+            next = core.inside(|state| state.watchers.next(kind));
+        }
     }
     Ok(())
 }
