@@ -379,7 +379,8 @@ fn every_call_of_a_closed_server() {
     }
 }
 
-/// It had neither code nor kind: `destroy_with` and a sink's `fail` made another error of it than `?` does.
+/// One of the program's own lost its kind, one of the system its code: `destroy_with` and a sink's `fail` made
+/// another error of them than `?` does.
 #[test]
 fn an_io_error_of_the_programs_own_keeps_its_code_and_its_kind() {
     let lp = Loop::new().unwrap();

@@ -80,7 +80,7 @@ fn the_sources_keep_to_the_rules() {
 }
 
 #[test]
-fn the_code_map_names_every_file() {
+fn the_code_map_has_the_name_of_every_file() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let map = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("it is there");
     let names = |directory| -> Vec<String> {

@@ -62,8 +62,12 @@ fn among_many_each_connection_has_its_deadline() {
             .lookup(move |_, _, answer| asked.borrow_mut().push(answer))
             .deadline(20 + index % 7);
         let late = late.clone();
-        net::connect(&lp, never).on_error(move |_, error| {
+        let socket = net::connect(&lp, never);
+        let started = lp.now();
+        socket.on_error(move |socket, error| {
             assert_eq!(error.code(), Some("ETIMEDOUT"));
+            let passed = socket.event_loop().now() - started;
+            assert!(passed >= 20 + index % 7, "{index} after {passed} ms");
             late.set(late.get() + 1);
         });
     }

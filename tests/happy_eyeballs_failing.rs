@@ -70,7 +70,7 @@ fn n255_n256_when_all_fail_the_error_has_all_of_them() {
 
 /// It was `Other`, whatever the addresses had said.
 #[test]
-fn the_error_of_several_addresses_has_the_kind_of_the_first() {
+fn the_error_of_several_addresses_has_their_kind() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
     let network = Network::new(&[("127.0.0.1", Refuses), ("127.0.0.2", Refuses)]);

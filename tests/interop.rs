@@ -150,8 +150,8 @@ fn trace_of(role: &str, cell: Cell) -> Vec<&'static str> {
     [greetings, rest].concat()
 }
 
-/// Node with a script and its arguments. None if there is no Node to start.
-fn node(script: &str, arguments: &[&str]) -> Option<Command> {
+/// Starts Node in a role. None if there is no Node to start.
+fn start_node(role: &str, cell: Cell, place: &str) -> Option<Process> {
     let Some(node) = pinned_node() else {
         let in_ci = std::env::var("CI").as_deref() == Ok("true");
         assert!(!in_ci, "in CI the pinned Node has to be there");
@@ -159,14 +159,9 @@ fn node(script: &str, arguments: &[&str]) -> Option<Command> {
         return None;
     };
     let mut command = Command::new(node);
-    command.args(["-e", script]).args(arguments);
-    command.env_remove("NODE_OPTIONS");
-    Some(command)
-}
-
-/// Starts Node in a role. None if there is no Node to start.
-fn start_node(role: &str, cell: Cell, place: &str) -> Option<Process> {
-    let mut command = node(NODE, &[role, cell.ender, cell.how, place])?;
+    command
+        .args(["-e", NODE, role, cell.ender, cell.how, place])
+        .env_remove("NODE_OPTIONS");
     Some(Process::start(&mut command))
 }
 
@@ -270,33 +265,4 @@ fn n134_reset() {
         return;
     }
     column("reset");
-}
-
-/// The kernel says that such an address is longer than an address can be, and accepting it panicked.
-/// Rust binds no socket to such a path without unsafe code, so Node does.
-#[test]
-#[cfg(unix)]
-fn a_peer_whose_path_fills_its_address() {
-    let directory = support::files::Scratch::new();
-    let path = directory.path("server");
-    let script = "
-        const net = require('node:net');
-        const handle = new net.BoundSocket({ path: 'p'.repeat(108) });
-        const socket = new net.Socket({ handle });
-        socket.connect(process.argv[1]);
-        socket.on('data', (chunk) => console.log('say: ' + chunk));
-    ";
-    let Some(mut node) = node(script, &[path.to_str().unwrap()]) else {
-        return;
-    };
-    let lp = Loop::new().unwrap();
-    let _deadline = deadline(&lp, 20);
-    let server = net::create_server(&lp, |socket| {
-        socket.server().unwrap().close();
-        socket.end_with("welcome");
-    });
-    server.listen(&path).unwrap();
-    let client = Process::start(node.current_dir(directory.root()));
-    lp.run().unwrap();
-    assert_eq!(rest_of(client), ["welcome"]);
 }

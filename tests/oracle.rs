@@ -71,7 +71,9 @@ fn all_scenarios() -> Vec<Scenario> {
 /// Why this process is not to hold anything against Node.
 fn is_not_asked() -> bool {
     if std::env::var_os("NODELOOP_TEST_SOCKETS").is_some_and(|sockets| sockets == "unix") {
-        println!("skipped over Unix sockets: the oracle itself plays them so, beside Node");
+        println!(
+            "skipped over Unix sockets: it is the oracle that plays scenarios so, beside Node"
+        );
         return true;
     }
     std::env::var_os(INNER).is_some() || std::env::var_os(INNER_BATCH).is_some()

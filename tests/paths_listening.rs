@@ -10,8 +10,10 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nodeloop::Loop;
@@ -263,4 +265,34 @@ fn n237_n238_permission_denied() {
     let shown = directory.root().display();
     assert_eq!(codes[0], format!("EACCES connect {shown}/s"));
     assert_eq!(codes[1], format!("EACCES listen {shown}/t"));
+}
+
+/// The kernel says that such an address is longer than an address can be, and accepting it panicked.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_peer_whose_path_fills_its_address() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, socket};
+
+    let directory = Scratch::new();
+    let path = directory.path("server");
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let server = net::create_server(&lp, |socket| {
+        socket.server().unwrap().close();
+        socket.end_with("welcome");
+    });
+    server.listen(&path).unwrap();
+
+    // All 108 bytes, without room for a NUL.
+    let room = 108 - directory.name("").len();
+    let full = SocketAddrUnix::new(directory.path(&"p".repeat(room))).unwrap();
+    let peer = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&peer, &full).unwrap();
+    connect(&peer, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let mut peer = UnixStream::from(peer);
+    peer.shutdown(Shutdown::Write).unwrap();
+    lp.run().unwrap();
+    let mut told = String::new();
+    peer.read_to_string(&mut told).unwrap();
+    assert_eq!(told, "welcome");
 }

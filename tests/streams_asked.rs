@@ -54,6 +54,7 @@ fn a_side_that_is_not_there_has_ended() {
     ];
     for (options, at_first, destroyed) in rows {
         let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
         let stream = duplex(&lp, options);
         stream.keep();
         assert_eq!(told(stream), at_first);
