@@ -328,7 +328,7 @@ fn listen(socket: &impl AsFd, backlog: u32) -> io::Result<()> {
     SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
-/// A connection that does not block, whoever it is from.
+/// A connection that does not block. The peer's address is not asked for.
 #[cfg(all(target_os = "linux", feature = "level"))]
 fn accept(listener: &impl AsFd) -> io::Result<OwnedFd> {
     use rustix::net::{SocketFlags, accept_with};
@@ -337,7 +337,7 @@ fn accept(listener: &impl AsFd) -> io::Result<OwnedFd> {
     Ok(accept_with(listener, flags)?)
 }
 
-/// With a system call more.
+/// Elsewhere that takes a second system call.
 #[cfg(not(all(target_os = "linux", feature = "level")))]
 fn accept(listener: &impl AsFd) -> io::Result<OwnedFd> {
     let (socket, _) = SockRef::from(listener).accept()?;

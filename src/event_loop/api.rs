@@ -73,8 +73,9 @@ impl Loop {
     /// # Errors
     /// - The error of an 'error' event that nobody listened to, if there is no
     ///   [`on_uncaught_error`](LoopHandle::on_uncaught_error); and what [`fail`](LoopHandle::fail) was
-    ///   given. Nothing is lost: `run` may be called again and goes on where it was: with the ticks, then
-    ///   the rest of the turn, then, as in Node, another turn at least.
+    ///   given. Nothing is lost: `run` may be called again and goes on where it was, with the ticks and then
+    ///   the rest of the turn. Where its immediates were over, or it was in no turn, another one follows
+    ///   that does not wait, as in Node.
     /// - `ERR_LOOP_RUNNING` if one of the loop's own listeners calls it.
     /// - What waiting for events fails with.
     ///
@@ -95,7 +96,8 @@ impl Loop {
     }
 
     /// Runs one turn, which waits if there is nothing to do: libuv's `UV_RUN_ONCE`. Returns
-    /// whether something still keeps the loop alive.
+    /// whether something still keeps the loop alive. Behind an error it runs the rest of the turn that was
+    /// cut short instead, and does not wait.
     ///
     /// # Errors
     /// As [`run`](Loop::run).
@@ -104,7 +106,8 @@ impl Loop {
     }
 
     /// Runs one turn without waiting: libuv's `UV_RUN_NOWAIT`. Returns whether something still
-    /// keeps the loop alive. Timers run at the end of the turn, if they are due by then.
+    /// keeps the loop alive. Timers run at the end of the turn, if they are due by then. Behind an error it
+    /// runs the rest of the turn that was cut short instead.
     ///
     /// # Errors
     /// As [`run`](Loop::run).

@@ -271,7 +271,8 @@ pub(crate) fn parse_with_zone(text: &str) -> Option<(IpAddr, u32)> {
     }
 }
 
-/// A host that needs no look-up. Where Node takes it for one, and not only libuv, no zone is empty.
+/// A host that needs no look-up. An empty zone (`::1%`) makes a name of it: Node itself says so of hosts, while
+/// groups and interfaces go to libuv as they are.
 pub(crate) fn parse_host(text: &str) -> Option<(IpAddr, u32)> {
     match text.ends_with('%') {
         true => None,

@@ -37,8 +37,8 @@ pub enum HandleKind {
     /// Work in another thread: by [`spawn_blocking`](crate::LoopHandle::spawn_blocking), for a file's stream,
     /// or to look up a name.
     Job,
-    /// A closure from another thread that waits, or what one wants of a channel. Only among the reasons of
-    /// [`why_alive`](LoopHandle::why_alive).
+    /// A closure from another thread that waits, what one wants of a channel, or what became of a job. Only
+    /// among the reasons of [`why_alive`](LoopHandle::why_alive).
     Mail,
     /// A tick that waits: one of [`next_tick`](LoopHandle::next_tick), or an event or a completion that
     /// comes on a tick. Only among the reasons of [`why_alive`](LoopHandle::why_alive).

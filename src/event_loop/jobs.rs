@@ -124,7 +124,7 @@ pub(crate) fn spawn_at<T: Send + 'static>(
     Job(lp.raw(id))
 }
 
-/// Has `done` called with what is there already: in the poll phase, behind the mail that waits.
+/// Has `done` called with what is there already: in the poll phase, behind the mail that is delivered.
 pub(crate) fn later<T: Send + 'static>(
     lp: LoopHandle,
     origin: &'static Location<'static>,

@@ -64,6 +64,7 @@ impl Phase {
     /// Its name in the log.
     fn name(self) -> &'static str {
         match self {
+            // Never entered: there is no turn yet.
             Phase::Start => "start",
             Phase::Pending => "pending",
             Phase::Idle => "idle",

@@ -183,8 +183,8 @@ pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
     if !state.ready.is_empty() || !state.is_quiet() || state.cut.is_some() {
         return Some(Duration::ZERO);
     }
-    // A listening socket gives one connection a turn, and that more wait is told by level. Who waits for the
-    // descriptor by edges does not hear of them, unless what was taken is watched from now on, so we look.
+    // A listening socket gives one connection a turn. That more wait is told by level, which whoever waits for
+    // the descriptor by edges does not hear: so there is a look, until one finds nobody.
     if BY_LEVEL && state.accepted_in == state.turns {
         return Some(Duration::ZERO);
     }

@@ -183,8 +183,8 @@ pub(super) fn idle(raw: Raw, failed: Option<Error>) {
     }
 }
 
-/// The stream's `destroy`: closes its file, as soon as no worker has it (Node's `_destroy`). What that has
-/// failed with is told, unless it is destroyed for another reason.
+/// The stream's `destroy`: closes its file, as soon as no worker has it (Node's `_destroy`). What the
+/// worker has failed with is told, unless it is destroyed for another reason.
 pub(super) fn close(raw: Raw, error: Option<Error>, done: Done) {
     let mut answer = Some((error, done));
     with(raw, |it| {

@@ -452,7 +452,7 @@ impl fmt::Display for Error {
             return print_all(&self.0.errors, f);
         }
         match self.0.code {
-            // The text of an `io::Error` of the program's own is the system's, not one without its code.
+            // What was made of an `io::Error` has the text of that, as the system prints it.
             Some(code)
                 if code.starts_with("ERR_")
                     || (self.0.syscall.is_none() && self.source().is_none()) =>

@@ -45,11 +45,25 @@ fn by_kind(kind: ErrorKind) -> Option<(&'static str, &'static str)> {
     })
 }
 
+/// Whether Linux has other numbers here.
+const HAS_OWN_NUMBERS: bool = cfg!(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64",
+));
+
 /// Numbers whose kind std does not tell apart (EACCES and EPERM share one, ENOSYS and ENOTSUP), leaves
 /// unstable or does not have.
 fn by_number(number: i32) -> Option<(&'static str, &'static str)> {
     if cfg!(any(target_os = "linux", target_os = "android")) {
-        return of_linux(number);
+        // Some architectures have numbers of their own, above those of the first Unix.
+        return match HAS_OWN_NUMBERS {
+            true => of_every_unix(number),
+            false => of_linux(number),
+        };
     }
     if cfg!(windows) {
         return of_windows(number);

@@ -90,7 +90,7 @@ struct Ends {
     pipes: Vec<Rc<Pipe>>,
     /// Destinations whose 'drain' it waits for.
     await_drain: HashSet<StreamId>,
-    /// Whether that is a set: there was a second pipe (Node's kMultiAwaitDrain).
+    /// Whether there was a second pipe (Node's kMultiAwaitDrain).
     awaits_several: bool,
     /// Listeners of 'pipe'.
     pipe: Slot<PipeListener>,
