@@ -299,6 +299,27 @@ fn the_rest_of_a_batch_came_behind_the_timers_and_watchers_of_another_turn() {
 }
 
 #[test]
+fn n13_an_error_does_not_bring_the_end_into_the_turn_of_the_data() {
+    for gathers in [true, false] {
+        let lp = Loop::builder().gather(gathers).build().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let (socket, mut peer) = pair(&lp);
+        peer.write_all(b"x").unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let log = Recorder::new();
+        let inner = log.clone();
+        socket.on_data(move |socket, _| {
+            socket.event_loop().set_immediate(inner.noting("immediate"));
+            socket.event_loop().fail("error");
+        });
+        let inner = log.clone();
+        socket.on_end(move |_| inner.note("end"));
+        run_through(&lp, &log);
+        log.expect(&["error", "immediate", "end"]);
+    }
+}
+
+#[test]
 fn the_rest_of_the_closings_came_behind_the_immediates_of_another_turn() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

@@ -113,9 +113,9 @@ enum Look {
 /// A listener of 'data'.
 type DataListener = dyn FnMut(Socket, &[u8]);
 
-/// Who is being served.
-#[derive(Default)]
-struct Service {
+/// Who is being served. Dropped in the middle of a share, by an error or a panic, it ends that.
+struct Service<'a> {
+    core: &'a Core,
     /// Who it is: the front of the batch. None between two.
     id: Option<Id>,
     /// Reads that are left of its share (N11).
@@ -124,6 +124,21 @@ struct Service {
     was_short: bool,
     /// What a read has come to that was not the ordinary case.
     next: Option<Next>,
+}
+
+impl Drop for Service<'_> {
+    /// What is left waits for the next turn: a read that told of an end behind it must not be followed by that
+    /// end in the same one (N13).
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.core.inside(|state| {
+                if leave_batch(state, id) {
+                    state.make_ready(id);
+                }
+            });
+        }
+    }
 }
 
 /// The loop's read buffer, lent to whoever listens; dropped, also when a listener panics, it is
@@ -142,7 +157,13 @@ impl Drop for ReadBuffer<'_> {
 
 /// Serves the batch to its end. With `trace` on the path on which there is time to tell of each step.
 pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
-    let mut service = Service::default();
+    let mut service = Service {
+        core,
+        id: None,
+        reads: 0,
+        was_short: false,
+        next: None,
+    };
     let mut buffer = ReadBuffer {
         core,
         bytes: core.inside(|state| std::mem::take(&mut state.buffer)),
@@ -160,7 +181,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
                 listener.borrow_mut()(Socket(core.raw(id)), &buffer.bytes[..size]);
             }
             Look::Other => {
-                if !service.serve_in_full(core, &mut buffer.bytes, trace)? {
+                if !service.serve_in_full(&mut buffer.bytes, trace)? {
                     return Ok(());
                 }
             }
@@ -182,7 +203,7 @@ fn serve_server(core: &Core, id: Id) -> Result<()> {
     Ok(())
 }
 
-impl Service {
+impl Service<'_> {
     /// The ordinary cases in one look: a flowing socket with one listener and nothing else to see
     /// to, and a read that takes all there is, which is less than `room`; or one that fails, since the
     /// peer has reset the connection.
@@ -256,7 +277,8 @@ impl Service {
 
     /// Every other case, until somebody's share is over. Returns false when the batch is served.
     #[inline(never)]
-    fn serve_in_full(&mut self, core: &Core, buffer: &mut [u8], trace: bool) -> Result<bool> {
+    fn serve_in_full(&mut self, buffer: &mut [u8], trace: bool) -> Result<bool> {
+        let core = self.core;
         loop {
             let next = core.inside(|state| match self.next.take() {
                 Some(next) => next,
@@ -360,7 +382,7 @@ pub(crate) fn leave_batch(state: &mut State, id: Id) -> bool {
     writes
 }
 
-impl Service {
+impl Service<'_> {
     /// One read from the kernel. None if there is nothing to read, or nobody who wants it.
     fn read(&mut self, state: &mut State, id: Id, buffer: &mut [u8]) -> Option<Next> {
         let stream = match state.entry(id)? {
