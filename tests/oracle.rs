@@ -91,6 +91,9 @@ fn pinned_node() -> Result<PathBuf, String> {
     node
 }
 
+/// How often it is tried to have enough scenarios decided.
+const LOOKS: u32 = 3;
+
 /// Scenarios at random, always the same ones: a difference shows at the second and the tenth look, too,
 /// so what a busy machine delays is none.
 #[test]
@@ -104,13 +107,18 @@ fn generated_scenarios_agree_with_node() {
     }
     let length = Length::Count(GENERATED);
     for subject in [None, Some("text")] {
-        let tally = run(SEED, subject, length, batch, false).expect("the pinned Node is there");
-        tally.print();
-        assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
-        // Else it would say nothing. Nine of ten are decided; where the machine is busy, Node differs from
-        // itself more often.
-        let told = tally.agree + tally.known_scenarios;
-        assert!(told * 2 >= GENERATED, "too few are decided: {tally:?}");
+        let decides = |look| {
+            let tally = run(SEED, subject, length, batch, false).expect("the pinned Node is there");
+            tally.print();
+            assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+            let told = tally.agree + tally.known_scenarios;
+            // Else it would say nothing.
+            let enough = told * 10 >= GENERATED * 8;
+            assert!(enough || look < LOOKS, "too few are decided: {tally:?}");
+            enough
+        };
+        // Nine of ten are decided. Where the machine is busy Node differs from itself more often.
+        (1..=LOOKS).any(decides);
     }
 }
 
