@@ -234,16 +234,17 @@ fn turn(core: &Core, mode: RunMode, cut: Option<Phase>, trace: bool) -> Result<(
 fn run_rest_before(core: &Core, cut: Phase, trace: bool) -> Result<()> {
     enter(core, cut, trace);
     match cut {
-        Phase::Idle => watchers::run_rest(core, WatcherKind::Idle)?,
-        Phase::Prepare => return watchers::run_rest(core, WatcherKind::Prepare),
-        _ => run_pending(core)?,
+        Phase::Prepare => watchers::run_rest(core, WatcherKind::Prepare),
+        Phase::Idle => {
+            watchers::run_rest(core, WatcherKind::Idle)?;
+            enter(core, Phase::Prepare, trace);
+            watchers::run_watchers(core, WatcherKind::Prepare)
+        }
+        _ => {
+            run_pending(core)?;
+            run_watchers_before(core, trace)
+        }
     }
-    if cut < Phase::Idle {
-        enter(core, Phase::Idle, trace);
-        watchers::run_watchers(core, WatcherKind::Idle)?;
-    }
-    enter(core, Phase::Prepare, trace);
-    watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
 /// What is left of a turn that was cut short in its poll or behind: the rest of that phase, and the phases
@@ -263,13 +264,7 @@ fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
         // That is all that is deferred by now; and what is in front of the poll is `run_rest_before`'s.
         _ => {}
     }
-    if cut < Phase::Closing {
-        run_phases_before_closing(core, cut, trace)?;
-        enter(core, Phase::Closing, trace);
-        socket::run_closing(core)?;
-    }
-    enter(core, Phase::Timers, trace);
-    timers::run_timers(core)
+    run_phases_behind(core, cut, trace)
 }
 
 /// The phases in front of the poll.
@@ -294,15 +289,17 @@ fn run_watchers_before(core: &Core, trace: bool) -> Result<()> {
     watchers::run_watchers(core, WatcherKind::Prepare)
 }
 
-/// The phases behind the poll.
+/// The phases behind the one that is `done`, which is the poll or one of them.
 #[inline(never)]
-fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
+fn run_phases_behind(core: &Core, done: Phase, trace: bool) -> Result<()> {
     // Mostly only something was closed.
     if trace || core.inside(|state| state.has_phases_before_closing()) {
-        run_phases_before_closing(core, Phase::Poll, trace)?;
+        run_phases_before_closing(core, done, trace)?;
     }
-    enter(core, Phase::Closing, trace);
-    socket::run_closing(core)?;
+    if done < Phase::Closing {
+        enter(core, Phase::Closing, trace);
+        socket::run_closing(core)?;
+    }
     enter(core, Phase::Timers, trace);
     timers::run_timers(core)
 }
@@ -311,7 +308,7 @@ fn run_phases_behind(core: &Core, trace: bool) -> Result<()> {
 #[inline]
 fn run_phases_behind_if_any(core: &Core, trace: bool) -> Result<()> {
     match trace || core.inside(|state| state.has_phases_behind()) {
-        true => run_phases_behind(core, trace),
+        true => run_phases_behind(core, Phase::Poll, trace),
         false => Ok(()),
     }
 }

@@ -38,7 +38,7 @@ fn call_construct(core: &Core, id: Id) {
     });
     if let Some(hook) = hook {
         let raw = core.raw(id);
-        hook.borrow_mut()(raw, Done::new(raw, Question::Construct));
+        hook(raw, Done::new(raw, Question::Construct));
     }
 }
 
@@ -141,7 +141,7 @@ fn call_destroy(core: &Core, id: Id) {
     });
     if let Some((hook, error)) = hook {
         let raw = core.raw(id);
-        hook.borrow_mut()(raw, error, Done::new(raw, Question::Destroy));
+        hook(raw, error, Done::new(raw, Question::Destroy));
     }
 }
 

@@ -141,14 +141,14 @@ fn call_final(core: &Core, id: Id) {
         if it.flags.any(flag::IS_TRANSFORM) {
             return Some(None);
         }
-        let hook = it.hooks.finalize.clone()?;
+        let hook = it.hooks.finalize.take()?;
         it.outstanding += 1;
         Some(Some(hook))
     });
     match hook {
         Some(Some(hook)) => {
             let raw = core.raw(id);
-            hook.borrow_mut()(raw, Done::new(raw, Question::Finalize));
+            hook(raw, Done::new(raw, Question::Finalize));
         }
         Some(None) => transform::flush(core, id),
         None => {}

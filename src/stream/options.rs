@@ -166,12 +166,7 @@ macro_rules! for_every_stream {
             /// What is done before anything else: Node's `construct`. It is called on the next tick;
             /// until its answer nothing is read, written or destroyed.
             pub fn construct(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
-                let mut call = Some(call);
-                self.0.hooks.construct = Some(shared(move |raw, done| {
-                    if let Some(call) = call.take() {
-                        call($handle(raw), done);
-                    }
-                }));
+                self.0.hooks.construct = Some(Box::new(|raw, done| call($handle(raw), done)));
                 self
             }
 
@@ -183,12 +178,8 @@ macro_rules! for_every_stream {
                 mut self,
                 call: impl FnOnce($handle, Option<Error>, Done) + 'static,
             ) -> $options {
-                let mut call = Some(call);
-                self.0.hooks.destroy = Some(shared(move |raw, error, done| {
-                    if let Some(call) = call.take() {
-                        call($handle(raw), error, done);
-                    }
-                }));
+                let call = |raw, error, done| call($handle(raw), error, done);
+                self.0.hooks.destroy = Some(Box::new(call));
                 self
             }
 
@@ -281,12 +272,7 @@ macro_rules! for_a_sink {
             /// What is done when everything is written, before 'finish': Node's `final`.
             #[doc(alias = "final")]
             pub fn finalize(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
-                let mut call = Some(call);
-                self.0.hooks.finalize = Some(shared(move |raw, done| {
-                    if let Some(call) = call.take() {
-                        call($handle(raw), done);
-                    }
-                }));
+                self.0.hooks.finalize = Some(Box::new(|raw, done| call($handle(raw), done)));
                 self
             }
         }
@@ -379,12 +365,7 @@ impl TransformOptions {
 
     /// What comes out at the end, behind everything: Node's `flush`.
     pub fn flush(mut self, call: impl FnOnce(Duplex, TransformDone) + 'static) -> TransformOptions {
-        let mut call = Some(call);
-        self.0.hooks.flush = Some(shared(move |raw, done| {
-            if let Some(call) = call.take() {
-                call(Duplex(raw), done);
-            }
-        }));
+        self.0.hooks.flush = Some(Box::new(|raw, done| call(Duplex(raw), done)));
         self
     }
 }

@@ -208,14 +208,14 @@ pub(super) struct AfterWrite {
 /// What a stream's maker has given it.
 #[derive(Default)]
 pub(super) struct Hooks {
-    pub(super) construct: Option<Shared<dyn FnMut(Raw, Done)>>,
+    pub(super) construct: Option<Box<dyn FnOnce(Raw, Done)>>,
     pub(super) read: Option<Shared<dyn FnMut(Raw, usize)>>,
     pub(super) write: Option<Shared<dyn FnMut(Raw, Bytes, Done)>>,
     pub(super) writev: Option<Shared<dyn FnMut(Raw, Vec<Bytes>, Done)>>,
-    pub(super) finalize: Option<Shared<dyn FnMut(Raw, Done)>>,
-    pub(super) destroy: Option<Shared<dyn FnMut(Raw, Option<Error>, Done)>>,
+    pub(super) finalize: Option<Box<dyn FnOnce(Raw, Done)>>,
+    pub(super) destroy: Option<Box<dyn FnOnce(Raw, Option<Error>, Done)>>,
     pub(super) transform: Option<Shared<dyn FnMut(Raw, Bytes, TransformDone)>>,
-    pub(super) flush: Option<Shared<dyn FnMut(Raw, TransformDone)>>,
+    pub(super) flush: Option<Box<dyn FnOnce(Raw, TransformDone)>>,
 }
 
 /// Who listens.

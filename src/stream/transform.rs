@@ -85,7 +85,7 @@ pub(super) fn unpark(state: &mut State, id: Id) {
 pub(super) fn flush(core: &Core, id: Id) {
     let hook = core.with(|state| {
         let it = stream(state, id)?;
-        let hook = it.hooks.flush.clone();
+        let hook = it.hooks.flush.take();
         if hook.is_some() {
             it.outstanding += 1;
         }
@@ -94,7 +94,7 @@ pub(super) fn flush(core: &Core, id: Id) {
     match hook {
         Some(Some(hook)) => {
             let raw = core.raw(id);
-            hook.borrow_mut()(raw, TransformDone::new(raw, Question::Flush));
+            hook(raw, TransformDone::new(raw, Question::Flush));
         }
         Some(None) => core.with(|state| flushed(state, id, Ok(None))),
         None => {}
