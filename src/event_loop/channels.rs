@@ -110,6 +110,8 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         }
         // Asked before the messages: a sender that is gone sends no more.
         let over = self.shared.senders.load(Ordering::Acquire) == 0;
+        // Empty, but it would be filled from where it was read to: through all its memory, which the cache has lost.
+        self.taken.clear();
         std::mem::swap(&mut self.shared.lock().messages, &mut self.taken);
         !over || !self.taken.is_empty()
     }
