@@ -247,6 +247,9 @@ impl LoopHandle {
     /// flight, a half-close, work of a worker thread), a referenced timer, immediate, watcher or channel,
     /// what another thread has posted, or something that is closing or queued, ticks included: see
     /// [`liveness`](crate::manual::liveness).
+    ///
+    /// Not the rest of a turn that an error has cut short: the next `run`, `run_once` or `run_nowait` goes on
+    /// with it all the same.
     pub fn is_alive(self) -> bool {
         self.with(|state| state.is_alive()).unwrap_or(false)
     }
