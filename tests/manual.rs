@@ -235,6 +235,34 @@ fn every_chapter_is_in_the_table_of_contents() {
     }
 }
 
+/// Whoever reads on comes through all of them: each ends with the next, but the last.
+#[test]
+fn each_chapter_leads_to_the_next() {
+    let modules = read("src/manual/mod.rs");
+    let mut chapters = Vec::new();
+    for part in modules.split(" {}\n") {
+        if let Some((before, name)) = part.split_once("pub mod ") {
+            // What it is made of: files, and what stands between them.
+            let mut text = before.to_string();
+            for file in before.split("include_str!(\"").skip(1) {
+                let file = file.split('"').next().unwrap_or_default();
+                text += &read(format!("src/manual/{file}"));
+            }
+            chapters.push((name, text));
+        }
+    }
+    assert!(chapters.len() >= 19, "only {} chapters", chapters.len());
+    for pair in chapters.windows(2) {
+        let [(name, text), (next, _)] = pair else {
+            continue;
+        };
+        let links: Vec<_> = text.match_indices("*Next: [").collect();
+        assert_eq!(links.len(), 1, "{name} leads to one chapter");
+        let link = format!("*Next: [`{next}`](mod@crate::manual::{next})*");
+        assert!(text.contains(&link), "{name} does not lead to {next}");
+    }
+}
+
 // Commands.
 
 /// What the documents tell people to run, and which test does it. Examples beside: those are found in

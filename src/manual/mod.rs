@@ -39,11 +39,11 @@ pub mod streams {}
 #[doc = include_str!("liveness.md")]
 pub mod liveness {}
 
-#[doc = include_str!("gathering.md")]
-pub mod gathering {}
-
 #[doc = include_str!("reentrancy.md")]
 pub mod reentrancy {}
+
+#[doc = include_str!("gathering.md")]
+pub mod gathering {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
@@ -55,6 +55,7 @@ pub mod node {}
 #[doc = include_str!("differences_beyond.md")]
 #[doc = "# What scenarios show\n\n"]
 #[doc = include_str!("differences_shown.md")]
+#[doc = "\n*Next: [`tokio`](mod@crate::manual::tokio)*"]
 pub mod differences {}
 
 #[doc = include_str!("tokio.md")]
