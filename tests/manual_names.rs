@@ -17,13 +17,20 @@ const PROGRAM: &str = "
     const net = require('net'), stream = require('stream'), timers = require('timers');
     const { EventEmitter } = require('events');
     const dgram = require('dgram'), fs = require('fs'), readline = require('readline');
+    const dns = require('dns');
     const { StringDecoder } = require('string_decoder');
     const timeout = setTimeout(() => {}, 1), immediate = setImmediate(() => {});
+    const functions = Object.getOwnPropertyNames(class { static x() {} });
     const show = (of, object) => {
+        const hidden = typeof object === 'function' ? functions : ['constructor'];
         for (const name of Object.getOwnPropertyNames(object))
-            if (!name.startsWith('_') && name !== 'constructor') console.log(of + ' ' + name);
+            if (!name.startsWith('_') && !hidden.includes(name)) console.log(of + ' ' + name);
     };
     show('net', net);
+    show('blocks', net.BlockList);
+    show('blocks', net.BlockList.prototype);
+    show('address', net.SocketAddress);
+    show('address', net.SocketAddress.prototype);
     show('server', net.Server.prototype);
     show('server', new net.Server());
     show('socket', net.Socket.prototype);
@@ -31,9 +38,10 @@ const PROGRAM: &str = "
     show('stream', stream.Duplex.prototype);
     show('stream', stream.Readable.prototype);
     show('stream', stream.Writable.prototype);
-    const functions = Object.getOwnPropertyNames(class { static x() {} });
     for (const name of Object.getOwnPropertyNames(stream))
         if (!functions.includes(name) && !name.startsWith('_')) console.log('stream ' + name);
+    for (const name of Object.getOwnPropertyNames(dns))
+        if (typeof dns[name] === 'function') console.log('dns ' + name);
     show('decoder', StringDecoder.prototype);
     show('file', fs.ReadStream.prototype);
     show('file', fs.WriteStream.prototype);
@@ -50,6 +58,44 @@ const PROGRAM: &str = "
     for (const name of ['nextTick', 'exit', 'getActiveResourcesInfo', 'ref', 'unref'])
         if (name in process) console.log('process ' + name);
 ";
+
+/// The options that Node's documentation has for what makes, binds and connects these things. Objects do not
+/// show them.
+const OPTIONS: &[(&str, &str)] = &[
+    (
+        "createServer",
+        "allowHalfOpen highWaterMark keepAlive keepAliveInitialDelay noDelay pauseOnConnect blockList",
+    ),
+    (
+        "listen",
+        "port host path fd backlog exclusive ipv6Only reusePort readableAll writableAll signal",
+    ),
+    (
+        "new net.Socket",
+        "allowHalfOpen fd onread readable writable signal noDelay keepAlive keepAliveInitialDelay blockList typeOfService",
+    ),
+    (
+        "connect",
+        "port host path localAddress localPort family hints lookup autoSelectFamily autoSelectFamilyAttemptTimeout timeout",
+    ),
+    (
+        "streams",
+        "highWaterMark objectMode decodeStrings encoding defaultEncoding emitClose autoDestroy signal",
+    ),
+    (
+        "createReadStream, createWriteStream",
+        "flags encoding fd mode autoClose emitClose start end highWaterMark fs signal flush",
+    ),
+    (
+        "readline.createInterface",
+        "input output completer terminal history historySize removeHistoryDuplicates prompt crlfDelay escapeCodeTimeout tabSize signal",
+    ),
+    (
+        "dgram.createSocket, bind",
+        "type reuseAddr reusePort ipv6Only recvBufferSize sendBufferSize lookup signal receiveBlockList sendBlockList exclusive fd",
+    ),
+    ("dns.lookup", "family hints all order"),
+];
 
 /// Whether a text holds a name that stands for itself: `socket.end` or `end`, but not `endWith`.
 fn names(text: &str, name: &str) -> bool {
@@ -92,6 +138,16 @@ fn every_name_of_node_is_in_the_table() {
     });
     let missing: Vec<_> = missing.collect();
     assert!(missing.is_empty(), "not in the table: {missing:?}");
+}
+
+#[test]
+fn every_option_of_node_is_in_the_table() {
+    let table = left_columns();
+    for (of, options) in OPTIONS {
+        let missing = options.split(' ').filter(|option| !names(&table, option));
+        let missing: Vec<_> = missing.collect();
+        assert!(missing.is_empty(), "not in the table, of {of}: {missing:?}");
+    }
 }
 
 #[test]
