@@ -3,6 +3,7 @@
 mod support;
 
 use std::cell::Cell;
+use std::io::Write;
 use std::rc::Rc;
 
 use nodeloop::stream::{
@@ -174,4 +175,54 @@ fn a_pipe_from_a_duplex_without_a_readable_side_ends_its_destination() {
     source.pipe(sink);
     lp.run().unwrap();
     log.expect(&["finish"]);
+}
+
+/// As in Node, and easily overlooked: who had read a header by itself and piped the rest saw nothing of it.
+#[test]
+fn nothing_comes_through_a_pipe_while_somebody_listens_to_readable() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, peer) = pair(&lp);
+    let header = Rc::new(Cell::new(false));
+    let seen = header.clone();
+    let id = socket.on_readable(move |socket| {
+        if !seen.get() && socket.read(4).is_some() {
+            seen.set(true);
+            socket.pipe(socket);
+        }
+    });
+    send_and_end(&peer, b"headbody");
+    turn_until(&lp, || header.get());
+    assert_eq!(socket.readable_flowing(), Some(false));
+    assert_eq!((socket.readable_length(), socket.bytes_written()), (4, 0));
+    socket.off(id);
+    lp.run().unwrap();
+    assert_eq!(read_to_end(&peer), b"body");
+}
+
+/// As in Node: a header that was put back to wait for the rest of its message starved the loop.
+#[test]
+fn what_is_put_back_behind_a_read_that_found_too_little_is_told_again() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, mut peer) = pair(&lp);
+    let times = Rc::new(Cell::new(0));
+    let count = times.clone();
+    socket.on_readable(move |socket| {
+        count.set(count.get() + 1);
+        let header = socket.read(2).expect("it was put back");
+        assert_eq!(socket.read(10), None);
+        if count.get() < 100 {
+            socket.unshift(header);
+        } else {
+            socket.destroy();
+        }
+    });
+    peer.write_all(b"header").unwrap();
+    let turns = lp.turns();
+    turn_until(&lp, || times.get() > 0);
+    // No turn between them: they are ticks of ticks.
+    assert_eq!(times.get(), 100);
+    assert!(lp.turns() - turns <= 2);
+    lp.run().unwrap();
 }

@@ -270,8 +270,9 @@ impl Socket {
     }
 
     /// Takes so many bytes from the buffer: Node's `socket.read(size)`. None if there are fewer, unless
-    /// the peer has ended: then what is left. It emits no 'data'. Meant for who listens to
-    /// [`readable`](Socket::on_readable).
+    /// the peer has ended: then what is left; and None for 0. It emits no 'data' (Node's does). Meant for
+    /// who listens to [`readable`](Socket::on_readable), which comes again when there is more. A `size` above
+    /// the [mark](Socket::readable_high_water_mark) raises that, so look at one that a peer has sent first.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -301,6 +302,41 @@ impl Socket {
     /// Puts bytes back in front of what is buffered: Node's `socket.unshift`. It emits no 'data' before
     /// it returns. After 'end' the socket is destroyed with `ERR_STREAM_UNSHIFT_AFTER_END_EVENT`.
     /// Returns whether less is buffered than the mark.
+    ///
+    /// Not for waiting: behind a [`read`](Socket::read) that has found too little, 'readable' comes again on
+    /// the next tick, as in Node, so whoever puts a header back until its message is there goes round for
+    /// ever, and starves the loop. Keep the header in a variable:
+    ///
+    /// ```
+    /// # fn main() -> nodeloop::Result<()> {
+    /// # use nodeloop::{net, Loop};
+    /// # let lp = Loop::new()?;
+    /// // Messages, each behind a byte that says how long it is.
+    /// let server = net::create_server(&lp, |socket| {
+    ///     let mut header = None;
+    ///     socket.on_readable(move |socket| {
+    ///         loop {
+    ///             header = header.take().or_else(|| socket.read(1));
+    ///             let Some(length) = header.as_ref().map(|byte| usize::from(byte[0])) else {
+    ///                 return;
+    ///             };
+    ///             let message = match length {
+    ///                 0 => Some(Default::default()),
+    ///                 _ => socket.read(length),
+    ///             };
+    ///             let Some(message) = message else { return };
+    ///             header = None;
+    ///             println!("{message:?}");
+    ///         }
+    ///     });
+    /// #   socket.on_close(|socket, _| assert_eq!(socket.bytes_read(), 7));
+    /// });
+    /// # server.on_connection(|server, _| server.close());
+    /// # server.listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    /// # net::connect(&lp, server.address().unwrap()).end_with("\x03abc\x00\x01d");
+    /// # lp.run()
+    /// # }
+    /// ```
     pub fn unshift<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
         self.trace("unshift");
         let mut chunk = Some(data.into().take_rest(0));
@@ -352,7 +388,7 @@ impl Socket {
     }
 
     /// The mark in bytes at which a paused socket stops reading: Node's
-    /// `socket.readableHighWaterMark`.
+    /// `socket.readableHighWaterMark`. A [`read`](Socket::read) of more raises it.
     pub fn readable_high_water_mark(self) -> u32 {
         self.ask(0, |stream| stream.read_mark)
     }

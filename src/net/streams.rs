@@ -160,7 +160,8 @@ impl Socket {
 /// Piping.
 impl Socket {
     /// Has what is read written to another stream, or to itself: Node's `socket.pipe`. Returns the
-    /// destination. See [`stream::pipe`](crate::stream::pipe()).
+    /// destination. See [`stream::pipe`](crate::stream::pipe()), also for a header that is read before the rest is
+    /// piped.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {

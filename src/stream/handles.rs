@@ -101,8 +101,8 @@ macro_rules! readable_side {
             }
 
             /// Takes so many bytes from the buffer: Node's `readable.read(size)`. None if there are
-            /// fewer, unless the source has ended: then what is left. It emits no 'data', and the
-            /// source is asked for more on a tick, not at once.
+            /// fewer, unless the source has ended: then what is left; and None for 0. It emits no
+            /// 'data' (Node's does), and the source is asked for more on a tick, not at once.
             pub fn read(self, size: usize) -> Option<Bytes> {
                 table::with(self.0, |state, id| readable::read(state, id, Some(size))).flatten()
             }
@@ -115,6 +115,10 @@ macro_rules! readable_side {
             /// Puts bytes back in front of what is buffered: Node's `readable.unshift`. It emits no
             /// 'data' before it returns. After 'end' the stream is destroyed with
             /// `ERR_STREAM_UNSHIFT_AFTER_END_EVENT`. Returns whether the source may push more.
+            ///
+            /// Not for waiting: behind a `read` that has found too little 'readable' comes again on the
+            /// next tick, so keep in a variable what you have of a message. See
+            /// [`Socket::unshift`](crate::net::Socket::unshift).
             pub fn unshift<'a>(self, chunk: impl Into<Chunk<'a>>) -> bool {
                 unshift(self.0, chunk.into().take_rest(0))
             }

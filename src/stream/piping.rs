@@ -15,6 +15,41 @@ use crate::ground::listeners::ListenerId;
 /// that fails or closes is unpiped, and the source stays open, paused if it was the last (N217); an error
 /// of the source does nothing to the destination. [`pipeline`](super::pipeline()) looks after both.
 ///
+/// A source to whose 'readable' somebody listens does not flow, so through a pipe from it nothing comes until the
+/// last such listener is taken [off](super::Readable::off). Who has read a header by itself pipes the rest in this
+/// way:
+///
+/// ```
+/// use nodeloop::{net, Loop};
+/// # use std::{cell::Cell, rc::Rc};
+///
+/// # fn main() -> nodeloop::Result<()> {
+/// let lp = Loop::new()?;
+/// let server = net::create_server(&lp, |socket| {
+///     let me = Rc::new(Cell::new(None));
+///     let listener = me.clone();
+///     let id = socket.on_readable(move |socket| {
+///         if let (Some(header), Some(id)) = (socket.read(4), listener.get()) {
+///             println!("{header:?}");
+///             socket.off(id);
+///             socket.pipe(socket);
+///         }
+///     });
+///     me.set(Some(id));
+/// });
+/// # server.on_connection(|server, _| server.close());
+/// # server.listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+/// # let client = net::connect(&lp, server.address().unwrap());
+/// # client.end_with("helobody");
+/// # let echoed = Rc::new(Cell::new(0));
+/// # let count = echoed.clone();
+/// # client.on_data(move |_, chunk| count.set(count.get() + chunk.len()));
+/// # lp.run()?;
+/// # assert_eq!(echoed.get(), 4);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// What a socket or a file has for a socket stays in the kernel, on Linux with the feature `splice`, if it
 /// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
 /// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
