@@ -50,6 +50,44 @@
 //! your own that you have borrowed around a call is safe. The one thing that is refused is `run`
 //! inside a listener of the same loop.
 //!
+//! # What listeners capture
+//!
+//! A listener outlives the function that adds it, so it owns what it captures: it is a `move` closure, and what
+//! several of them use is in an `Rc<Cell<…>>` or an `Rc<RefCell<…>>`. Handles such as [`net::Socket`], [`Timer`] and
+//! [`LoopHandle`] are `Copy`, so that each closure has its own.
+//!
+//! ```
+//! use std::{cell::RefCell, rc::Rc};
+//!
+//! use nodeloop::{net, Loop};
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! let log = Rc::new(RefCell::new(Vec::new()));
+//! let lines = log.clone();
+//! let server = net::create_server(&lp, move |socket| {
+//!     let lines = lines.clone(); // for this connection
+//!     socket.on_data(move |_, chunk| lines.borrow_mut().push(chunk.to_vec()));
+//!     // What is made in a listener is made with a handle that it has.
+//!     socket.event_loop().set_timeout_once(1000, move |_| socket.end());
+//! });
+//! # server.listen(("127.0.0.1", 0))?;
+//! # server.close();
+//! lp.run()?;
+//! println!("{} pieces", log.borrow().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | the compiler says | what helps |
+//! |---|---|
+//! | closure may outlive the current function | `move`; what is used outside too goes into an `Rc`, of which the closure gets a clone |
+//! | cannot move out of a captured variable in an `FnMut` closure | it may be called again: clone the variable in it, before the inner closure; or add it with `once_x`, [`set_timeout_once`](LoopHandle::set_timeout_once) |
+//! | cannot move out of `lp`, borrow of moved value: `lp` | a [`Loop`] is not `Copy`: in a listener take [`socket.event_loop()`](AsLoop::event_loop), or capture [`lp.handle()`](Loop::handle) |
+//! | borrowed data escapes outside of closure | the bytes of 'data' are lent: keep a copy, `chunk.to_vec()` |
+//! | `*const ()` cannot be sent between threads safely | handles and loops belong to their thread; others reach it by a [channel](LoopHandle::channel) or a [remote](LoopHandle::remote), and name a socket by its [`id`](net::Socket::id) |
+//! | expected `()`, found `bool` | `write` answers, a listener does not: `{ socket.write(chunk); }` |
+//!
 //! # Logging
 //!
 //! The loop logs with [`log`](https://docs.rs/log): `warn` for what you should know, such as running out of descriptors,

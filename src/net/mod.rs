@@ -28,6 +28,9 @@
 //! object, `write` gives false, calls that return a `Result` give `ERR_HANDLE_GONE`, and a
 //! completion is called with that error.
 //!
+//! They belong to the thread of their loop. Other threads name a socket or a server by its `id`: see
+//! [`SocketId`].
+//!
 //! # Listeners
 //!
 //! `on_x` adds a listener, `once_x`, which most events have, one for a single emission; both return an id for
