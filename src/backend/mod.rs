@@ -38,7 +38,9 @@ pub(crate) use link_local::lacks_zone;
 use null::Null;
 pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
-/// A socket lent for its options.
+/// A socket lent for its options, by [`with_sock_ref`](crate::net::Socket::with_sock_ref). What follows is the text of
+/// the crate socket2, whose `Socket` is another.
+///
 pub use socket2::SockRef;
 /// A second descriptor of a socket.
 pub(crate) use socket2::Socket as Duplicate;

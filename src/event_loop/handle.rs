@@ -73,7 +73,7 @@ macro_rules! handle {
 }
 
 handle! {
-    /// A handle to a TCP socket: Node's `net.Socket`.
+    /// A handle to a TCP socket, or to a Unix domain socket: Node's `net.Socket`.
     ///
     /// The socket belongs to its loop; the handle is a `Copy` name for it. Dropping it does
     /// nothing, and a call on a handle whose socket is gone does nothing: see the
@@ -86,7 +86,7 @@ handle! {
 }
 
 handle! {
-    /// A handle to a TCP server: Node's `net.Server`.
+    /// A handle to a TCP server, or to one at a path: Node's `net.Server`.
     ///
     /// The server belongs to its loop; the handle is a `Copy` name for it.
     Server

@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 /// Bytes on their way to a socket, borrowed or owned.
 ///
 /// `write` and `end_with` take anything that turns into one: `&str`, `&[u8]`, `String`,
-/// `Vec<u8>`, [`Bytes`] and more. A borrowed slice is copied only as far as the kernel did not
-/// take it at once; an owned buffer is never copied.
+/// `Vec<u8>`, [`Bytes`] and more; an array by reference, such as `&number.to_be_bytes()`. A borrowed
+/// slice is copied only as far as the kernel did not take it at once; an owned buffer is never copied.
 ///
 /// While a callback runs, small writes are laid aside and sent together when it returns; then
 /// slices, and owned buffers below 1 KiB, are copied.

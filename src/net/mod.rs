@@ -1,4 +1,4 @@
-//! TCP servers and sockets: Node's `net` module.
+//! TCP servers and sockets, and Unix domain sockets: Node's `net` module.
 //!
 //! ```
 //! use nodeloop::{net, Loop};
@@ -45,6 +45,16 @@
 //! 'finish', 'close'. This side ends first: 'finish', and when the peer ends, 'end', 'close'.
 //! Something fails: 'error', 'close'. `destroy`: 'close'. 'close' is always the last event, and its
 //! argument says whether there was an error.
+//!
+//! An 'error' that nobody listens to ends [`run`](crate::Loop::run), and with it a server whose peer has reset its
+//! connection: listen to it on each socket, or to
+//! [all that nobody listens to](crate::LoopHandle::on_uncaught_error).
+//!
+//! # Unix domain sockets
+//!
+//! On Unix a `Path` may stand in the place of an address: `server.listen(Path::new("/run/hello.sock"))`,
+//! `net::connect(&lp, Path::new("/run/hello.sock"))`. The handles are the same; `ListenOptions::path` and
+//! `ConnectOptions::to_path` tell what differs.
 
 mod connect;
 mod connect_options;

@@ -23,7 +23,7 @@ use crate::ground::error::{Completion, Error, Result};
 pub enum ReadyState {
     /// Between `connect` and 'connect'.
     Opening,
-    /// Both sides.
+    /// Both sides; before `connect` too, as in Node: see [`pending`](Socket::pending).
     Open,
     /// `end` was called; the peer has not ended.
     ReadOnly,
@@ -504,7 +504,8 @@ impl Socket {
         self.local_address()
     }
 
-    /// The server that accepted it: Node's `socket.server`.
+    /// The server that accepted it: Node's `socket.server`. None of one that was not accepted, and once it is
+    /// gone.
     pub fn server(self) -> Option<Server> {
         let id = self.ask(Id::NONE, |stream| stream.server.id());
         (id != Id::NONE).then(|| Server(Raw::new(self.0.index, id)))
