@@ -90,8 +90,9 @@
 //!
 //! # Logging
 //!
-//! The loop logs with [`log`](https://docs.rs/log): `warn` for what you should know, such as running out of descriptors,
-//! `debug` for the life of handles, `trace` for each phase of each turn and what it did. The targets
+//! The loop logs with [`log`](https://docs.rs/log): `error` for a loop that other threads can't wake, `warn` for what
+//! you should know, such as running out of descriptors, `debug` for the life of handles, `trace` for each phase of each
+//! turn and what it did. The targets
 //! are `nodeloop::event_loop`, `nodeloop::net` and `nodeloop::dgram`. With a logger such as `env_logger`:
 //!
 //! ```sh
