@@ -227,6 +227,10 @@ impl Server {
 
     /// Adds a listener of 'connection': one for each connection, in the poll phase. A server takes
     /// one connection per turn (N10).
+    ///
+    /// When the process is out of descriptors there is neither 'connection' nor 'drop' nor 'error': as in Node (N93)
+    /// whoever comes is accepted and closed at once, or waits where no descriptor is left for that. The log warns, once
+    /// in a loop's life, and [`shed`](crate::Counts::shed) counts.
     pub fn on_connection(self, listener: impl FnMut(Server, Socket) + 'static) -> ListenerId {
         self.add(state::connection_slot, shared(listener), false)
     }
