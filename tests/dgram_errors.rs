@@ -471,6 +471,28 @@ fn a_bounded_queue_says_enobufs() {
     );
 }
 
+/// Without a completion it is an 'error', and ends `run` if nobody listens.
+#[test]
+fn what_is_too_much_is_told_before_what_waits() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (_peer, address) = peer();
+    let options = SocketOptions::new(SocketType::Udp4).max_queued(1, 1000);
+    let socket = dgram::create_socket(&lp, options);
+    socket.bind_sync(("127.0.0.1", 0)).unwrap();
+    for name in ["a", "b"] {
+        let told = sent(&log, name);
+        socket.send_to_then(name, address, told).unwrap();
+    }
+    turn_until(&lp, || log.has("a 1"));
+    log.expect(&["b ENOBUFS", "a 1"]);
+    for data in ["c", "d"] {
+        socket.send_to(data, address).unwrap();
+    }
+    assert_eq!(code(lp.run()), "ENOBUFS");
+}
+
 #[test]
 fn the_usual_bound_is_4096_datagrams_and_8_mib() {
     let lp = Loop::new().unwrap();

@@ -44,7 +44,9 @@
 //! (`ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`, `ERR_SOCKET_ALREADY_BOUND` …), a port that cannot
 //! be, an option that the system refuses. What is found out later is an 'error' event or a
 //! completion's argument. What becomes of a datagram only a completion is told: without one, as in
-//! Node, nobody is. To an unreachable peer an unconnected socket sends without ever being told
+//! Node, nobody is. But one that could not even be tried, since its name was not found or too many
+//! [wait](SocketOptions::max_queued), is an 'error' then, and that ends [`run`](crate::Loop::run) if nobody
+//! listens to it. To an unreachable peer an unconnected socket sends without ever being told
 //! anything; a connected one is told `ECONNREFUSED`, by the next send or by 'error'.
 //!
 //! A call on a handle whose socket is gone (its 'close' has been emitted) gives `ERR_HANDLE_GONE`,

@@ -192,7 +192,8 @@ impl SocketOptions {
     }
 
     /// How many datagrams, and how many bytes of them, may wait to be sent: for the binding, for
-    /// their tick, for the kernel. What is sent beyond fails with `ENOBUFS`.
+    /// their tick, for the kernel. What is sent beyond fails with `ENOBUFS`: its completion is told, or
+    /// 'error' comes.
     /// [`MAX_QUEUED_DATAGRAMS`] and [`MAX_QUEUED_BYTES`]; Node has no bound.
     pub fn max_queued(mut self, datagrams: usize, bytes: usize) -> SocketOptions {
         self.options.limit = Backlog { datagrams, bytes };

@@ -11,7 +11,9 @@ use crate::ground::error::{Error, Result};
 impl Socket {
     /// Sends a datagram to an address: Node's `socket.send(msg, port, address)`. A socket that is not
     /// bound is bound to a port of the system's choice first (N265). It goes out on the next tick
-    /// (N267), and what becomes of it nobody is told: see [`send_to_then`](Socket::send_to_then).
+    /// (N267), and what becomes of it nobody is told: see [`send_to_then`](Socket::send_to_then). That it could
+    /// not even be tried is an 'error': `ENOTFOUND` and what else a look-up fails with, `ENOBUFS` where too much
+    /// [waits](super::SocketOptions::max_queued).
     ///
     /// ```
     /// use nodeloop::dgram::{self, Payload};
@@ -50,8 +52,9 @@ impl Socket {
     /// with the number of bytes once the kernel has taken them, or with the error: `EMSGSIZE` (more
     /// than 65,507 bytes), `EACCES` (broadcast without
     /// [`set_broadcast`](Socket::set_broadcast)), `EINVAL` (an address of the other family),
-    /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued)) …, with the system
-    /// call `send`, address and port; `ENOTFOUND` for a name that was not found.
+    /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued): this is told on the next
+    /// tick, in front of those that wait) …, with the system call `send`, address and port; `ENOTFOUND` for a
+    /// name that was not found, with the system call `getaddrinfo`.
     ///
     /// Datagrams keep their order: while one waits for a name to be looked up, those behind it wait too.
     ///
