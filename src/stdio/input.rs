@@ -22,8 +22,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// Standard input: Node's `process.stdin`.
 ///
-/// It is a [`Readable`], with its methods and events. See the [module](super) for what it does with
-/// what it is connected to.
+/// It is a [`Readable`], with its methods and events, whose listeners are given that. See the
+/// [module](super) for what it does with what it is connected to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stdin(Readable);
 

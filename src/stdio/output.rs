@@ -25,7 +25,8 @@ use crate::stream::{Attached, Writable, WritableOptions, attach, attached};
 ///
 /// It is a [`Writable`], with its methods and events, but it writes **at once**: when `write` returns the
 /// system has everything, so nothing is lost by a process that exits, and the order with what `println!`
-/// prints is kept. A pipe that nobody empties blocks the program, as in Node. Its descriptor is never
+/// prints is kept. (Listeners are given that `Writable`, whose own `write` has it written on a tick, as that of
+/// any stream: in a listener capture this handle.) A pipe that nobody empties blocks the program, as in Node. Its descriptor is never
 /// closed. What is [piped](crate::stream::pipe()) to it leaves it open, a
 /// [`pipeline`](crate::stream::pipeline()) ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,8 +234,10 @@ impl Attached for OutputState {
 
 /// Writing, at once.
 impl Output {
-    /// Writes: Node's `process.stdout.write`. When it returns the system has all of it. False if it has
-    /// failed; then 'error' comes: `EPIPE` if nobody reads any more, `ENOSPC` …
+    /// Writes: Node's `process.stdout.write`. When it returns the system has all of it, unless it is corked or
+    /// something waits that was written to it as a stream like any other ([`stream`](Output::stream)): what comes
+    /// behind that waits, too. False if it has failed; then 'error' comes: `EPIPE` if nobody reads any more,
+    /// `ENOSPC` …
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
         self.write_at_once(data.into(), None)
     }
