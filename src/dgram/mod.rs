@@ -75,7 +75,7 @@ mod send;
 mod socket;
 
 pub use crate::event_loop::datagram_entry::RemoteInfo;
-pub use crate::event_loop::handle::UdpSocket as Socket;
+pub use crate::event_loop::handle::udp::Socket;
 pub use crate::ground::payload::Payload;
 pub use options::{
     BindOptions, Destination, MAX_QUEUED_BYTES, MAX_QUEUED_DATAGRAMS, SocketOptions, SocketType,

@@ -60,13 +60,16 @@ impl fmt::Debug for Raw {
 
 macro_rules! handle {
     ($(#[$attribute:meta])* $name:ident) => {
+        handle!($(#[$attribute])* $name shown as stringify!($name));
+    };
+    ($(#[$attribute:meta])* $name:ident shown as $shown:expr) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub(crate) Raw);
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({:?})"), self.0)
+                write!(f, concat!($shown, "({:?})"), self.0)
             }
         }
     };
@@ -92,14 +95,21 @@ handle! {
     Server
 }
 
-handle! {
-    /// A handle to a UDP socket: Node's `dgram.Socket`.
-    ///
-    /// The socket belongs to its loop; the handle is a `Copy` name for it. Dropping it does
-    /// nothing, and a call on a handle whose socket is gone does nothing: see the
-    /// [module](crate::dgram).
-    UdpSocket
+/// By itself, since it has the name that Node gives it: `dgram.Socket`.
+pub(crate) mod udp {
+    use super::{Raw, fmt};
+
+    handle! {
+        /// A handle to a UDP socket: Node's `dgram.Socket`.
+        ///
+        /// The socket belongs to its loop; the handle is a `Copy` name for it. Dropping it does
+        /// nothing, and a call on a handle whose socket is gone does nothing: see the
+        /// [module](crate::dgram).
+        Socket shown as "UdpSocket"
+    }
 }
+
+pub(crate) use udp::Socket as UdpSocket;
 
 handle! {
     /// A handle to a timer: Node's `Timeout`.
