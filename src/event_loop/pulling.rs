@@ -19,6 +19,14 @@ static EMIT_READABLE: Work = Work {
     perform: emit_readable_now,
 };
 
+/// Has the end come if nobody has to take anything before it (the `read(0)` behind the `push(null)` of
+/// Node's onStreamRead).
+static END: Work = Work {
+    what: "'end' follows if everything was taken",
+    is_told: false,
+    perform: |core, id| core.with(|state| state.end_if_consumed(id)),
+};
+
 /// Starts to read on behalf of who listens to 'readable' (nReadingNextTick).
 static WANT_MORE: Work = Work {
     what: "reading starts",
@@ -83,6 +91,7 @@ impl State {
             stream.common.flags.clear(flag::NEED_READABLE);
             stream.common.flags.set(flag::EMITTED_READABLE);
             self.step(id, &EMIT_READABLE);
+            self.step(id, &END);
         }
     }
 

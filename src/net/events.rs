@@ -48,7 +48,7 @@ impl Socket {
 
     /// Adds a listener of 'readable': there is something to [`read`](Socket::read), or the peer has
     /// ended. It comes on a tick, or in the poll phase for the end. As long as somebody listens to it
-    /// nothing flows, and 'end' comes after a `read` that finds everything taken.
+    /// nothing flows, and 'end' comes once everything was taken.
     pub fn on_readable(self, listener: impl FnMut(Socket) + 'static) -> ListenerId {
         let id = self.add(state::readable_slot, shared(listener), false);
         table::with(self.0, |state, id| state.listen_to_readable(id));
