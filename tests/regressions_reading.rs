@@ -2,10 +2,13 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::io::Write;
+use std::rc::Rc;
 
 use nodeloop::Loop;
-use nodeloop::net::ServerOptions;
+use nodeloop::net::{ServerOptions, Socket, SocketOptions};
+use support::traced::refusing;
 use support::*;
 
 #[test]
@@ -49,4 +52,64 @@ fn the_end_waits_for_what_was_not_taken() {
     assert_eq!(socket.read_chunk().as_deref(), Some(&b"kept"[..]));
     lp.run().unwrap();
     log.expect(&["end", "finish", "close false"]);
+}
+
+#[test]
+fn who_listens_to_readable_is_told_after_a_connection_that_failed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (server, address) = listening(&lp, |socket| {
+        socket.resume();
+        socket.end_with("hello");
+    });
+    let (_held, refused) = refusing("127.0.0.1");
+    let socket = Socket::new(&lp, SocketOptions::new());
+    let log = Recorder::new();
+    let it = log.clone();
+    socket.on_readable(move |socket| {
+        while let Some(chunk) = socket.read_chunk() {
+            it.note(String::from_utf8_lossy(&chunk));
+        }
+    });
+    log.follow_but_data(socket);
+    socket.connect(target(refused)).unwrap();
+    socket.once_close(move |socket, _| {
+        socket.connect(target(address)).unwrap();
+        socket.on_close(move |_, _| server.close());
+    });
+    lp.run().unwrap();
+    log.expect(&[
+        "error ECONNREFUSED",
+        "close true",
+        "hello",
+        "end",
+        "finish",
+        "close false",
+    ]);
+}
+
+#[test]
+fn a_socket_that_was_paused_when_it_closed_is_paused_when_it_is_connected_again() {
+    // What somebody wanted of a socket that is destroyed, nobody wants of the next connection.
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (server, address) = listening(&lp, |socket| socket.end_with("hello"));
+    let socket = Socket::new(&lp, SocketOptions::new());
+    socket.resume();
+    socket.destroy();
+    socket.once_close(move |socket, _| {
+        socket.connect(target(address)).unwrap();
+        socket.pause();
+    });
+    let ready = Rc::new(Cell::new(false));
+    let set = ready.clone();
+    socket.on_ready(move |_| set.set(true));
+    turn_until(&lp, || ready.get());
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    assert_eq!(socket.bytes_read(), 0);
+    server.close_all();
+    socket.destroy();
+    lp.run().unwrap();
 }

@@ -30,13 +30,13 @@ impl State {
         };
         let flags = stream.common.flags;
         let length = stream.read_length();
+        let full = length >= stream.read_mark as usize && length > 0;
+        if full || flags.any(flag::READ_ENDED | flag::DESTROYED | flag::ERRORED | flag::ACTIVE) {
+            return;
+        }
         if flags.any(flag::UNCONNECTED | flag::CONNECTING) {
             // Once 'connect' has been emitted.
             stream.common.flags.set(flag::READ_WANTED);
-            return;
-        }
-        let full = length >= stream.read_mark as usize && length > 0;
-        if full || flags.any(flag::READ_ENDED | flag::DESTROYED | flag::ERRORED | flag::ACTIVE) {
             return;
         }
         self.set_reading(id, true);

@@ -40,11 +40,8 @@ impl State {
         if let Some(error) = &error {
             stream.fail(error);
         }
-        let gone = flag::CONNECTING
-            | flag::CONNECT_PENDING
-            | flag::READ_WANTED
-            | flag::TIMEOUT
-            | flag::COUNTED;
+        // READ_WANTED stays for the next connection: in Node it is a listener of 'connect'.
+        let gone = flag::CONNECTING | flag::CONNECT_PENDING | flag::TIMEOUT | flag::COUNTED;
         stream.common.flags.clear(gone);
         if let Some(extra) = &mut stream.extra {
             // N209: no timeout outlives its connection.
