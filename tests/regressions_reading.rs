@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use nodeloop::Loop;
 use nodeloop::net::{ServerOptions, Socket, SocketOptions};
+use nodeloop::stream::Readable;
 use support::traced::refusing;
 use support::*;
 
@@ -112,4 +113,76 @@ fn a_socket_that_was_paused_when_it_closed_is_paused_when_it_is_connected_again(
     server.close_all();
     socket.destroy();
     lp.run().unwrap();
+}
+
+#[test]
+fn taking_a_listener_off_resumes_nothing_unless_it_was_of_readable() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
+    let log = Recorder::new();
+    socket.on_data(|_, _| {});
+    lp.run_nowait().unwrap();
+    let readable = socket.on_readable(|_| {});
+    socket.pause();
+    socket.on_resume(log.noting("resume"));
+    let other = socket.on_end(|_| {});
+    socket.off(other);
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&[]);
+    assert!(socket.is_paused());
+    socket.off(readable);
+    turn_until(&lp, || log.has("resume"));
+    assert_eq!(socket.readable_flowing(), Some(true));
+    drop(peer);
+    lp.run().unwrap();
+}
+
+#[test]
+fn taking_a_listener_off_in_readable_resumes_nothing() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
+    let log = Recorder::new();
+    socket.on_data(|_, _| {});
+    lp.run_nowait().unwrap();
+    socket.on_resume(log.noting("resume"));
+    let it = log.clone();
+    socket.on_readable(move |socket| {
+        it.note("readable");
+        let other = socket.on_end(|_| {});
+        socket.off(other);
+    });
+    (&peer).write_all(b"some").unwrap();
+    turn_until(&lp, || log.has("readable"));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&["readable"]);
+    socket.destroy();
+    lp.run().unwrap();
+}
+
+#[test]
+fn taking_a_listener_of_a_stream_off_resumes_nothing_unless_it_was_of_readable() {
+    on_every_loop(|lp| {
+        let log = Recorder::new();
+        let stream = Readable::new(lp, |_, _| {});
+        stream.on_data(|_, _| {});
+        lp.run_nowait().unwrap();
+        stream.on_readable(|_| {});
+        stream.pause();
+        stream.on_resume(log.noting("resume"));
+        let other = stream.on_end(|_| {});
+        stream.off(other);
+        for _ in 0..3 {
+            lp.run_nowait().unwrap();
+        }
+        log.expect(&[]);
+        assert!(stream.is_paused());
+        stream.destroy();
+        lp.run().unwrap();
+    });
 }

@@ -169,3 +169,26 @@ pub(crate) fn remove_listener(raw: Raw, listener: ListenerId) {
         Some(())
     });
 }
+
+/// Removes a listener, and does what follows if it was one of this slot's.
+pub(crate) fn remove_listener_and<F: ?Sized>(
+    raw: Raw,
+    listener: ListenerId,
+    slot: SlotOf<F>,
+    then: impl FnOnce(&mut State, Id),
+) {
+    table::with(raw, |state, id| {
+        let entry = state.entry(id)?;
+        let is_here = slot(entry, false).map_or(Some(false), |slot| slot.has(listener));
+        let removed = entry.remove_listener(listener);
+        // If the slot's listeners are out, it is one of them unless it was found elsewhere.
+        let was_here = is_here.unwrap_or(removed.is_none());
+        if let Some(removed) = removed {
+            state.bury(removed);
+        }
+        if was_here {
+            then(state, id);
+        }
+        Some(())
+    });
+}

@@ -114,7 +114,7 @@ impl State {
         }
     }
 
-    /// A listener was removed that may have listened to 'readable'.
+    /// A listener of 'readable' was removed.
     pub(crate) fn stopped_listening(&mut self, id: Id) {
         let stream = self.stream(id);
         if stream.is_some_and(|stream| stream.common.flags.any(flag::READABLE_LISTENING)) {

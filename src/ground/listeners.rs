@@ -141,6 +141,16 @@ impl<F: ?Sized> Slot<F> {
         matches!(self, Slot::One(listener) if listener.id == id && !listener.once)
     }
 
+    /// Whether this registration is here. None while the listeners are out: it may be one of them.
+    pub(crate) fn has(&self, id: ListenerId) -> Option<bool> {
+        match self {
+            Slot::Empty => Some(false),
+            Slot::One(listener) => Some(listener.id == id),
+            Slot::Many(listeners) => Some(listeners.iter().any(|listener| listener.id == id)),
+            Slot::Out(_) => None,
+        }
+    }
+
     /// Takes the listeners out for an emission. None if there are none, or if they are out.
     pub(crate) fn take(&mut self) -> Option<Taken<F>> {
         if matches!(self, Slot::Empty | Slot::Out(_)) {

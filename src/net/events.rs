@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::event_loop::core::SlotOf;
-use crate::event_loop::extension::{add_listener, remove_listener};
+use crate::event_loop::extension::{add_listener, remove_listener_and};
 use crate::event_loop::handle::Socket;
 use crate::event_loop::socket as state;
 use crate::event_loop::table;
@@ -227,8 +227,9 @@ impl Socket {
     /// emitted still runs (N16). Removing the last 'data' listener does not pause: the data is
     /// thrown away (N157).
     pub fn off(self, listener: ListenerId) {
-        remove_listener(self.0, listener);
-        table::with(self.0, |state, id| state.stopped_listening(id));
+        remove_listener_and(self.0, listener, state::readable_slot, |state, id| {
+            state.stopped_listening(id);
+        });
     }
 
     fn add<F: ?Sized + 'static>(self, slot: SlotOf<F>, call: Shared<F>, once: bool) -> ListenerId {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::state::{StreamState, stream};
 use super::{ending, finishing, flowing, readable, writable};
-use crate::event_loop::extension::{add_listener, remove_listener};
+use crate::event_loop::extension::{add_listener, remove_listener_and};
 use crate::event_loop::handle::Raw;
 use crate::event_loop::state::Dead;
 use crate::event_loop::table;
@@ -41,8 +41,12 @@ pub(super) fn add_readable(raw: Raw, call: Shared<dyn FnMut(Raw)>, once: bool) -
 }
 
 pub(super) fn off(raw: Raw, listener: ListenerId) {
-    remove_listener(raw, listener);
-    table::with(raw, flowing::stopped_listening);
+    remove_listener_and(
+        raw,
+        listener,
+        super::state::READABLE,
+        flowing::stopped_listening,
+    );
 }
 
 pub(super) fn push(raw: Raw, chunk: Bytes) -> bool {
