@@ -383,6 +383,27 @@ fn a_connection_given_away_goes_on_elsewhere() {
 }
 
 #[test]
+fn a_connection_with_half_a_character_is_not_given_away() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, mut peer) = pair(&lp);
+    let log = Recorder::new();
+    let it = log.clone();
+    let listener = socket.on_text(move |_, text| it.note(text));
+    peer.write_all(b"a\xe2\x82").unwrap();
+    turn_until(&lp, || socket.bytes_read() == 3);
+    assert_eq!(code(socket.into_fd()), "ERR_SOCKET_NOT_TRANSFERABLE");
+    peer.write_all(b"\xac\xe2").unwrap();
+    turn_until(&lp, || socket.bytes_read() == 5);
+    log.expect(&["a", "\u{20ac}"]);
+    // Nobody waits for the rest of it.
+    socket.off(listener);
+    drop(socket.into_fd().unwrap());
+    assert!(read_to_end(&peer).is_empty());
+    lp.run().unwrap();
+}
+
+#[test]
 fn a_connection_with_data_on_its_way_is_not_given_away() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);

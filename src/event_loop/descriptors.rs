@@ -207,6 +207,7 @@ impl State {
         }
         let is_busy = flags.any(flag::CONNECTING | flag::WRITING | flag::SHUTDOWN_PENDING)
             || stream.read_length() > 0
+            || stream.holds_text()
             || stream.write_length() > 0;
         if is_busy {
             return Err(Error::library(

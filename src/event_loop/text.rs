@@ -44,6 +44,11 @@ impl Stream {
         self.common.flags.any(flag::DECODES) && text.is_some_and(|text| text.decoder.has_rest())
     }
 
+    /// Whether its decoder holds the beginning of a character for somebody who listens to text.
+    pub(crate) fn holds_text(&self) -> bool {
+        self.has_rest() && self.has_text_listeners()
+    }
+
     /// What its decoder holds is wanted by nobody.
     pub(crate) fn drop_rest(&mut self) {
         if let Some(text) = self.text() {

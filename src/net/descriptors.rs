@@ -147,8 +147,9 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while it connects, has bytes that nobody has taken yet, or that
-    ///   the kernel has not: they would be lost. It stays as it is.
+    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while it connects, has bytes that nobody has taken yet (the
+    ///   beginning of a character is such), or that the kernel has not: they would be lost. It stays as
+    ///   it is.
     /// - `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`.
     pub fn into_fd(self) -> Result<OwnedFd> {
         table::with(self.0, |state, id| state.release_descriptor(id))
