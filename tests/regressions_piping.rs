@@ -7,8 +7,8 @@ use std::io::Write;
 use std::rc::Rc;
 
 use nodeloop::stream::{
-    DuplexOptions, FinishedOptions, PipeOptions, Readable, Stream, Writable, finished, pipe,
-    pipeline,
+    DuplexOptions, FinishedOptions, PipeOptions, Readable, Stream, Writable, WritableOptions,
+    finished, pipe, pipeline, unpipe,
 };
 use nodeloop::{Loop, stdio};
 use support::*;
@@ -225,4 +225,66 @@ fn what_is_put_back_behind_a_read_that_found_too_little_is_told_again() {
     assert_eq!(times.get(), 100);
     assert!(lp.turns() - turns <= 2);
     lp.run().unwrap();
+}
+
+/// A source of three bytes, which come when it has run for a while.
+fn three_bytes(lp: &Loop) -> Readable {
+    let source = Readable::new(lp, |_, _| {});
+    lp.set_immediate(move |_| {
+        source.push("abc");
+    });
+    source
+}
+
+/// When a listener of anything went, data could flow although somebody listened to 'readable'.
+#[test]
+fn a_listener_that_goes_leaves_it_to_readable_whether_data_flows() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, mut peer) = pair(&lp);
+    let inner = log.clone();
+    socket.on_readable(move |socket| {
+        inner.note(format!("the socket's {}", socket.readable_length()));
+        socket.destroy();
+    });
+    let inner = log.clone();
+    socket.on_data(move |_, _| inner.note("data"));
+    let other = socket.on_end(|_| {});
+    socket.off(other);
+    socket.resume();
+    peer.write_all(b"abc").unwrap();
+    lp.run().unwrap();
+    log.expect(&["the socket's 3"]);
+
+    let source = three_bytes(&lp);
+    let inner = log.clone();
+    source.on_readable(move |it| inner.note(format!("the stream's {}", it.readable_length())));
+    let inner = log.clone();
+    source.on_data(move |_, _| inner.note("data"));
+    let other = source.on_end(|_| {});
+    source.off(other);
+    source.resume();
+    lp.run().unwrap();
+    log.expect(&["the stream's 3"]);
+}
+
+/// So it was when a destination that had been waited for was unpiped.
+#[test]
+fn an_unpipe_leaves_it_to_readable_whether_data_flows() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = three_bytes(&lp);
+    let inner = log.clone();
+    source.on_data(move |_, _| inner.note("data"));
+    let inner = log.clone();
+    source.on_readable(move |it| inner.note(format!("readable {}", it.readable_length())));
+    let options = WritableOptions::new().high_water_mark(2);
+    let sink = options.write(|_, _, done| done.ok()).create(&lp);
+    sink.write("abc");
+    pipe(&source, &sink, PipeOptions::new());
+    unpipe(&source, &sink);
+    lp.run().unwrap();
+    log.expect(&["readable 3"]);
 }

@@ -141,13 +141,17 @@ impl<F: ?Sized> Slot<F> {
         matches!(self, Slot::One(listener) if listener.id == id && !listener.once)
     }
 
-    /// Whether this registration is here. None while the listeners are out: it may be one of them.
+    /// Whether this registration is here. None if only the listeners that are out could tell.
     pub(crate) fn has(&self, id: ListenerId) -> Option<bool> {
+        let among = |listeners: &[Listener<F>]| listeners.iter().any(|it| it.id == id);
         match self {
             Slot::Empty => Some(false),
             Slot::One(listener) => Some(listener.id == id),
-            Slot::Many(listeners) => Some(listeners.iter().any(|listener| listener.id == id)),
-            Slot::Out(_) => None,
+            Slot::Many(listeners) => Some(among(listeners)),
+            Slot::Out(changes) => {
+                let added = changes.as_ref().is_some_and(|it| among(&it.added));
+                added.then_some(true)
+            }
         }
     }
 
