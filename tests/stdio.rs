@@ -286,6 +286,19 @@ fn a_socket_that_does_not_block() {
     });
 }
 
+/// It was taken for an input that has ended: the standard library reads nothing from it.
+#[test]
+#[cfg(unix)]
+fn what_is_not_open_for_reading_is_an_error() {
+    let scratch = Scratch::new();
+    let path = scratch.file("output", "");
+    let error = "EBADF: bad file descriptor, read";
+    compare(&["no terminal", "resume", error, "exit"], || {
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        (file.into(), nothing())
+    });
+}
+
 #[test]
 #[cfg(unix)]
 fn a_directory() {
@@ -295,26 +308,30 @@ fn a_directory() {
     );
 }
 
+/// A terminal of one's own, and the end that a program gets.
+#[cfg(target_os = "linux")]
+fn new_terminal() -> (std::fs::File, std::fs::File) {
+    use rustix::pty;
+
+    // No program that is started meanwhile holds it open.
+    let flags = pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY | pty::OpenptFlags::CLOEXEC;
+    let own = pty::openpt(flags).unwrap();
+    pty::grantpt(&own).unwrap();
+    pty::unlockpt(&own).unwrap();
+    let name = pty::ptsname(&own, Vec::new()).unwrap();
+    let name = name.into_string().unwrap();
+    let mut options = std::fs::File::options();
+    let theirs = options.read(true).write(true).open(name).unwrap();
+    (own.into(), theirs)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_terminal() {
-    use rustix::pty;
-
     compare(
         &["terminal", "resume", "6 bytes, end", "close", "exit"],
         || {
-            let flags = pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY;
-            let own = pty::openpt(flags).unwrap();
-            pty::grantpt(&own).unwrap();
-            pty::unlockpt(&own).unwrap();
-            let name = pty::ptsname(&own, Vec::new()).unwrap();
-            let name = name.into_string().unwrap();
-            let theirs = std::fs::File::options()
-                .read(true)
-                .write(true)
-                .open(name)
-                .unwrap();
-            let mut own = std::fs::File::from(own);
+            let (mut own, theirs) = new_terminal();
             // A line, and the key that ends the input.
             own.write_all(b"hello\n\x04").unwrap();
             {
@@ -326,6 +343,22 @@ fn a_terminal() {
             }
         },
     );
+}
+
+/// To the one who reads at that moment the kernel says EIO, and that was the error.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_is_closed_has_ended() {
+    compare(&["0 bytes, end", "close", "exit"], || {
+        let (own, theirs) = new_terminal();
+        let close = move |process: &mut Process| {
+            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            let waits = process.silent_for(Duration::from_millis(100));
+            assert_eq!(waits, Ok(()), "it reads");
+            drop(own);
+        };
+        (theirs.into(), Box::new(close))
+    });
 }
 
 #[test]

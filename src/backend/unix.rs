@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -402,12 +404,29 @@ pub(crate) fn wait_until_writable(descriptor: BorrowedFd<'_>) -> io::Result<()> 
 }
 
 fn wait_until(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    match poll_once(descriptor, interest, None) {
+        Err(error) if !is_interrupted(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody is at the other end of a descriptor any more, as when a terminal was closed. False if it
+/// can't be told.
+pub(crate) fn has_hung_up(descriptor: BorrowedFd<'_>) -> bool {
+    let events = poll_once(descriptor, Interest::READABLE, Some(Duration::ZERO));
+    events.is_ok_and(|events| events.iter().any(Event::is_read_closed))
+}
+
+fn poll_once(
+    descriptor: BorrowedFd<'_>,
+    interest: Interest,
+    timeout: Option<Duration>,
+) -> io::Result<Events> {
     // The type is mio's for whatever can be polled; it need not be a socket.
     let mut source = TcpStream::from_std(descriptor.try_clone_to_owned()?.into());
     let mut poll = Poll::new()?;
     poll.registry().register(&mut source, Token(0), interest)?;
-    match poll.poll(&mut Events::with_capacity(1), None) {
-        Err(error) if !is_interrupted(&error) => Err(error),
-        _ => Ok(()),
-    }
+    let mut events = Events::with_capacity(1);
+    poll.poll(&mut events, timeout)?;
+    Ok(events)
 }

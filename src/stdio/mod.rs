@@ -24,8 +24,8 @@
 //! through the standard library's `Stdin`, whose buffer it shares.
 //!
 //! While it is read standard input keeps the loop alive, but not while it is paused, after its end, or
-//! once it is [unreferenced](Stdin::unref). A file's ends without 'close', as in Node. Its descriptor
-//! stays open until the process ends.
+//! once it is [unreferenced](Stdin::unref). A file's ends without 'close', as in Node. A terminal that is
+//! closed has ended. Its descriptor stays open until the process ends.
 //!
 //! What is written to standard output or error output has been handed to the system when `write` returns,
 //! whatever it is connected to, so it is safe to exit then. (Node does so too where it can: with files,

@@ -11,8 +11,14 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 #[cfg(unix)]
-use crate::backend::unix::wait_until_readable;
+use crate::backend::unix::{has_hung_up, wait_until_readable};
 use crate::event_loop::channels::{SendError, Sender};
+
+/// "I/O error" and "bad file descriptor" have one number on every Unix.
+#[cfg(unix)]
+const EIO: i32 = 5;
+#[cfg(unix)]
+const EBADF: i32 = 9;
 
 /// What a read has brought; nothing at the end.
 pub(super) type Answer = io::Result<Vec<u8>>;
@@ -91,14 +97,56 @@ impl Source {
             };
             match result {
                 Ok(read) => {
+                    if read == 0 {
+                        self.check_end()?;
+                    }
                     buffer.truncate(read);
                     buffer.shrink_to_fit();
                     return Ok(buffer);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(error)?,
+                Err(error) if self.is_closed_terminal(&error) => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// The standard library takes a descriptor that is not open for reading for one that has ended. A read
+    /// of nothing tells.
+    fn check_end(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        if let Source::Std = self {
+            use std::os::fd::AsFd;
+
+            let checked = io::stdin().as_fd().try_clone_to_owned();
+            let checked = checked.and_then(|fd| std::fs::File::from(fd).read(&mut []));
+            return match checked {
+                Err(error) if error.raw_os_error() == Some(EBADF) => Err(error),
+                // There may be no descriptor to spare.
+                _ => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether an error says that nobody holds the other end of a terminal any more. To Node, which sees
+    /// that it hung up, this is the end.
+    fn is_closed_terminal(&self, error: &io::Error) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd;
+
+            error.raw_os_error() == Some(EIO)
+                && match self {
+                    Source::Std => has_hung_up(io::stdin().as_fd()),
+                    Source::Reopened(file) => has_hung_up(file.as_fd()),
+                }
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = error;
+            false
         }
     }
 
