@@ -286,6 +286,23 @@ fn a_socket_that_does_not_block() {
     });
 }
 
+/// What reading has failed with was told in the words for files.
+#[test]
+#[cfg(unix)]
+fn a_socket_that_is_reset() {
+    compare(&["read ECONNRESET", "close", "exit"], || {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let own = socket2::Socket::from(listener.accept().unwrap().0);
+        own.set_linger(Some(Duration::ZERO)).unwrap();
+        let reset = move |process: &mut Process| {
+            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            drop(own);
+        };
+        (std::os::fd::OwnedFd::from(theirs).into(), Box::new(reset))
+    });
+}
+
 /// It was taken for an input that has ended: the standard library reads nothing from it.
 #[test]
 #[cfg(unix)]

@@ -47,6 +47,9 @@ const NODE: &str = r"
             }));
         },
         full: () => file().pipe(stdout),
+        full_writes() {
+            for (const n of [1, 2]) stdout.write('text', (error) => say(`write ${n} ${error.message}`));
+        },
         pipeline: () => pipeline(file(), stdout, over),
         input: () => follow('stdin', stdin).pipe(stdout),
         input_pipeline: () => pipeline(follow('stdin', stdin), stdout, over),
@@ -61,7 +64,7 @@ fn the_child() {
     let Ok(task) = std::env::var(TASK) else {
         return;
     };
-    if task == "full" {
+    if task.starts_with("full") {
         std::io::stdout().flush().unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
         rustix::stdio::dup2_stdout(full).unwrap();
@@ -79,6 +82,14 @@ fn the_child() {
             });
         }
         "full" => drop(file(&lp).pipe(stdout)),
+        "full_writes" => {
+            for n in [1, 2] {
+                let told = move |result: nodeloop::Result<()>| {
+                    say(&format!("write {n} {}", result.unwrap_err()));
+                };
+                assert!(!stdout.write_then("text", told));
+            }
+        }
         "pipeline" => stream::pipeline(&file(&lp), &[], &stdout, over),
         "input" => drop(followed_input(&lp).pipe(stdout)),
         "input_pipeline" => stream::pipeline(&followed_input(&lp), &[], &stdout, over),
@@ -175,7 +186,7 @@ fn compare(
     );
     if let Some(node) = pinned_node() {
         let output = match task {
-            "full" => "/dev/full".into(),
+            task if task.starts_with("full") => "/dev/full".into(),
             _ => scratch.path("theirs"),
         };
         assert_eq!(written, run(node, &["-e", NODE], &output), "Node");
@@ -274,6 +285,21 @@ fn standard_output_on_a_full_disk_is_unpiped_with_enospc() {
     // More than one chunk, so that the file does not end.
     let large = scratch.file("large", vec![b'x'; 200_000]);
     compare("full", &large, &expected, no_input);
+}
+
+/// The error came in front of what the writes were told, and one of them was told that the stream was destroyed.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_write_to_standard_output_that_fails_is_told_before_the_error() {
+    let scratch = Scratch::new();
+    let expected = [
+        "write 1 ENOSPC: no space left on device, write",
+        "write 2 ENOSPC: no space left on device, write",
+        "stdout ENOSPC",
+        "stdout close",
+        "exit",
+    ];
+    compare("full_writes", &text(&scratch), &expected, no_input);
 }
 
 #[test]

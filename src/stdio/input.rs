@@ -138,7 +138,10 @@ fn answered(raw: Raw, answer: Answer) {
         Ok(chunk) => {
             stream.push(chunk);
         }
-        Err(error) => stream.fail(Error::file("read", error, None)),
+        Err(error) => {
+            let kind = with(raw, |it| it.kind).unwrap_or(StdioKind::Other);
+            stream.fail(kind.error("read", error));
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a standard stream is.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+
+use crate::ground::error::Error;
 
 /// What standard input, output or error output is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +23,16 @@ pub enum StdioKind {
     Directory,
     /// Something else.
     Other,
+}
+
+impl StdioKind {
+    /// A call about it that has failed, told as Node does: what is no stream to libuv is a file.
+    pub(super) fn error(self, call: &'static str, error: io::Error) -> Error {
+        match self {
+            StdioKind::File | StdioKind::Device => Error::file(call, error, None),
+            _ => Error::system(call, error),
+        }
+    }
 }
 
 /// What a descriptor is connected to.

@@ -43,6 +43,8 @@ enum Which {
 struct OutputState {
     kind: StdioKind,
     target: Target,
+    /// What a write has failed with: every further one does, until that is told.
+    broken: Option<Error>,
 }
 
 /// Where it goes.
@@ -113,7 +115,14 @@ fn create(lp: &LoopHandle, which: Which) -> Output {
         #[cfg(unix)]
         is_reopened: false,
     };
-    attach(stream.0, Box::new(OutputState { kind, target }));
+    attach(
+        stream.0,
+        Box::new(OutputState {
+            kind,
+            target,
+            broken: None,
+        }),
+    );
     stream.stay_open_behind_pipes();
     Output(stream)
 }
@@ -122,13 +131,14 @@ fn create(lp: &LoopHandle, which: Which) -> Output {
 fn write_now(raw: Raw, bytes: &[u8]) -> Result<()> {
     let written = table::with(raw, |state, id| {
         let it: &mut OutputState = attached(state, id)?;
-        Some(it.target.write_all(bytes))
+        if it.broken.is_none() {
+            let written = it.target.write_all(bytes);
+            it.broken = written.err().map(|error| it.kind.error("write", error));
+        }
+        Some(it.broken.clone().map_or(Ok(()), Err))
     });
-    match written.flatten() {
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(Error::system("write", error)),
-        None => Err(Error::library("ERR_HANDLE_GONE", "The handle is gone.")),
-    }
+    let gone = || Error::library("ERR_HANDLE_GONE", "The handle is gone.");
+    written.flatten().unwrap_or_else(|| Err(gone()))
 }
 
 impl Target {
@@ -263,9 +273,13 @@ impl Output {
             };
         }
         let result = write_now(stream.0, chunk.as_slice());
-        let went_well = result.is_ok();
-        if let Err(error) = &result {
-            stream.fail(error.clone());
+        if result.is_err() {
+            // The stream is told as by any sink: first the completion, then 'error' and 'close'.
+            match done {
+                Some(done) => stream.write_then(Bytes::new(), done),
+                None => stream.write(Bytes::new()),
+            };
+            return false;
         }
         if let Some(done) = done {
             let mut task = Some(Task::Complete(done, result));
@@ -273,7 +287,7 @@ impl Output {
                 task.take().map(|task| state.ticks.push(task))
             });
         }
-        went_well
+        true
     }
 
     /// Writes a last chunk, and ends the stream: Node's `process.stdout.end(data)`. The descriptor stays

@@ -47,28 +47,19 @@ pub(crate) fn attached_of<T: Attached>(entry: &mut Entry) -> Option<&mut T> {
     stream.attached.as_mut()?.as_any().downcast_mut()
 }
 
-fn fail(raw: Raw, error: Error) {
-    let mut error = Some(error);
-    table::with(raw, |state, id| {
-        if let Some(error) = error.take() {
-            ending::error_or_destroy(state, id, error);
-        }
-    });
-}
-
 impl Readable {
     /// The source has failed: Node's `errorOrDestroy`.
     pub(crate) fn fail(self, error: Error) {
-        fail(self.0, error);
+        let mut error = Some(error);
+        table::with(self.0, |state, id| {
+            if let Some(error) = error.take() {
+                ending::error_or_destroy(state, id, error);
+            }
+        });
     }
 }
 
 impl Writable {
-    /// The sink has failed: Node's `errorOrDestroy`.
-    pub(crate) fn fail(self, error: Error) {
-        fail(self.0, error);
-    }
-
     /// Has pipes leave it open when their source has ended, as Node's leave standard output.
     pub(crate) fn stay_open_behind_pipes(self) {
         table::with(self.0, |state, id| {
