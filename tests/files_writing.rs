@@ -235,6 +235,27 @@ fn destroyed_at_any_time_it_closes_its_file_and_says_so_to_every_write() {
     );
 }
 
+/// They were counted, although the write was told that it had failed.
+#[test]
+fn bytes_of_a_write_that_destroy_has_cut_short_do_not_count() {
+    let scratch = Scratch::new();
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let file = fs::create_write_stream(&lp, scratch.path("file"));
+    let log = Recorder::new();
+    file.write_then("text", log.done("write"));
+    file.on_error(|_, _| {});
+    // A worker has the write by then, and its answer comes in another turn.
+    file.on_ready(|file| {
+        file.event_loop().next_tick(move |_| file.destroy());
+    });
+    file.keep();
+    lp.run().unwrap();
+    log.expect(&["write ERR_STREAM_DESTROYED"]);
+    assert_eq!(content(scratch.path("file")), b"text");
+    assert_eq!(file.bytes_written(), 0);
+}
+
 #[test]
 fn flush_and_close_of_one_that_does_not_close_by_itself() {
     let scratch = Scratch::new();

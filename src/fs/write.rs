@@ -128,10 +128,12 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
             }
             Err(error) => (0, Err(error)),
         };
-        state::with(raw, |it| it.bytes += written);
         let result = match Writable(raw).destroyed() {
             true => result.and_then(|()| Err(destroyed(call))),
-            false => result,
+            false => {
+                state::with(raw, |it| it.bytes += written);
+                result
+            }
         };
         let failed = result.as_ref().err().cloned();
         done.result(result);
@@ -164,7 +166,8 @@ impl WriteStream {
         state::with(self.0.0, |it| Some(it.path.as_ref()?.to_path_buf())).flatten()
     }
 
-    /// Bytes written so far, those that wait not included: Node's `writeStream.bytesWritten`.
+    /// Bytes written so far, those that wait not included: Node's `writeStream.bytesWritten`. Nor are those
+    /// of a write that was told that the stream was destroyed, though the file may have them.
     pub fn bytes_written(self) -> u64 {
         state::with(self.0.0, |it| it.bytes).unwrap_or(0)
     }
