@@ -49,6 +49,14 @@ fn emit_readable_now(core: &Core, id: Id) {
         Some(!flags.any(flag::DESTROYED | flag::ERRORED) && something)
     });
     if emits == Some(true) {
+        core.with(|state| {
+            let stream = state.stream(id);
+            let once = stream.map_or(0, |stream| stream.readable_for_once());
+            for _ in 0..once {
+                // Node removes it before it calls it: what it asks for comes behind this.
+                state.tick(id, &LISTENING);
+            }
+        });
         let socket = Socket(core.raw(id));
         core.emit(id, socket::readable_slot, |listener| listener(socket));
     }
@@ -57,15 +65,10 @@ fn emit_readable_now(core: &Core, id: Id) {
             return;
         };
         let below = stream.read_length() <= stream.read_mark as usize;
-        let listened = stream.listens_to_readable();
         let flags = &mut stream.common.flags;
         flags.clear(flag::EMITTED_READABLE);
         if !flags.any(flag::FLOWING | flag::READ_ENDED) && below {
             flags.set(flag::NEED_READABLE);
-        }
-        if !listened && flags.any(flag::READABLE_LISTENING) {
-            // The last was there for once.
-            state.tick(id, &LISTENING);
         }
     });
 }
@@ -116,10 +119,7 @@ impl State {
 
     /// A listener of 'readable' was removed.
     pub(crate) fn stopped_listening(&mut self, id: Id) {
-        let stream = self.stream(id);
-        if stream.is_some_and(|stream| stream.common.flags.any(flag::READABLE_LISTENING)) {
-            self.tick(id, &LISTENING);
-        }
+        self.tick(id, &LISTENING);
     }
 
     fn update_readable_listening(&mut self, id: Id) {

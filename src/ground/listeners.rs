@@ -126,6 +126,15 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
+    /// How many of its listeners are there for one emission.
+    pub(crate) fn number_for_once(&self) -> usize {
+        match self {
+            Slot::Empty | Slot::Out(_) => 0,
+            Slot::One(listener) => usize::from(listener.once),
+            Slot::Many(listeners) => listeners.iter().filter(|listener| listener.once).count(),
+        }
+    }
+
     /// The one listener that is there and there to stay. None in every other case: then
     /// [`take`](Slot::take) finds what there is.
     #[inline]

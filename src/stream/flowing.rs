@@ -171,9 +171,7 @@ pub(super) fn listens_to_readable(state: &mut State, id: Id) {
 
 /// A listener of 'readable' was removed.
 pub(super) fn stopped_listening(state: &mut State, id: Id) {
-    if stream(state, id).is_some_and(|it| it.flags.any(flag::READABLE_LISTENING)) {
-        state.tick(id, &LISTENING);
-    }
+    state.tick(id, &LISTENING);
 }
 
 /// The tick behind a change of who listens to 'readable' (updateReadableListening).

@@ -236,6 +236,13 @@ fn emit_readable_now(core: &Core, id: Id) {
     if emits != Some(true) {
         return;
     }
+    core.with(|state| {
+        let once = stream(state, id).map_or(0, |it| it.listeners.readable.number_for_once());
+        for _ in 0..once {
+            // Node removes it before it calls it: what it asks for comes behind this.
+            state.tick(id, &LISTENING);
+        }
+    });
     let raw = core.raw(id);
     core.emit(id, READABLE, |listener| listener(raw));
     core.with(|state| {

@@ -1,0 +1,101 @@
+//! Bugs of streams that were found by playing random programs beside Node and fixed, each with what it did.
+
+mod support;
+
+use nodeloop::stream::{Duplex, Readable, ReadableOptions};
+use nodeloop::{Loop, net};
+use support::*;
+
+/// It flowed no more, and never ended: the tick that sees that nobody listens to 'readable' any more came behind
+/// that of `resume`.
+#[test]
+fn a_stream_that_its_only_reader_resumes_flows() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let mut chunks = vec!["b", "a"];
+    let stream = Readable::new(&lp, move |stream, _| match chunks.pop() {
+        Some(chunk) => drop(stream.push(chunk)),
+        None => stream.push_end(),
+    });
+    stream.once_readable(|stream| stream.resume());
+    stream.on_resume(log.noting("resume"));
+    stream.on_end(log.noting("end"));
+    lp.run().unwrap();
+    log.expect(&["resume", "end"]);
+}
+
+/// The same of a socket.
+#[test]
+fn a_socket_that_its_only_reader_resumes_flows() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let server = net::create_server(&lp, |socket| {
+        socket.end_with("hello");
+        socket.resume();
+    });
+    server.listen(any_port()).unwrap();
+    let client = net::connect(&lp, server.address().unwrap());
+    client.once_readable(|client| client.resume());
+    client.on_end(log.noting("end"));
+    client.on_close(move |_, _| server.close());
+    lp.run().unwrap();
+    log.expect(&["end"]);
+}
+
+/// It began to flow, though somebody listened to 'readable', as soon as a listener of anything was removed.
+#[test]
+fn who_reads_by_readable_is_not_overrun_when_another_listener_goes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = ReadableOptions::new().create(&lp);
+    stream.on_readable(|_| {});
+    stream.on_data(|_, _| {});
+    let gone = stream.on_data(|_, _| {});
+    lp.set_timeout_once(1, move |_| stream.pause());
+    lp.set_timeout_once(2, move |_| stream.off(gone));
+    stream.on_resume(log.noting("resume"));
+    lp.run().unwrap();
+    log.expect(&[]);
+    assert_eq!(stream.readable_flowing(), Some(false));
+}
+
+/// The same of a socket.
+#[test]
+fn who_reads_a_socket_by_readable_is_not_overrun_when_another_listener_goes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.on_readable(|_| {});
+    socket.on_data(|_, _| {});
+    let gone = socket.on_data(|_, _| {});
+    socket.pause();
+    turn_until(&lp, || true);
+    socket.on_resume(log.noting("resume"));
+    socket.off(gone);
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&[]);
+    socket.destroy();
+    lp.run().unwrap();
+}
+
+/// One that was there for once went without a trace if others stayed.
+#[test]
+fn a_reader_for_once_among_others_has_resume_come() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = Duplex::pass_through(&lp);
+    stream.on_readable(log.noting("readable"));
+    stream.once_readable(log.noting("once"));
+    stream.on_data(|_, _| {});
+    stream.on_resume(log.noting("resume"));
+    lp.set_timeout_once(1, move |_| assert!(stream.write("a")));
+    lp.run().unwrap();
+    log.expect(&["readable", "once", "resume"]);
+}
