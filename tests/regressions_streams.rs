@@ -2,7 +2,7 @@
 
 mod support;
 
-use nodeloop::stream::{Duplex, Readable, ReadableOptions};
+use nodeloop::stream::{Duplex, DuplexOptions, Readable, ReadableOptions, TransformOptions};
 use nodeloop::{Loop, net};
 use support::*;
 
@@ -98,4 +98,18 @@ fn a_reader_for_once_among_others_has_resume_come() {
     lp.set_timeout_once(1, move |_| assert!(stream.write("a")));
     lp.run().unwrap();
     log.expect(&["readable", "once", "resume"]);
+}
+
+/// It had Node's usual mark, so that a write that nobody takes told that there is room.
+#[test]
+fn a_transform_that_buffers_nothing_behind_it_buffers_nothing_in_front() {
+    let lp = Loop::new().unwrap();
+    let marked = |options: TransformOptions| options.create(&lp).writable_high_water_mark();
+    let nothing = || TransformOptions::new().readable_high_water_mark(0);
+    assert_eq!(marked(nothing()), 0);
+    assert_eq!(marked(nothing().writable_high_water_mark(5)), 5);
+    let before = TransformOptions::new().writable_high_water_mark(5);
+    assert_eq!(marked(before.readable_high_water_mark(0)), 5);
+    let duplex = DuplexOptions::new().readable_high_water_mark(0).create(&lp);
+    assert_ne!(duplex.writable_high_water_mark(), 0);
 }

@@ -25,6 +25,8 @@ struct Setup {
     flags: u64,
     readable_mark: usize,
     writable_mark: usize,
+    /// Whether the mark of the writable side was asked for.
+    has_writable_mark: bool,
     hooks: Hooks,
 }
 
@@ -34,6 +36,7 @@ impl Setup {
             flags: sides | flag::AUTO_DESTROY | flag::EMIT_CLOSE | flag::ALLOW_HALF_OPEN,
             readable_mark: DEFAULT_HIGH_WATER_MARK,
             writable_mark: DEFAULT_HIGH_WATER_MARK,
+            has_writable_mark: false,
             hooks: Hooks::default(),
         }
     }
@@ -49,9 +52,14 @@ impl Setup {
         let Setup {
             flags,
             readable_mark,
-            writable_mark,
+            mut writable_mark,
+            has_writable_mark,
             hooks,
         } = self;
+        if flags & flag::IS_TRANSFORM != 0 && readable_mark == 0 && !has_writable_mark {
+            // What is not to wait behind a transform is not to wait in front of it, either.
+            writable_mark = 0;
+        }
         let lp = lp.event_loop();
         let mut stream = Some(StreamState::new(flags, readable_mark, writable_mark, hooks));
         let id = lp.with(|state| {
@@ -200,6 +208,7 @@ macro_rules! for_every_stream {
             pub fn high_water_mark(mut self, bytes: usize) -> $options {
                 self.0.readable_mark = bytes;
                 self.0.writable_mark = bytes;
+                self.0.has_writable_mark = true;
                 self
             }
 
@@ -292,7 +301,8 @@ macro_rules! for_two_sides {
                 self
             }
 
-            /// The mark in bytes of the readable side: Node's `readableHighWaterMark`.
+            /// The mark in bytes of the readable side: Node's `readableHighWaterMark`. With 0 the writable
+            /// side of a transform has the same, unless another is asked for.
             pub fn readable_high_water_mark(mut self, bytes: usize) -> $options {
                 self.0.readable_mark = bytes;
                 self
@@ -301,6 +311,7 @@ macro_rules! for_two_sides {
             /// The mark in bytes of the writable side: Node's `writableHighWaterMark`.
             pub fn writable_high_water_mark(mut self, bytes: usize) -> $options {
                 self.0.writable_mark = bytes;
+                self.0.has_writable_mark = true;
                 self
             }
         }
