@@ -2,7 +2,13 @@
 
 mod support;
 
-use nodeloop::stream::{Duplex, DuplexOptions, Readable, ReadableOptions, TransformOptions};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use nodeloop::stream::{
+    Duplex, DuplexOptions, FinishedOptions, Readable, ReadableOptions, TransformOptions,
+    WritableOptions, finished,
+};
 use nodeloop::{Loop, net};
 use support::*;
 
@@ -112,4 +118,26 @@ fn a_transform_that_buffers_nothing_behind_it_buffers_nothing_in_front() {
     assert_eq!(marked(before.readable_high_water_mark(0)), 5);
     let duplex = DuplexOptions::new().readable_high_water_mark(0).create(&lp);
     assert_ne!(duplex.writable_high_water_mark(), 0);
+}
+
+/// It was told that the stream had closed before its time.
+#[test]
+fn finished_is_content_with_an_end_whose_writes_destroy_threw_away() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let kept = Rc::new(RefCell::new(None));
+    let answer = kept.clone();
+    let stream = WritableOptions::new()
+        .construct(move |_, done| *answer.borrow_mut() = Some(done))
+        .create(&lp);
+    stream.keep();
+    stream.write("a");
+    stream.end();
+    stream.destroy();
+    lp.set_timeout_once(1, move |_| kept.take().unwrap().ok());
+    lp.run().unwrap();
+    let _watch = finished(&stream, FinishedOptions::new(), log.done("finished"));
+    lp.run().unwrap();
+    log.expect(&["finished ok"]);
 }

@@ -49,6 +49,10 @@ impl Sealed for Socket {
         self.has(flag::READ_ENDED)
     }
 
+    fn has_unwritten(&self) -> bool {
+        self.writable_length() > 0
+    }
+
     fn has_writes(&self) -> bool {
         self.writable_length() > 0
     }

@@ -23,6 +23,7 @@ macro_rules! delegate_stream {
                 error_emitted() -> bool;
                 is_drained() -> bool;
                 is_drained_or_ended() -> bool;
+                has_unwritten() -> bool;
                 has_writes() -> bool;
                 raw_end() -> Option<$crate::stream::StreamId>;
                 divert(

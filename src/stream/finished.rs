@@ -150,7 +150,7 @@ fn is_readable_finished(stream: &dyn Stream) -> bool {
 /// The same of 'finish' (isWritableFinished, not strict).
 fn is_writable_finished(stream: &dyn Stream) -> bool {
     let finished = stream.writable_finished()
-        || (stream.errored().is_none() && stream.writable_ended() && !stream.has_writes());
+        || (stream.errored().is_none() && stream.writable_ended() && !stream.has_unwritten());
     stream.has_writable_side() && finished
 }
 

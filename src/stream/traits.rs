@@ -62,7 +62,9 @@ pub(crate) mod sealed {
         fn is_drained(&self) -> bool;
         /// Whether the source has ended.
         fn is_drained_or_ended(&self) -> bool;
-        /// Whether writes have not been answered.
+        /// Whether bytes were written that the sink has not taken.
+        fn has_unwritten(&self) -> bool;
+        /// Whether a write, or something else that stands before 'finish', has not been answered.
         fn has_writes(&self) -> bool;
         /// Its end in the kernel that takes bytes which nobody has read, if it has one.
         fn raw_end(&self) -> Option<super::StreamId> {
@@ -298,6 +300,10 @@ mod implementations {
 
                 fn is_drained_or_ended(&self) -> bool {
                     ask(self.0, false, |it| it.flags.any(flag::ENDED))
+                }
+
+                fn has_unwritten(&self) -> bool {
+                    ask(self.0, false, |it| it.writable.length > 0)
                 }
 
                 fn has_writes(&self) -> bool {
