@@ -141,3 +141,17 @@ fn finished_is_content_with_an_end_whose_writes_destroy_threw_away() {
     lp.run().unwrap();
     log.expect(&["finished ok"]);
 }
+
+/// It counted as read.
+#[test]
+fn what_is_taken_after_close_is_not_read() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let stream = ReadableOptions::new().create(&lp);
+    stream.keep();
+    stream.push("a");
+    stream.destroy();
+    lp.run().unwrap();
+    assert_eq!(stream.read(1).as_deref(), Some(&b"a"[..]));
+    assert!(!stream.readable_did_read());
+}

@@ -378,7 +378,7 @@ pub(super) fn finish_read(state: &mut State, id: Id, size: Option<usize>) -> Opt
     if taken.is_none() && length <= it.readable.high_water_mark {
         it.flags.set(flag::NEED_READABLE);
     }
-    if taken.is_some() {
+    if taken.is_some() && !it.flags.any(flag::ERROR_EMITTED | flag::CLOSE_EMITTED) {
         it.flags.set(flag::DATA_EMITTED);
     }
     if length == 0 {
