@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use nodeloop::stream::{
     Duplex, DuplexOptions, FinishedOptions, Readable, ReadableOptions, TransformOptions,
-    WritableOptions, finished,
+    WritableOptions, finished, pipeline,
 };
 use nodeloop::{Loop, net};
 use support::*;
@@ -154,4 +154,45 @@ fn what_is_taken_after_close_is_not_read() {
     lp.run().unwrap();
     assert_eq!(stream.read(1).as_deref(), Some(&b"a"[..]));
     assert!(!stream.readable_did_read());
+}
+
+/// The source was asked for more before its listeners had what was pushed: once more than in Node where they
+/// destroy it.
+#[test]
+fn more_is_asked_for_behind_what_was_pushed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let asked = log.clone();
+    let source = Readable::new(&lp, move |_, _| asked.note("asked"));
+    let ended = Duplex::pass_through(&lp);
+    ended.end();
+    lp.run().unwrap();
+    pipeline(&source, &[], &ended, log.done("pipeline"));
+    lp.set_timeout_once(1, move |_| assert!(source.push("a")));
+    lp.run().unwrap();
+    log.expect(&["asked", "pipeline ERR_STREAM_WRITE_AFTER_END"]);
+}
+
+/// What is held back before it is delivered is asked for more behind, too, up to the mark.
+#[test]
+fn more_is_asked_for_behind_what_a_pause_held_back() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let asked = log.clone();
+    let source = Readable::new(&lp, move |_, _| asked.note("asked"));
+    source.on_data(log_data(&log));
+    lp.set_timeout_once(1, move |_| {
+        assert!(source.push("a"));
+        source.pause();
+    });
+    lp.run().unwrap();
+    log.expect(&["asked", "asked"]);
+    assert_eq!(source.readable_length(), 1);
+}
+
+fn log_data<S>(log: &Recorder) -> impl FnMut(S, &[u8]) + 'static {
+    let log = log.clone();
+    move |_, chunk| log.note(String::from_utf8_lossy(chunk))
 }

@@ -22,6 +22,10 @@ use crate::ground::spare::give_back;
 const MAX_HIGH_WATER_MARK: usize = 0x4000_0000;
 
 static DELIVER: Work = quiet("what was pushed is delivered", deliver);
+static DELIVERED: Work = quiet("what was pushed is delivered", |core, id| {
+    core.with(|state| maybe_read_more(state, id));
+    deliver(core, id);
+});
 static EMIT_READABLE: Work = told("'readable'", emit_readable_now);
 static AFTER_READABLE: Work = quiet("what follows 'readable'", after_readable);
 static READ_MORE: Work = quiet("the source is asked for more", read_more);
@@ -134,6 +138,8 @@ fn add_chunk(state: &mut State, id: Id, chunk: Bytes, in_front: bool) {
             it.flags.set(flag::DELIVERING);
             state.step(id, &DELIVER);
         }
+        // More is asked for behind that.
+        return;
     } else {
         match in_front {
             true => it.readable.buffer.push_front(chunk),
@@ -166,8 +172,11 @@ fn deliver(core: &Core, id: Id) {
             held_back = true;
         }
         give_back(&mut it.readable.direct);
-        if held_back && it.flags.any(flag::NEED_READABLE) {
-            emit_readable(state, id);
+        if held_back {
+            if it.flags.any(flag::NEED_READABLE) {
+                emit_readable(state, id);
+            }
+            maybe_read_more(state, id);
         }
         None
     });
@@ -175,7 +184,7 @@ fn deliver(core: &Core, id: Id) {
         let _then = Then {
             core,
             id,
-            work: &DELIVER,
+            work: &DELIVERED,
         };
         emit_data(core, id, &chunk);
     }
@@ -246,11 +255,8 @@ fn emit_readable_now(core: &Core, id: Id) {
     let raw = core.raw(id);
     core.emit(id, READABLE, |listener| listener(raw));
     core.with(|state| {
-        let Some(it) = stream(state, id) else { return };
-        it.flags.clear(flag::EMITTED_READABLE);
-        if it.listeners.readable.is_empty() && it.flags.any(flag::READABLE_LISTENING) {
-            // The last was there for once.
-            state.tick(id, &LISTENING);
+        if let Some(it) = stream(state, id) {
+            it.flags.clear(flag::EMITTED_READABLE);
         }
     });
 }
