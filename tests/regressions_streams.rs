@@ -192,6 +192,21 @@ fn more_is_asked_for_behind_what_a_pause_held_back() {
     assert_eq!(source.readable_length(), 1);
 }
 
+/// The completion came first, since its tick was queued before anybody had what came out.
+#[test]
+fn what_comes_out_of_a_transform_goes_on_before_its_write_is_done() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (first, second) = (Duplex::pass_through(&lp), Duplex::pass_through(&lp));
+    first.pipe(second);
+    second.on_readable(log.noting("readable"));
+    let done = log.done("write");
+    lp.set_timeout_once(1, move |_| assert!(first.write_then("a", done)));
+    lp.run().unwrap();
+    log.expect(&["readable", "write ok"]);
+}
+
 fn log_data<S>(log: &Recorder) -> impl FnMut(S, &[u8]) + 'static {
     let log = log.clone();
     move |_, chunk| log.note(String::from_utf8_lossy(chunk))

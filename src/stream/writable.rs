@@ -326,12 +326,19 @@ pub(super) fn on_write(state: &mut State, id: Id, result: Result<()>) {
         it.fail(&error);
         after.error = Some(error);
         later(state, id, after, sync);
-    } else if it.writable.buffered.is_empty() || it.flags.any(flag::BUFFER_PROCESSING) {
-        answered(state, id, after);
-    } else {
+        return;
+    }
+    let clears = !it.writable.buffered.is_empty() && !it.flags.any(flag::BUFFER_PROCESSING);
+    // What it has pushed is delivered first, in Node within the push.
+    let delivers = sync && it.flags.any(flag::DELIVERING);
+    if clears || delivers {
         it.writable.after_steps.push_back(after);
-        state.step(id, &CLEAR);
+        if clears {
+            state.step(id, &CLEAR);
+        }
         state.step(id, &ANSWERED);
+    } else {
+        answered(state, id, after);
     }
 }
 
