@@ -207,7 +207,42 @@ fn what_comes_out_of_a_transform_goes_on_before_its_write_is_done() {
     log.expect(&["readable", "write ok"]);
 }
 
+/// It came a tick late.
+#[test]
+fn an_error_that_destroys_nothing_is_told_as_soon_as_its_cause_has_returned() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = ReadableOptions::new().auto_destroy(false).create(&lp);
+    source.on_error(log_error(&log));
+    let kept = Rc::new(RefCell::new(None));
+    let answer = kept.clone();
+    let sink = WritableOptions::new()
+        .auto_destroy(false)
+        .write(move |_, _, done| *answer.borrow_mut() = Some(done))
+        .create(&lp);
+    sink.write("a");
+    sink.on_error(log_error(&log));
+    let tick = log.clone();
+    lp.set_timeout_once(1, move |timer| {
+        let noting = tick.noting("tick");
+        nodeloop::AsLoop::event_loop(&timer).next_tick(noting);
+        source.push_end();
+        source.push("a");
+        if let Some(done) = kept.take() {
+            done.fail("no room");
+        }
+    });
+    lp.run().unwrap();
+    log.expect(&["stream.push() after EOF", "no room", "tick"]);
+}
+
 fn log_data<S>(log: &Recorder) -> impl FnMut(S, &[u8]) + 'static {
     let log = log.clone();
     move |_, chunk| log.note(String::from_utf8_lossy(chunk))
+}
+
+fn log_error<S>(log: &Recorder) -> impl FnMut(S, &nodeloop::Error) + 'static {
+    let log = log.clone();
+    move |_, error| log.note(error.message())
 }

@@ -53,7 +53,7 @@ impl Readable {
         let mut error = Some(error);
         table::with(self.0, |state, id| {
             if let Some(error) = error.take() {
-                ending::error_or_destroy(state, id, error);
+                ending::error_or_destroy(state, id, error, true);
             }
         });
     }

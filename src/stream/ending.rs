@@ -59,7 +59,7 @@ fn on_construct(state: &mut State, id: Id) {
         let error = it.destroy_error.take();
         own_destroy(state, id, error.or(result.err()), true);
     } else if let Err(error) = result {
-        error_or_destroy(state, id, error);
+        error_or_destroy(state, id, error, true);
     } else {
         readable::constructed(state, id);
         finishing::constructed(state, id);
@@ -67,8 +67,8 @@ fn on_construct(state: &mut State, id: Id) {
 }
 
 /// An error of the stream's own: it is destroyed, or without auto-destroy only told
-/// (errorOrDestroy).
-pub(super) fn error_or_destroy(state: &mut State, id: Id, error: Error) {
+/// (errorOrDestroy), on a tick or as soon as the caller has returned.
+pub(super) fn error_or_destroy(state: &mut State, id: Id, error: Error, on_tick: bool) {
     let Some(it) = stream(state, id) else {
         state.bury(error);
         return;
@@ -82,7 +82,10 @@ pub(super) fn error_or_destroy(state: &mut State, id: Id, error: Error) {
         if !it.flags.any(flag::ERROR_EMITTED) {
             it.flags.set(flag::ERROR_EMITTED);
             it.told_error = Some(error);
-            state.tick(id, &EMIT_ERROR);
+            match on_tick {
+                true => state.tick(id, &EMIT_ERROR),
+                false => state.step(id, &EMIT_ERROR),
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::ending::{destroy, error_or_destroy};
 use super::readable::{quiet, told};
 use super::state::{Call, FINISH, flag, stream};
 use super::transform;
-use super::writable::{CLEAR, schedule_calls, uncork, write_or_fail};
+use super::writable::{CLEAR, SyncOver, schedule_calls, uncork, write_or_fail};
 use crate::event_loop::core::Core;
 use crate::event_loop::extension::Work;
 use crate::event_loop::handle::Id;
@@ -143,10 +143,12 @@ fn call_final(core: &Core, id: Id) {
         }
         let hook = it.hooks.finalize.take()?;
         it.outstanding += 1;
+        it.flags.set(flag::WRITE_SYNC);
         Some(Some(hook))
     });
     match hook {
         Some(Some(hook)) => {
+            let _over = SyncOver { core, id };
             let raw = core.raw(id);
             hook(raw, Done::new(raw, Question::Finalize));
         }
@@ -164,13 +166,14 @@ pub(super) fn on_final(state: &mut State, id: Id, result: Result<()>) {
         return;
     };
     it.writable.pending -= 1;
+    let sync = it.flags.any(flag::WRITE_SYNC);
     if let Err(error) = result {
         let on_finished = std::mem::take(&mut it.writable.on_finished);
         let told = on_finished
             .into_iter()
             .map(|done| Task::Complete(done, Err(error.clone())));
         state.steps.extend(told);
-        error_or_destroy(state, id, error);
+        error_or_destroy(state, id, error, sync);
     } else if it.needs_finish() {
         it.flags.set(flag::PREFINISHED);
         it.writable.pending += 1;

@@ -79,7 +79,7 @@ pub(super) fn push(state: &mut State, id: Id, chunk: Bytes) -> bool {
     if it.flags.any(flag::ENDED) {
         state.graveyard.push(Dead::Chunk(chunk));
         let error = Error::library("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF");
-        error_or_destroy(state, id, error);
+        error_or_destroy(state, id, error, false);
         return false;
     }
     if it.flags.any(flag::DESTROYED | flag::ERRORED) {
@@ -106,7 +106,7 @@ pub(super) fn unshift(state: &mut State, id: Id, chunk: Bytes) -> bool {
             "ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
             "stream.unshift() after end event",
         );
-        error_or_destroy(state, id, error);
+        error_or_destroy(state, id, error, false);
     } else if it.flags.any(flag::DESTROYED | flag::ERRORED) {
         state.graveyard.push(Dead::Chunk(chunk));
         return false;

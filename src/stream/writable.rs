@@ -66,7 +66,7 @@ pub(super) static ERROR_BUFFER: Work = quiet("what waits fails", |core, id| {
 static FAIL: Work = quiet("it is destroyed with an error", |core, id| {
     core.with(|state| {
         if let Some(error) = stream(state, id).and_then(|it| it.writable.failures.pop_front()) {
-            error_or_destroy(state, id, error);
+            error_or_destroy(state, id, error, false);
         }
     });
 });
@@ -131,7 +131,7 @@ fn admit(
     if let Some(error) = error {
         state.graveyard.push(Dead::Chunk(chunk));
         state.complete_later(done, Err(|| error.clone()));
-        error_or_destroy(state, id, error.clone());
+        error_or_destroy(state, id, error.clone(), true);
         return Err(error);
     }
     it.writable.pending += 1;
@@ -288,9 +288,9 @@ fn hand_down(core: &Core, id: Id, writes: Vec<Buffered>, even_destroyed: bool) {
 }
 
 /// The sink has returned, or panicked.
-struct SyncOver<'a> {
-    core: &'a Core,
-    id: Id,
+pub(super) struct SyncOver<'a> {
+    pub(super) core: &'a Core,
+    pub(super) id: Id,
 }
 
 impl Drop for SyncOver<'_> {
