@@ -207,6 +207,23 @@ fn what_comes_out_of_a_transform_goes_on_before_its_write_is_done() {
     log.expect(&["readable", "write ok"]);
 }
 
+/// It came behind 'finish', and behind whatever else waited.
+#[test]
+fn what_a_completion_pushes_is_delivered_next() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let other = ReadableOptions::new().create(&lp);
+    other.on_data(log_data(&log));
+    let stream = WritableOptions::new().create(&lp);
+    stream.on_finish(log.noting("finish"));
+    lp.set_timeout_once(1, move |_| {
+        stream.end_then(move |_| assert!(other.push("pushed")));
+    });
+    lp.run().unwrap();
+    log.expect(&["pushed", "finish"]);
+}
+
 /// It came a tick late.
 #[test]
 fn an_error_that_destroys_nothing_is_told_as_soon_as_its_cause_has_returned() {

@@ -129,12 +129,17 @@ impl State {
 }
 
 impl Core {
-    /// Does work of an object. What it leaves as steps comes next, in front of the steps that waited
-    /// already: where Node calls one function from another, the inner one is done before the outer one
-    /// goes on.
+    /// Does work of an object, [within](Self::within) what waits.
     pub(crate) fn perform_work(&self, id: Id, work: WorkOf) {
+        self.within(|| (work.perform)(self, id));
+    }
+
+    /// Does something. What it leaves as steps comes next, in front of the steps that waited already:
+    /// where Node calls one function from another, the inner one is done before the outer one goes on.
+    #[inline]
+    pub(crate) fn within(&self, act: impl FnOnce()) {
         let waiting = self.with(|state| state.steps.len());
-        (work.perform)(self, id);
+        act();
         self.with(|state| {
             if waiting > 0 && state.steps.len() > waiting {
                 state.steps.rotate_left(waiting);

@@ -31,6 +31,8 @@ pub(crate) enum Task {
     User(TickCall, &'static Location<'static>),
     /// Tells a completion what became of its call.
     Complete(Completion, Result<()>),
+    /// The same, as a step of a stream: what it leaves as steps comes next.
+    CompleteWithin(Completion, Result<()>),
     /// Emits an event of a socket that has no arguments.
     Emit(Id, SocketEvent),
     /// Emits a socket's 'error'.
@@ -133,6 +135,7 @@ impl Core {
         match task {
             Task::User(call, _) => call(self.handle()),
             Task::Complete(done, result) => done(result),
+            Task::CompleteWithin(done, result) => self.within(|| done(result)),
             Task::Emit(id, event) => {
                 let socket = Socket(self.raw(id));
                 self.emit(id, socket::slot_of(event), |listener| listener(socket));
@@ -250,7 +253,7 @@ impl Task {
     /// Whom it is about, if that is a server or a socket.
     pub(crate) fn subject(&self) -> Option<Id> {
         match *self {
-            Task::User(..) | Task::Complete(..) => None,
+            Task::User(..) | Task::Complete(..) | Task::CompleteWithin(..) => None,
             Task::Emit(id, _)
             | Task::EmitError(id, _)
             | Task::EmitClose(id)
@@ -321,7 +324,7 @@ impl Task {
     pub(crate) fn what(&self) -> &'static str {
         match self {
             Task::User(..) => "a tick of next_tick",
-            Task::Complete(..) => "a completion",
+            Task::Complete(..) | Task::CompleteWithin(..) => "a completion",
             Task::Emit(_, event) => event.quoted(),
             Task::EmitError(..) | Task::EmitServerError(..) => "'error'",
             Task::EmitClose(_) | Task::EmitServerClose(_) => "'close'",

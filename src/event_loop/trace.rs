@@ -120,7 +120,7 @@ impl Core {
     pub(crate) fn trace_task(&self, tick: bool, task: &Task) {
         let tick = if tick { "tick: " } else { "" };
         match (task, task.subject()) {
-            (Task::Complete(_, result), _) => match result {
+            (Task::Complete(_, result) | Task::CompleteWithin(_, result), _) => match result {
                 Ok(()) => self.trace(format_args!("{tick}completion")),
                 Err(error) => self.trace(format_args!("{tick}completion, {error}")),
             },

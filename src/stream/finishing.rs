@@ -171,7 +171,7 @@ pub(super) fn on_final(state: &mut State, id: Id, result: Result<()>) {
         let on_finished = std::mem::take(&mut it.writable.on_finished);
         let told = on_finished
             .into_iter()
-            .map(|done| Task::Complete(done, Err(error.clone())));
+            .map(|done| Task::CompleteWithin(done, Err(error.clone())));
         state.steps.extend(told);
         error_or_destroy(state, id, error, sync);
     } else if it.needs_finish() {
@@ -189,7 +189,7 @@ fn finish(state: &mut State, id: Id) {
     let on_finished = std::mem::take(&mut it.writable.on_finished);
     let told = on_finished
         .into_iter()
-        .map(|done| Task::Complete(done, Ok(())));
+        .map(|done| Task::CompleteWithin(done, Ok(())));
     state.steps.extend(told);
     state.step(id, &EMIT_FINISH);
     state.step(id, &AFTER_FINISH);

@@ -381,7 +381,7 @@ fn after_write(state: &mut State, id: Id, after: AfterWrite) {
     if let Some(error) = after.error {
         it.writable.failures.push_back(error.clone());
         for done in after.done {
-            let told = Task::Complete(done, Err(error.clone()));
+            let told = Task::CompleteWithin(done, Err(error.clone()));
             state.steps.push_back(told);
         }
         state.step(id, &ERROR_BUFFER);
@@ -395,7 +395,7 @@ fn after_write(state: &mut State, id: Id, after: AfterWrite) {
         state.step(id, &DRAINED);
     }
     for done in after.done {
-        state.steps.push_back(Task::Complete(done, Ok(())));
+        state.steps.push_back(Task::CompleteWithin(done, Ok(())));
     }
     state.step(id, &AFTER_WRITES);
 }
@@ -417,11 +417,11 @@ pub(super) fn error_buffer(state: &mut State, id: Id) {
         state.graveyard.push(Dead::Chunk(chunk));
         state
             .steps
-            .extend(done.map(|done| Task::Complete(done, Err(reason("write")))));
+            .extend(done.map(|done| Task::CompleteWithin(done, Err(reason("write")))));
     }
     let ended = on_finished
         .into_iter()
-        .map(|done| Task::Complete(done, Err(reason("end"))));
+        .map(|done| Task::CompleteWithin(done, Err(reason("end"))));
     state.steps.extend(ended);
 }
 
