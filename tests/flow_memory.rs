@@ -9,11 +9,12 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
+use nodeloop::dgram::{self, BindOptions, SocketType};
 use nodeloop::net::{DEFAULT_HIGH_WATER_MARK, ServerOptions, Socket};
 use nodeloop::stream::{Readable, Writable};
 use nodeloop::{Builder, Loop};
@@ -320,4 +321,29 @@ fn expect_given_back(lp: &Loop, bytes: i64) {
     let queues = memory.queues + memory.timers + memory.gathered;
     let others = bytes - i64::try_from(queues).unwrap();
     assert!(others < BURST as i64, "{others} bytes beside {queues}");
+}
+
+#[test]
+fn what_is_kept_for_channels_and_for_completions_of_datagrams_is_told() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let socket = dgram::create_socket(&lp, SocketType::Udp4);
+    socket.bind_sync(BindOptions::new()).unwrap();
+    lp.run_nowait().unwrap();
+    let before = lp.memory().total();
+    let measured = measure(|| {
+        let channels: Vec<_> = (0..BURST).map(|_| lp.channel(|_, ()| {})).collect();
+        drop(channels);
+        for _ in 0..BURST {
+            let done = |_| {};
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+            socket.send_to_then("x", to, done).unwrap();
+        }
+        for _ in 0..3 {
+            lp.run_nowait().unwrap();
+        }
+    });
+    let told = lp.memory().total() - before;
+    let hidden = measured.bytes_current - i64::try_from(told).unwrap();
+    assert!(hidden.abs() < BURST as i64, "{hidden} bytes beside {told}");
 }

@@ -361,6 +361,11 @@ impl Channels {
         self.referenced
     }
 
+    /// Bytes of capacity.
+    pub(crate) fn memory(&self) -> usize {
+        self.all.capacity() * size_of::<ChannelState>()
+    }
+
     /// Each: whether it is referenced, and where it was made.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (bool, &'static Location<'static>)> {
         self.all

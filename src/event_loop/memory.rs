@@ -1,5 +1,6 @@
 //! What a loop keeps allocated: `lp.memory()`.
 
+use super::datagram_send::Sending;
 use super::entry::Entry;
 use super::handle::{Id, LoopHandle};
 use super::mailbox::Mail;
@@ -22,7 +23,7 @@ use crate::ground::error::Error;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The slab of servers and sockets. It grows by a quarter, and shrinks never.
+    /// The slab of servers, sockets and streams. It grows by a quarter, and shrinks never.
     pub handles: usize,
     /// Timers, immediates, watchers and deadlines.
     pub timers: usize,
@@ -33,7 +34,8 @@ pub struct Memory {
     /// Room to receive many datagrams at once, made with the first UDP socket. The system gives memory
     /// to as much of it as was used.
     pub datagrams: usize,
-    /// Ticks, ready objects, closing objects and other queues of the turn, and work for other threads.
+    /// Ticks, ready objects, closing objects and other queues of the turn, completions of datagrams, and work
+    /// for other threads and channels from them.
     pub queues: usize,
 }
 
@@ -73,6 +75,8 @@ impl State {
                 + tasks * size_of::<Task>()
                 + self.mail.capacity() * size_of::<Mail>()
                 + self.jobs.memory()
+                + self.channels.memory()
+                + self.sends.capacity() * size_of::<Sending>()
                 + self.reap.capacity() * size_of::<Reap>()
                 + self.graveyard.capacity() * size_of::<Dead>()
                 + self.uncaught.capacity() * size_of::<Error>(),
