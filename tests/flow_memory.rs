@@ -314,6 +314,30 @@ fn a_stream_gives_the_memory_of_a_burst_back_when_it_is_over() {
     expect_given_back(&lp, measured.bytes_current);
 }
 
+#[test]
+fn a_channel_gives_the_memory_of_a_burst_back_when_few_messages_come() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let received = Rc::new(Cell::new(0));
+    let counted = received.clone();
+    let sender = lp.channel(move |_, _: u64| counted.set(counted.get() + 1));
+    let send = |count| {
+        for message in 0..count {
+            sender.send(message).unwrap();
+        }
+        lp.run_nowait().unwrap();
+    };
+    let measured = measure(|| {
+        // One burst for each of its two queues.
+        send(BURST as u64);
+        send(BURST as u64);
+        send(2);
+        send(2);
+    });
+    assert_eq!(received.get(), 2 * BURST + 4);
+    expect_given_back(&lp, measured.bytes_current);
+}
+
 /// The loop keeps its own queues for the next time; what it does not know of is none.
 #[track_caller]
 fn expect_given_back(lp: &Loop, bytes: i64) {

@@ -19,6 +19,7 @@ use super::remote::Home;
 use super::state::State;
 use super::table;
 use crate::ground::error::{Error, Result};
+use crate::ground::spare::KEPT_PLACES;
 
 /// Sends messages to a loop, from any thread: made by [`channel`](LoopHandle::channel).
 ///
@@ -64,6 +65,10 @@ pub(crate) enum Control {
     /// That it ends.
     Close,
 }
+
+/// Once a channel's queue has more than this many places for each message that comes, its burst is over, and its
+/// memory is given back. A flood, which comes in batches of all sizes, keeps what it needs.
+const PLACES_FOR_ONE: usize = 16;
 
 /// The channels of a loop.
 #[derive(Default)]
@@ -112,7 +117,13 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         let over = self.shared.senders.load(Ordering::Acquire) == 0;
         // Empty, but it would be filled from where it was read to: through all its memory, which the cache has lost.
         self.taken.clear();
-        std::mem::swap(&mut self.shared.lock().messages, &mut self.taken);
+        let mut queue = self.shared.lock();
+        let needed = queue.messages.len().saturating_mul(PLACES_FOR_ONE);
+        if self.taken.capacity() > KEPT_PLACES.max(needed) {
+            self.taken = VecDeque::new();
+        }
+        std::mem::swap(&mut queue.messages, &mut self.taken);
+        drop(queue);
         !over || !self.taken.is_empty()
     }
 
