@@ -82,6 +82,7 @@ use crate::ground::error::{Error, Result};
 use crate::ground::lines::Lines;
 use crate::ground::listeners::{ListenerId, Slot, shared};
 use crate::ground::millis::Millis;
+use crate::ground::spare::give_back;
 use crate::stream::{ReadableStream, StreamEvent, WritableStream};
 
 /// The prompt of an interface for which nothing else was said: Node's.
@@ -187,6 +188,7 @@ static TELL: Work = Work {
         let next = core.with(|state| {
             let it = interface(state, id)?;
             let told = it.told.pop_front()?;
+            give_back(&mut it.told);
             let question = match told {
                 Told::Line(_) => it.question.take(),
                 Told::Error(_) | Told::End => None,

@@ -14,10 +14,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use nodeloop::dgram::{self, BindOptions, SocketType};
+use nodeloop::dgram::{self, BindOptions, SocketOptions, SocketType};
 use nodeloop::net::{DEFAULT_HIGH_WATER_MARK, ServerOptions, Socket};
-use nodeloop::stream::{Readable, Writable};
-use nodeloop::{Builder, Loop};
+use nodeloop::stream::{Duplex, Readable, Writable};
+use nodeloop::{Builder, Loop, readline};
 use support::*;
 
 /// How much goes through the echo server, which takes a debug build a few seconds.
@@ -338,11 +338,53 @@ fn a_channel_gives_the_memory_of_a_burst_back_when_few_messages_come() {
     expect_given_back(&lp, measured.bytes_current);
 }
 
+#[test]
+fn a_udp_socket_gives_the_memory_of_a_burst_back_when_it_is_over() {
+    // With the kernel full now and then, too.
+    for refused_of in [1, 3] {
+        let lp = Loop::builder().refuse_sends(refused_of).build().unwrap();
+        let _deadline = deadline(&lp, 60);
+        let options = SocketOptions::new(SocketType::Udp4)
+            .max_queued(2 * BURST, 1 << 20)
+            .lookup(|_, _, answer| answer.found([Ipv4Addr::LOCALHOST.into()]));
+        let socket = dgram::create_socket(&lp, options);
+        socket.bind_sync(BindOptions::new()).unwrap();
+        let left = Rc::new(Cell::new(BURST));
+        let measured = measure(|| {
+            for _ in 0..BURST {
+                let left = left.clone();
+                let done = move |_| left.set(left.get() - 1);
+                socket.send_to_then("x", ("some.where", 9), done).unwrap();
+            }
+            while left.get() > 0 {
+                lp.run_nowait().unwrap();
+            }
+        });
+        expect_given_back(&lp, measured.bytes_current);
+    }
+}
+
+#[test]
+fn an_interface_gives_the_memory_of_a_burst_back_when_it_is_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 60);
+    let input = Duplex::pass_through(&lp);
+    let lines = Rc::new(Cell::new(0));
+    let counted = lines.clone();
+    readline::create_interface(&input).on_line(move |_, _| counted.set(counted.get() + 1));
+    let measured = measure(|| {
+        input.write("x\n".repeat(BURST));
+        lp.run().unwrap();
+    });
+    assert_eq!(lines.get(), BURST);
+    expect_given_back(&lp, measured.bytes_current);
+}
+
 /// The loop keeps its own queues for the next time; what it does not know of is none.
 #[track_caller]
 fn expect_given_back(lp: &Loop, bytes: i64) {
     let memory = lp.memory();
-    let queues = memory.queues + memory.timers + memory.gathered;
+    let queues = memory.queues + memory.timers + memory.gathered + memory.datagrams;
     let others = bytes - i64::try_from(queues).unwrap();
     assert!(others < BURST as i64, "{others} bytes beside {queues}");
 }

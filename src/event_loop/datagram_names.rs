@@ -20,6 +20,7 @@ use super::task::Task;
 use crate::ground::addresses::Family;
 use crate::ground::error::{Error, Result};
 use crate::ground::look_up::{LookupOptions, Query};
+use crate::ground::spare::give_back;
 
 /// A look-up of a UDP socket that is under way.
 pub(crate) struct HostLookUp {
@@ -215,7 +216,7 @@ impl State {
                 return;
             };
             let Some(front) = datagram.unresolved.front() else {
-                return;
+                return give_back(&mut datagram.unresolved);
             };
             let is_this = front.host.name() == Some(name);
             if !is_this && let Some(other) = front.host.name() {

@@ -20,6 +20,7 @@ use crate::backend::datagram::already_connected;
 use crate::backend::{ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::payload::Payload;
+use crate::ground::spare::give_back;
 
 /// Is told what became of a datagram: how many bytes it had, or the error.
 pub(crate) type SendDone = Box<dyn FnOnce(Result<usize>)>;
@@ -383,6 +384,7 @@ impl State {
                 return;
             };
             if datagram.queue.is_empty() {
+                give_back(&mut datagram.queue);
                 // What it tells beyond need is taken no note of.
                 let _ = backend.watch_writability(io, State::token(id), false);
             }
@@ -400,6 +402,7 @@ impl State {
         let State { entries, live, .. } = self;
         let datagram = datagram_of(entries, id)?;
         let told = datagram.told.pop_front()?;
+        give_back(&mut datagram.told);
         datagram.queued.subtract(told.size);
         live.requests -= 1;
         Some((told.done, told.result))
