@@ -3,12 +3,13 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::mpsc;
 
 use nodeloop::net::{ReadyState, Socket};
+use nodeloop::stream::DuplexOptions;
 use nodeloop::{AsLoop, HandleKind, Loop, Timer};
 use support::calls;
 use support::*;
@@ -414,4 +415,29 @@ fn the_closing_phase_of_a_server_leaves_the_socket_in_its_slot_alone() {
     drop(first);
     assert_eq!(join(reader), 8 << 20);
     log.expect(&["written ok"]);
+}
+
+#[test]
+fn a_stream_whose_maker_holds_its_answer_is_freed_when_it_is_closed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let held = Rc::new(Cell::new(None));
+    // Both sides hold what the sink owes: the usual way from one to the other.
+    let (sink, source) = (held.clone(), held.clone());
+    let stream = DuplexOptions::new()
+        .write(move |_, _, done| sink.set(Some(done)))
+        .read(move |_, _| drop(source.take()))
+        .create(&lp);
+    let weak = Rc::downgrade(&held);
+    drop(held);
+    stream.write("never answered");
+    lp.run().unwrap();
+    assert_eq!(living(&lp, HandleKind::Stream), 1);
+    let log = Recorder::new();
+    stream.on_close(log.noting("close"));
+    stream.destroy();
+    lp.run().unwrap();
+    log.expect(&["close"]);
+    assert_eq!(living(&lp, HandleKind::Stream), 0);
+    assert!(weak.upgrade().is_none());
 }

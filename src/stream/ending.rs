@@ -198,6 +198,11 @@ fn emit_close(core: &Core, id: Id) {
         let it = stream(state, id)?;
         it.flags.set(flag::CLOSE_EMITTED);
         let emits = it.flags.any(flag::EMIT_CLOSE);
+        if it.outstanding > 0 {
+            // They are not called any more, and may hold the very answer that the slot waits for.
+            let hooks = std::mem::take(&mut it.hooks);
+            state.bury(hooks);
+        }
         // Whoever still waits is told.
         writable::error_buffer(state, id);
         state.reap(id);
