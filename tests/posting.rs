@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use nodeloop::net::{self, Server, SocketId};
-use nodeloop::{HandleKind, Loop, Sender};
+use nodeloop::{HandleKind, Loop, LoopHandle, Sender};
 use support::*;
 
 /// A channel, and how many messages have arrived.
@@ -447,4 +447,32 @@ fn y1_messages_of_an_unreferenced_channel_do_not_hold_the_loop() {
     drop(sender);
     lp.run().unwrap();
     assert_eq!(count.get(), 2);
+}
+
+/// What came while a turn was cut short was delivered in the rest of it: so who posts again and fails each time
+/// kept the loop from everything behind the poll.
+#[test]
+fn what_is_posted_before_run_ends_with_an_error_waits_for_the_next_turn() {
+    fn fails(lp: LoopHandle, turns: Rc<RefCell<Vec<u64>>>) {
+        turns.borrow_mut().push(lp.turns());
+        let sender = lp.channel(move |lp, ()| fails(lp, turns.clone()));
+        sender.send(()).unwrap();
+        lp.fail("again");
+    }
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let turns: Rc<RefCell<Vec<u64>>> = Rc::default();
+    let checked = Rc::new(Cell::new(0));
+    let check = checked.clone();
+    lp.check(move |_| check.set(check.get() + 1));
+    let sender = {
+        let turns = turns.clone();
+        lp.channel(move |lp, ()| fails(lp, turns.clone()))
+    };
+    sender.send(()).unwrap();
+    while turns.borrow().len() < 10 {
+        lp.run().unwrap_err();
+    }
+    assert_eq!(*turns.borrow(), (1..=10).collect::<Vec<_>>());
+    assert_eq!(checked.get(), 9);
 }

@@ -179,6 +179,11 @@ pub(crate) fn deliver(core: &Core) -> Result<()> {
             state.mail.extend(fresh);
         }
     });
+    deliver_rest(core)
+}
+
+/// Delivers what was taken, and no more: what has come since is the next turn's.
+pub(crate) fn deliver_rest(core: &Core) -> Result<()> {
     let trace = trace::on();
     while let Some(mail) = core.inside(|state| state.mail.pop_front()) {
         match mail {

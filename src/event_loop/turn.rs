@@ -254,8 +254,9 @@ fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
     enter(core, cut, trace);
     match cut {
         Phase::Poll => {
-            let mail = core.inside(|state| !state.mail.is_empty());
-            serve_poll(core, Ok(mail), trace)?;
+            // Else who sends again and fails each time would keep the loop from what is behind the poll.
+            mailbox::deliver_rest(core)?;
+            serve_batch(core, trace)?;
         }
         Phase::Immediates => immediates::run_rest(core)?,
         Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
@@ -459,6 +460,12 @@ fn serve_poll(core: &Core, mail: io::Result<bool>, trace: bool) -> Result<()> {
         Ok(true) => mailbox::deliver(core)?,
         Err(error) => return Err(Error::system("poll", error)),
     }
+    serve_batch(core, trace)
+}
+
+/// The same, behind the mail.
+#[inline(always)]
+fn serve_batch(core: &Core, trace: bool) -> Result<()> {
     if trace {
         core.trace_batch();
     }
