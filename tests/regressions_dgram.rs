@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 #[cfg(target_os = "linux")]
@@ -126,5 +126,31 @@ fn the_room_for_datagrams_is_memory_while_one_is_delivered() -> Result<()> {
     socket.close()?;
     lp.run()?;
     assert_eq!(told.get(), lp.memory().datagrams);
+    Ok(())
+}
+
+// Each time that `run` went on behind an error it received as many again: where datagrams came faster than
+// that, nothing behind the poll ever ran.
+#[test]
+fn a_listener_that_fails_at_every_datagram_gets_no_more_of_them_in_a_turn() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let (socket, address) = bound(&lp);
+    let (peer, _) = peer();
+    for _ in 0..80 {
+        peer.send_to(b"x", address).unwrap();
+    }
+    let in_turns = Rc::new(RefCell::new(Vec::new()));
+    let seen = in_turns.clone();
+    socket.on_message(move |socket, _, _| {
+        let lp = socket.event_loop();
+        seen.borrow_mut().push(lp.turns());
+        lp.fail("each time");
+    });
+    while in_turns.borrow().len() < 80 {
+        lp.run().unwrap_err();
+    }
+    let counts = [1, 2, 3].map(|turn| in_turns.borrow().iter().filter(|it| **it == turn).count());
+    assert_eq!(counts, [32, 32, 16]);
     Ok(())
 }

@@ -67,6 +67,9 @@ struct Share<'a> {
     id: Id,
     /// What was received, until the share is over.
     catch: Option<Box<Catch>>,
+    /// Datagrams that may still be delivered.
+    left: u32,
+    is_over: bool,
 }
 
 /// Serves a UDP socket, which stands at the front of the batch: receives, then sends what waits (libuv's
@@ -86,12 +89,12 @@ pub(crate) fn serve_in_calm(core: &Core, id: Id) -> Result<bool> {
 // Not part of the service of streams, whose registers it would take.
 #[inline(never)]
 fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
-    // Datagrams that may still be delivered.
-    let mut left = RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn"));
     let mut share = Share {
         core,
         id,
         catch: None,
+        left: RECEIVE_BUDGET + u32::from(mutated!("one datagram more in a turn")),
+        is_over: false,
     };
     let socket = UdpSocket(core.raw(id));
     let alone = match trace {
@@ -100,7 +103,7 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
     };
     match alone {
         Alone::Deliver(catch, listener) => {
-            left -= 1;
+            share.left -= 1;
             let (message, from) = arrived(share.catch.insert(catch));
             listener.borrow_mut()(socket, message, from);
             // Its answer, and the end of the share.
@@ -108,15 +111,16 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
                 state.settle_sends(|| true) && state.ends_unseen() && share.end_plainly(state)
             });
             if is_over {
+                share.is_over = true;
                 return Ok(true);
             }
         }
         other => {
+            core.inside(|state| share.begin(state));
             if let Alone::Failed = other {
                 // As in libuv an error ends the share.
-                left = 0;
+                share.left = 0;
             }
-            share.catch = core.inside(|state| Some(state.begin_share(id)));
         }
     }
     loop {
@@ -133,7 +137,7 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
             if !quiet {
                 return Next::Finish;
             }
-            match find(state, id, catch, &mut left) {
+            match find(state, id, catch, &mut share.left) {
                 Some(next) => next,
                 None => Next::Over(share.end(state)),
             }
@@ -160,10 +164,10 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
                     }
                     listener.borrow_mut()(socket, message, from);
                     // Where the listener has called nothing the next one needs no look.
-                    if core.was_called.get() || !plain || left == 0 || !catch.advance() {
+                    if core.was_called.get() || !plain || share.left == 0 || !catch.advance() {
                         break;
                     }
-                    left -= 1;
+                    share.left -= 1;
                 }
             }
             Next::Finish => core.finish_callback()?,
@@ -176,6 +180,7 @@ fn serve_share(core: &Core, id: Id, trace: bool, calm: bool) -> Result<bool> {
             }
         }
     }
+    share.is_over = true;
     Ok(false)
 }
 
@@ -315,6 +320,17 @@ fn receive(
 }
 
 impl Share<'_> {
+    /// What is laid aside waits from now on, until the share is over. A share that an error or a panic has cut
+    /// short goes on with what it has left: who fails at each datagram gets no more in a turn than others.
+    fn begin(&mut self, state: &mut State) {
+        if let Some((id, left)) = state.cut_share.take()
+            && id == self.id
+        {
+            self.left = left;
+        }
+        self.catch = Some(state.begin_share(self.id));
+    }
+
     /// The share is over: the socket leaves the batch, unless something is left to be seen to. Returns
     /// whether there is.
     #[inline]
@@ -395,9 +411,12 @@ impl DatagramState {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        if self.catch.is_some() {
+        if !self.is_over {
             let core = self.core;
-            core.inside(|state| self.give_back(state));
+            core.inside(|state| {
+                state.cut_share = Some((self.id, self.left));
+                self.give_back(state);
+            });
         }
     }
 }
@@ -473,8 +492,7 @@ impl State {
         true
     }
 
-    /// What is laid aside waits from now on, until the socket's share is over. Gives what an earlier
-    /// share has left, or room.
+    /// Gives what an earlier share has left, or room.
     fn begin_share(&mut self, id: Id) -> Box<Catch> {
         self.outbox.hold(true);
         let left = self

@@ -123,6 +123,8 @@ pub(crate) struct State {
     pub(crate) runs_on: bool,
     /// The UDP socket whose share has ended, or is about to, without proof that nothing was left.
     pub(crate) unproven: Option<Id>,
+    /// The UDP socket whose share an error or a panic has cut short, and how many datagrams that has left.
+    pub(crate) cut_share: Option<(Id, u32)>,
     /// `stop` was called.
     pub(crate) stop: bool,
     /// Where an error or a panic has cut the last turn short.
@@ -270,6 +272,7 @@ impl State {
             time_is_valid: false,
             runs_on: false,
             unproven: None,
+            cut_share: None,
             stop: false,
             cut: None,
             pass_ms: 0,
