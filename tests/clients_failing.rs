@@ -230,6 +230,45 @@ fn n114_the_fields_of_a_failed_bind() {
     }
 }
 
+/// libuv keeps it for the attempt, unless Node asks for the port that it has bound.
+#[test]
+#[cfg(target_os = "linux")]
+fn n114_an_address_without_a_free_port_fails_the_attempt() {
+    const NAME: &str = "n114_an_address_without_a_free_port_fails_the_attempt";
+    const SETUP: &str = "ip link set lo up && \
+        echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range";
+    support::own_network::in_own_network(SETUP, NAME, || {
+        // They listen, so whoever reuses addresses can't have their ports either.
+        let _both = [40000, 40001].map(|port| {
+            let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            taken.unwrap()
+        });
+        let to = ConnectOptions::new("127.0.0.1", 9).local_address(Ipv4Addr::LOCALHOST.into());
+        let error = error_of(to.clone());
+        let message = "connect EADDRINUSE 127.0.0.1:9";
+        expect_error(&error, "EADDRINUSE", "connect", message, ("127.0.0.1", 9));
+
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 20);
+        let log = Recorder::new();
+        let socket = net::connect(&lp, to);
+        let inner = log.clone();
+        socket.on_connection_attempt(move |_, _| inner.note("attempt"));
+        let inner = log.clone();
+        socket
+            .on_connection_attempt_failed(move |_, _, error| inner.note(format!("failed {error}")));
+        let inner = log.clone();
+        socket.on_error(move |_, error| inner.note(format!("error {error}")));
+        lp.run().unwrap();
+        log.expect(&[
+            "attempt",
+            &format!("failed {message}"),
+            &format!("error {message}"),
+        ]);
+        error.to_string()
+    });
+}
+
 #[test]
 fn n102_a_host_name_is_not_supported_yet() {
     let error = error_of(ConnectOptions::new("no.such.host.invalid", 9));

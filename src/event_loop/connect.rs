@@ -46,6 +46,9 @@ pub(crate) struct Start {
     is_one_of_several: bool,
 }
 
+/// Never told at once: that nobody listens there (C4, N116), and that no port is left here (N114).
+const LATER: [io::ErrorKind; 2] = [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrInUse];
+
 /// The flags that begin anew with each life (Node's undestroy). A reset that waits for 'connect' waits
 /// for that of the next: in Node it is a listener.
 const LIFE: u64 = flag::DESTROYED
@@ -179,7 +182,7 @@ impl State {
             stream.extra().block_list.clone_from(&request.block_list);
         }
         let unconnected = match (self.backend.open(address, local), local) {
-            (Err(error), Some(local)) => {
+            (Err(error), Some(local)) if !is_delayed(&error, local) => {
                 let error = Error::with_address("bind", error, local, None);
                 return self.destroy(id, Some(error));
             }
@@ -236,14 +239,13 @@ impl State {
         };
         let (io, refused) = match begun {
             Ok(io) => (Some(io), None),
-            Err((error, local)) if error.kind() != io::ErrorKind::ConnectionRefused => {
+            Err((error, local)) if !LATER.contains(&error.kind()) => {
                 let error = Error::refused_at_once(error, address, local);
                 return match is_one_of_several {
                     true => self.next_after_failure(id, life, address, error),
                     false => self.destroy(id, Some(error)),
                 };
             }
-            // Never told at once (C4, N116).
             Err((error, _)) => (None, Some(error)),
         };
         let attempt = Attempt {
@@ -512,6 +514,12 @@ impl Attempt {
         let local = self.local.filter(|local| local.port() > 0);
         Error::with_address("connect", error, self.address, local)
     }
+}
+
+/// Whether an address can't be bound since none of its ports is free. That is told as an error of the attempt
+/// (N114), as libuv puts it off; where a port was asked for Node looks for it at once.
+fn is_delayed(error: &io::Error, local: SocketAddr) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse && local.port() == 0
 }
 
 impl Start {
