@@ -125,6 +125,44 @@ fn the_sender_resets_midway() {
     });
 }
 
+/// At an urgent byte that no wait has told of yet a splice says that nothing comes any more, once the peer has
+/// ended: what lay behind that byte was lost, and the peer was reset.
+#[test]
+#[cfg(target_os = "linux")]
+fn urgent_data_between_the_bytes_that_pass_is_not_their_end() {
+    if tcp_only("of a Unix socket nothing passes") {
+        return;
+    }
+    on_both_fast(|lp| {
+        let (relay, peers) = relay(lp);
+        relay.from.pipe(relay.to);
+        relay.to.on_finish(move |_| relay.from.end());
+        let mut sender = &peers.sender;
+        let receiver = receiving(peers.receiver);
+        sender.write_all(&bytes()[..LARGE]).unwrap();
+        turn_until(lp, || relay.to.bytes_written() == LARGE as u64);
+
+        // In the turn that passes what comes next, and in front of that.
+        let (early, mut waker) = pair(lp);
+        let urgent = peers.sender.try_clone().unwrap();
+        early.on_data(move |early, _| {
+            let (more, rest) = bytes()[2 * LARGE..4 * LARGE].split_at(LARGE);
+            (&urgent).write_all(more).unwrap();
+            let sent = socket2::SockRef::from(&urgent).send_out_of_band(b"X");
+            assert_eq!(sent.unwrap(), 1);
+            (&urgent).write_all(rest).unwrap();
+            urgent.shutdown(std::net::Shutdown::Write).unwrap();
+            early.destroy();
+        });
+        lp.run_nowait().unwrap();
+        waker.write_all(b"!").unwrap();
+        sender.write_all(&bytes()[LARGE..2 * LARGE]).unwrap();
+        lp.run().unwrap();
+        assert!(join(receiver) == bytes()[..4 * LARGE]);
+        relay.log.take()
+    });
+}
+
 #[test]
 fn the_receiver_resets_midway() {
     if tcp_only("a Unix socket has no reset") {

@@ -161,9 +161,11 @@ impl State {
             return None;
         };
         match result {
+            // Not always the end, which is no reason to doubt: an urgent byte that has come since the last wait
+            // stops a splice too, and once the peer has ended it says the same. A read knows.
+            Ok(0) => return None,
             Ok(1..DIVERTS_WHILE) => self.doubt(id),
             Ok(DIVERTS_WHILE..) if doubts > 0 => self.trust(id),
-            // An end that comes next is no reason to doubt.
             _ => {}
         }
         Some(Taken { result, to, pipe })
