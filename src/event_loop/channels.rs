@@ -119,11 +119,12 @@ impl<T, F: FnMut(LoopHandle, T)> Receive for Receiver<T, F> {
         self.taken.clear();
         let mut queue = self.shared.lock();
         let needed = queue.messages.len().saturating_mul(PLACES_FOR_ONE);
-        if self.taken.capacity() > KEPT_PLACES.max(needed) {
-            self.taken = VecDeque::new();
-        }
+        // Freed behind the lock, for which a sender may wait.
+        let spent = (self.taken.capacity() > KEPT_PLACES.max(needed))
+            .then(|| std::mem::take(&mut self.taken));
         std::mem::swap(&mut queue.messages, &mut self.taken);
         drop(queue);
+        drop(spent);
         !over || !self.taken.is_empty()
     }
 
