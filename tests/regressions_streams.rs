@@ -207,6 +207,99 @@ fn what_comes_out_of_a_transform_goes_on_before_its_write_is_done() {
     log.expect(&["readable", "write ok"]);
 }
 
+/// It came in between, behind what the first of those that had waited brought: two answers were mistaken for
+/// each other.
+#[test]
+fn a_write_is_done_behind_all_that_waited_for_it() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let kept = Rc::new(RefCell::new(None));
+    let (first, mut is_first) = (kept.clone(), true);
+    let stream = TransformOptions::new()
+        .transform(move |_, chunk, done| match std::mem::take(&mut is_first) {
+            true => *first.borrow_mut() = Some(done),
+            false => done.push(chunk),
+        })
+        .create(&lp);
+    stream.on_data(log_data(&log));
+    for chunk in ["a", "b", "c"] {
+        stream.write_then(chunk, log.done(chunk));
+    }
+    lp.set_timeout_once(1, move |_| {
+        if let Some(done) = kept.take() {
+            done.push("a");
+        }
+    });
+    lp.run().unwrap();
+    log.expect(&["a", "b", "c", "a ok", "b ok", "c ok"]);
+}
+
+/// 'finish' came first.
+#[test]
+fn an_end_that_final_pushes_comes_before_finish() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .read(|_, _| {})
+        .finalize(|stream, done| {
+            stream.push("last");
+            stream.push_end();
+            done.ok();
+        })
+        .create(&lp);
+    stream.on_data(log_data(&log));
+    stream.on_end(log.noting("end"));
+    stream.on_finish(log.noting("finish"));
+    lp.set_timeout_once(1, move |_| stream.end());
+    lp.run().unwrap();
+    log.expect(&["last", "end", "finish"]);
+}
+
+/// It finished nevertheless.
+#[test]
+fn a_stream_that_is_destroyed_by_what_final_pushes_does_not_finish() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .read(|_, _| {})
+        .finalize(|stream, done| {
+            stream.push("last");
+            done.ok();
+        })
+        .create(&lp);
+    stream.on_data(|stream, _| stream.destroy());
+    stream.on_finish(log.noting("finish"));
+    stream.on_close(log.noting("close"));
+    lp.set_timeout_once(1, move |_| stream.end());
+    lp.run().unwrap();
+    log.expect(&["close"]);
+}
+
+/// Its completion came before the ticks of who had got what it had pushed.
+#[test]
+fn a_write_that_pushes_and_fails_is_told_behind_what_it_has_pushed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .read(|_, _| {})
+        .write(|stream, chunk, done| {
+            stream.push(chunk);
+            done.fail("no room");
+        })
+        .create(&lp);
+    let ticks = log.clone();
+    stream.on_data(move |stream, _| stream.event_loop().next_tick(ticks.noting("tick")));
+    stream.on_error(log_error(&log));
+    let done = log.done("write");
+    lp.set_timeout_once(1, move |_| assert!(stream.write_then("a", done)));
+    lp.run().unwrap();
+    log.expect(&["tick", "write no room", "no room"]);
+}
+
 /// It came behind 'finish', and behind whatever else waited.
 #[test]
 fn what_a_completion_pushes_is_delivered_next() {

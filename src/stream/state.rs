@@ -162,6 +162,8 @@ pub(super) struct WritableHalf {
     pub(super) after_ticks: VecDeque<AfterWrite>,
     /// The same, on a step.
     pub(super) after_steps: VecDeque<AfterWrite>,
+    /// The same, on a step behind what the sink has pushed.
+    pub(super) after_pushes: VecDeque<AfterWrite>,
     /// Errors that are to destroy it, one step each.
     pub(super) failures: VecDeque<Error>,
     /// Completions of `end`.
@@ -319,6 +321,7 @@ impl StreamState {
                 write_done: Vec::new(),
                 after_ticks: VecDeque::new(),
                 after_steps: VecDeque::new(),
+                after_pushes: VecDeque::new(),
                 failures: VecDeque::new(),
                 on_finished: Vec::new(),
                 pending: 0,
@@ -345,6 +348,12 @@ impl StreamState {
     pub(super) fn is_writable(&self) -> bool {
         let over = flag::ENDING | flag::DESTROYED | flag::ERRORED;
         !self.flags.any(over)
+    }
+
+    /// Whether a step is about to tell what was pushed, or that this was the end. In Node it was told within
+    /// the push, so what an answer leaves on a tick comes behind that.
+    pub(super) fn tells_what_was_pushed(&self) -> bool {
+        self.flags.any(flag::DELIVERING) || self.flags.all(flag::ENDED | flag::EMITTED_READABLE)
     }
 
     /// Whether data is held back.

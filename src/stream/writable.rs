@@ -32,6 +32,15 @@ static ANSWERED: Work = quiet("a write was answered", |core, id| {
         }
     });
 });
+static ANSWERED_BEHIND: Work = quiet("a write was answered", |core, id| {
+    core.with(|state| {
+        let Some(it) = stream(state, id) else { return };
+        if let Some(after) = it.writable.after_pushes.pop_front() {
+            give_back(&mut it.writable.after_pushes);
+            answered(state, id, after);
+        }
+    });
+});
 static AFTER_TICK: Work = quiet("a write is done", |core, id| {
     core.with(|state| {
         let Some(it) = stream(state, id) else { return };
@@ -325,26 +334,28 @@ pub(super) fn on_write(state: &mut State, id: Id, result: Result<()>) {
     if let Err(error) = result {
         it.fail(&error);
         after.error = Some(error);
-        later(state, id, after, sync);
-        return;
     }
-    let clears = !it.writable.buffered.is_empty() && !it.flags.any(flag::BUFFER_PROCESSING);
-    // What it has pushed is delivered first, in Node within the push.
-    let delivers = sync && it.flags.any(flag::DELIVERING);
-    if clears || delivers {
+    let is_cleared = it.writable.buffered.is_empty() || it.flags.any(flag::BUFFER_PROCESSING);
+    if after.error.is_none() && !is_cleared {
         it.writable.after_steps.push_back(after);
-        if clears {
-            state.step(id, &CLEAR);
-        }
+        state.step(id, &CLEAR);
         state.step(id, &ANSWERED);
+    } else if sync && it.tells_what_was_pushed() {
+        // Not among those: a write that waits until the buffer is cleared is answered behind this one.
+        it.writable.after_pushes.push_back(after);
+        state.step(id, &ANSWERED_BEHIND);
     } else {
         answered(state, id, after);
     }
 }
 
-/// What follows a write that succeeded, when what was buffered has gone to the sink.
+/// What follows a write, when what was buffered has gone to the sink and what that has pushed is told.
 fn answered(state: &mut State, id: Id, after: AfterWrite) {
     let Some(it) = stream(state, id) else { return };
+    if after.error.is_some() {
+        let sync = after.sync;
+        return later(state, id, after, sync);
+    }
     if !after.sync {
         after_write(state, id, after);
         return;
