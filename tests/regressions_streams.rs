@@ -3,6 +3,7 @@
 mod support;
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::rc::Rc;
 
 use nodeloop::stream::{
@@ -205,6 +206,47 @@ fn what_comes_out_of_a_transform_goes_on_before_its_write_is_done() {
     lp.set_timeout_once(1, move |_| assert!(first.write_then("a", done)));
     lp.run().unwrap();
     log.expect(&["readable", "write ok"]);
+}
+
+/// It stayed paused: the ticks behind the listeners that are there for one emission came in front of all that the
+/// first of them leaves, not each behind its own.
+#[test]
+fn a_reader_for_once_is_off_behind_what_those_before_it_leave() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = ReadableOptions::new().create(&lp);
+    stream.on_data(log_data(&log));
+    stream.once_readable(|stream| {
+        stream.event_loop().next_tick(move |_| stream.pause());
+    });
+    stream.once_readable(|_| {});
+    lp.set_timeout_once(1, move |_| assert!(stream.push("a")));
+    lp.run().unwrap();
+    log.expect(&["a"]);
+    assert_eq!(stream.readable_flowing(), Some(true));
+}
+
+/// The same of a socket: what its first reader asks for on a tick came too late.
+#[test]
+fn a_reader_of_a_socket_for_once_is_off_behind_what_those_before_it_leave() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, mut peer) = pair(&lp);
+    let noted = log.clone();
+    socket.on_readable(move |socket| {
+        socket.resume();
+        let noted = noted.clone();
+        socket.event_loop().next_tick(move |_| {
+            noted.note(socket.is_paused());
+            socket.destroy();
+        });
+    });
+    socket.once_readable(|_| {});
+    peer.write_all(b"a").unwrap();
+    lp.run().unwrap();
+    log.expect(&["true"]);
 }
 
 /// It came in between, behind what the first of those that had waited brought: two answers were mistaken for

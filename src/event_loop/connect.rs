@@ -558,7 +558,7 @@ pub(crate) fn emit_connect(core: &Core, id: Id, behind: Option<ListenerId>, befo
         socket::slot_of(SocketEvent::Connect),
         |listener| match behind {
             None => before,
-            Some(behind) => (listener.0 <= behind.0) == before,
+            Some(behind) => (listener.id.0 <= behind.0) == before,
         },
         |listener| listener(socket),
     );

@@ -12,7 +12,7 @@ use super::task::{Task, TickCall};
 use super::trace::{self, Trace};
 use super::turn::Phase;
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::{ListenerId, Slot, Taken};
+use crate::ground::listeners::{Listener, Slot, Taken};
 
 /// A loop.
 pub(crate) struct Core {
@@ -118,6 +118,19 @@ impl Core {
         &self,
         id: Id,
         slot: SlotOf<F>,
+        call: impl FnMut(&mut F),
+    ) -> bool {
+        self.emit_and(id, slot, || {}, call)
+    }
+
+    /// As [`emit`](Core::emit), and does something in front of each listener that is there for one emission:
+    /// Node removes it before it calls it.
+    #[inline]
+    pub(crate) fn emit_and<F: ?Sized + 'static>(
+        &self,
+        id: Id,
+        slot: SlotOf<F>,
+        removed: impl Fn(),
         mut call: impl FnMut(&mut F),
     ) -> bool {
         let sole = self.with(|state| match slot(state.entry(id)?, false)? {
@@ -130,7 +143,15 @@ impl Core {
                 call(&mut listener.borrow_mut());
                 true
             }
-            Some(None) => self.emit_where(id, slot, |_| true, call),
+            Some(None) => {
+                let all = |listener: &Listener<F>| {
+                    if listener.once {
+                        removed();
+                    }
+                    true
+                };
+                self.emit_where(id, slot, all, call)
+            }
         }
     }
 
@@ -140,7 +161,7 @@ impl Core {
         &self,
         id: Id,
         slot: SlotOf<F>,
-        chosen: impl Fn(ListenerId) -> bool,
+        chosen: impl Fn(&Listener<F>) -> bool,
         call: impl FnMut(&mut F),
     ) -> bool {
         let taken = self.with(|state| slot(state.entry(id)?, false)?.take());

@@ -403,7 +403,7 @@ pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
                 listening_slot,
                 |listener| match behind {
                     None => before,
-                    Some(behind) => (listener.0 <= behind.0) == before,
+                    Some(behind) => (listener.id.0 <= behind.0) == before,
                 },
                 |listener| listener(socket),
             );

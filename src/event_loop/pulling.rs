@@ -49,16 +49,11 @@ fn emit_readable_now(core: &Core, id: Id) {
         Some(!flags.any(flag::DESTROYED | flag::ERRORED) && something)
     });
     if emits == Some(true) {
-        core.with(|state| {
-            let stream = state.stream(id);
-            let once = stream.map_or(0, |stream| stream.readable_for_once());
-            for _ in 0..once {
-                // Node removes it before it calls it: what it asks for comes behind this.
-                state.tick(id, &LISTENING);
-            }
-        });
         let socket = Socket(core.raw(id));
-        core.emit(id, socket::readable_slot, |listener| listener(socket));
+        let removed = || core.with(|state| state.stopped_listening(id));
+        core.emit_and(id, socket::readable_slot, removed, |listener| {
+            listener(socket)
+        });
     }
     core.with(|state| {
         let Some(stream) = state.stream(id) else {

@@ -216,12 +216,6 @@ impl Stream {
         more.is_some_and(|more| !more.readable.is_empty())
     }
 
-    /// How many listeners of 'readable' are there for one emission.
-    pub(crate) fn readable_for_once(&self) -> usize {
-        let more = self.listeners.as_ref();
-        more.map_or(0, |more| more.readable.number_for_once())
-    }
-
     pub(crate) fn extra(&mut self) -> &mut StreamExtra {
         self.extra.get_or_insert_default()
     }

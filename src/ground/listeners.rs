@@ -126,15 +126,6 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
-    /// How many of its listeners are there for one emission.
-    pub(crate) fn number_for_once(&self) -> usize {
-        match self {
-            Slot::Empty | Slot::Out(_) => 0,
-            Slot::One(listener) => usize::from(listener.once),
-            Slot::Many(listeners) => listeners.iter().filter(|listener| listener.once).count(),
-        }
-    }
-
     /// The one listener that is there and there to stay. None in every other case: then
     /// [`take`](Slot::take) finds what there is.
     #[inline]
@@ -238,10 +229,10 @@ impl<F: ?Sized> Taken<F> {
         self.each_where(|_| true, call);
     }
 
-    /// Calls those listeners that `chosen` wants, in the order of registration.
+    /// Calls those listeners that `chosen` wants, in the order of registration. It is asked in front of each.
     pub(crate) fn each_where(
         &mut self,
-        chosen: impl Fn(ListenerId) -> bool,
+        chosen: impl Fn(&Listener<F>) -> bool,
         mut call: impl FnMut(&mut F),
     ) {
         let listeners = match &mut self.0 {
@@ -253,7 +244,7 @@ impl<F: ?Sized> Taken<F> {
             listeners.reverse();
         }
         for listener in listeners {
-            if chosen(listener.id) {
+            if chosen(listener) {
                 listener.spent = listener.once;
                 call(&mut listener.call.borrow_mut());
             }
@@ -340,7 +331,7 @@ mod tests {
         slot.add(listener(2, true));
         let mut log = Vec::new();
         let mut taken = slot.take().unwrap();
-        taken.each_where(|id| id == ListenerId(1), |call| call(&mut log));
+        taken.each_where(|it| it.id == ListenerId(1), |call| call(&mut log));
         slot.put_back(&mut taken);
         drop(taken);
         assert_eq!(log, [1]);

@@ -30,7 +30,7 @@ static EMIT_END: Work = told("'end'", |core, id| {
 static AFTER_END: Work = quiet("what follows 'end'", |core, id| {
     core.with(|state| after_end(state, id));
 });
-pub(super) static LISTENING: Work = quiet("who listens to 'readable' has changed", |core, id| {
+static LISTENING: Work = quiet("who listens to 'readable' has changed", |core, id| {
     core.with(|state| update_readable_listening(state, id));
 });
 

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::ending::error_or_destroy;
-use super::flowing::{FLOW, LISTENING, end_readable};
+use super::flowing::{FLOW, end_readable, stopped_listening};
 use super::state::{DATA, READABLE, StreamState, flag, stream};
 use super::transform;
 use crate::event_loop::core::Core;
@@ -245,15 +245,9 @@ fn emit_readable_now(core: &Core, id: Id) {
     if emits != Some(true) {
         return;
     }
-    core.with(|state| {
-        let once = stream(state, id).map_or(0, |it| it.listeners.readable.number_for_once());
-        for _ in 0..once {
-            // Node removes it before it calls it: what it asks for comes behind this.
-            state.tick(id, &LISTENING);
-        }
-    });
     let raw = core.raw(id);
-    core.emit(id, READABLE, |listener| listener(raw));
+    let removed = || core.with(|state| stopped_listening(state, id));
+    core.emit_and(id, READABLE, removed, |listener| listener(raw));
     core.with(|state| {
         if let Some(it) = stream(state, id) {
             it.flags.clear(flag::EMITTED_READABLE);
