@@ -389,6 +389,31 @@ fn an_error_that_destroys_nothing_is_told_as_soon_as_its_cause_has_returned() {
     log.expect(&["stream.push() after EOF", "no room", "tick"]);
 }
 
+/// The one of them that comes on a tick was told instead.
+#[test]
+fn of_two_errors_that_destroy_nothing_the_one_that_comes_at_once_is_told() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .auto_destroy(false)
+        .read(|_, _| {})
+        .create(&lp);
+    stream.on_error(log_error(&log));
+    let done = log.done("write");
+    lp.set_timeout_once(1, move |_| {
+        stream.end();
+        stream.push_end();
+        assert!(!stream.write_then("late", done));
+        stream.push("late");
+    });
+    lp.run().unwrap();
+    log.expect(&[
+        "stream.push() after EOF",
+        "write ERR_STREAM_WRITE_AFTER_END",
+    ]);
+}
+
 fn log_data<S>(log: &Recorder) -> impl FnMut(S, &[u8]) + 'static {
     let log = log.clone();
     move |_, chunk| log.note(String::from_utf8_lossy(chunk))

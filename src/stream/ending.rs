@@ -18,6 +18,13 @@ static CALL_DESTROY: Work = quiet("the stream's own destroy", call_destroy);
 static DESTROYED: Work = quiet("it was destroyed", |core, id| {
     core.with(|state| destroyed(state, id));
 });
+static TELL_LATE: Work = quiet("an error is told", |core, id| {
+    core.with(|state| {
+        if let Some(error) = stream(state, id).and_then(|it| it.late_error.take()) {
+            tell(state, id, error);
+        }
+    });
+});
 static EMIT_ERROR: Work = quiet("pipes see 'error' first", watch_error);
 static EMIT_ERROR_NOW: Work = told("'error'", emit_error);
 static EMIT_CLOSE: Work = told("'close'", emit_close);
@@ -79,14 +86,26 @@ pub(super) fn error_or_destroy(state: &mut State, id: Id, error: Error, on_tick:
         destroy(state, id, Some(error), true);
     } else {
         it.fail(&error);
-        if !it.flags.any(flag::ERROR_EMITTED) {
+        if !on_tick {
+            tell(state, id, error);
+        } else if it.late_error.is_none() {
+            it.late_error = Some(error);
+            state.tick(id, &TELL_LATE);
+        } else {
+            state.bury(error);
+        }
+    }
+}
+
+/// Tells an error, if it is the first that is told (emitErrorNT).
+fn tell(state: &mut State, id: Id, error: Error) {
+    match stream(state, id) {
+        Some(it) if !it.flags.any(flag::ERROR_EMITTED) => {
             it.flags.set(flag::ERROR_EMITTED);
             it.told_error = Some(error);
-            match on_tick {
-                true => state.tick(id, &EMIT_ERROR),
-                false => state.step(id, &EMIT_ERROR),
-            }
+            state.step(id, &EMIT_ERROR);
         }
+        _ => state.bury(error),
     }
 }
 

@@ -120,6 +120,8 @@ pub(super) struct StreamState {
     pub(super) destroy_error: Option<Error>,
     /// What 'error' is to tell.
     pub(super) told_error: Option<Error>,
+    /// What it is to tell unless another error comes before that tick.
+    pub(super) late_error: Option<Error>,
     /// What `construct` came to.
     pub(super) constructed: Option<Result<(), Error>>,
     /// Answers that are outstanding: the slot is not freed before they are there.
@@ -332,6 +334,7 @@ impl StreamState {
             errored: None,
             destroy_error: None,
             told_error: None,
+            late_error: None,
             constructed: None,
             outstanding: 0,
             attached: None,
