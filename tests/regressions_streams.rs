@@ -320,6 +320,27 @@ fn a_stream_that_is_destroyed_by_what_final_pushes_does_not_finish() {
     log.expect(&["close"]);
 }
 
+/// It was destroyed before.
+#[test]
+fn a_final_that_pushes_and_fails_is_told_behind_what_it_has_pushed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .read(|_, _| {})
+        .finalize(|stream, done| {
+            stream.push("last");
+            done.fail("no room");
+        })
+        .create(&lp);
+    let ticks = log.clone();
+    stream.on_data(move |stream, _| stream.event_loop().next_tick(ticks.noting("tick")));
+    stream.on_error(log_error(&log));
+    lp.set_timeout_once(1, move |_| stream.end());
+    lp.run().unwrap();
+    log.expect(&["tick", "no room"]);
+}
+
 /// Its completion came before the ticks of who had got what it had pushed.
 #[test]
 fn a_write_that_pushes_and_fails_is_told_behind_what_it_has_pushed() {

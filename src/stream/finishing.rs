@@ -30,8 +30,13 @@ static FINISH_IF_NEEDED: Work = quiet("everything is written", |core, id| {
 static FINISH_TICK: Work = quiet("everything is written", |core, id| {
     core.with(|state| finish(state, id));
 });
-static PREFINISH: Work = quiet("the sink has done what it does at the end", |core, id| {
-    core.with(|state| prefinish(state, id));
+static FINALIZED: Work = quiet("the sink has done what it does at the end", |core, id| {
+    core.with(|state| {
+        let result = stream(state, id).and_then(|it| it.writable.finalized.take());
+        if let Some((result, sync)) = result {
+            finalized(state, id, result, sync);
+        }
+    });
 });
 static EMIT_FINISH: Work = told("'finish'", |core, id| {
     let raw = core.raw(id);
@@ -168,27 +173,27 @@ pub(super) fn on_final(state: &mut State, id: Id, result: Result<()>) {
         }
         return;
     };
-    let Err(error) = result else {
-        return match it.tells_what_was_pushed() {
-            true => state.step(id, &PREFINISH),
-            false => prefinish(state, id),
-        };
-    };
-    it.writable.pending -= 1;
     let sync = it.flags.any(flag::WRITE_SYNC);
-    let on_finished = std::mem::take(&mut it.writable.on_finished);
-    let told = on_finished
-        .into_iter()
-        .map(|done| Task::CompleteWithin(done, Err(error.clone())));
-    state.steps.extend(told);
-    error_or_destroy(state, id, error, sync);
+    if it.tells_what_was_pushed() {
+        it.writable.finalized = Some((result, sync));
+        state.step(id, &FINALIZED);
+    } else {
+        finalized(state, id, result, sync);
+    }
 }
 
-/// Nothing stands before 'finish' any more but its tick, unless the stream was destroyed meanwhile.
-fn prefinish(state: &mut State, id: Id) {
+/// What follows that, when what the sink has pushed is told.
+fn finalized(state: &mut State, id: Id, result: Result<()>, sync: bool) {
     let Some(it) = stream(state, id) else { return };
     it.writable.pending -= 1;
-    if it.needs_finish() {
+    if let Err(error) = result {
+        let on_finished = std::mem::take(&mut it.writable.on_finished);
+        let told = on_finished
+            .into_iter()
+            .map(|done| Task::CompleteWithin(done, Err(error.clone())));
+        state.steps.extend(told);
+        error_or_destroy(state, id, error, sync);
+    } else if it.needs_finish() {
         it.flags.set(flag::PREFINISHED);
         it.writable.pending += 1;
         state.tick(id, &FINISH_TICK);

@@ -168,6 +168,8 @@ pub(super) struct WritableHalf {
     pub(super) after_pushes: VecDeque<AfterWrite>,
     /// Errors that are to destroy it, one step each.
     pub(super) failures: VecDeque<Error>,
+    /// What the end came to for the sink, and whether it said so at once, until what it has pushed is told.
+    pub(super) finalized: Option<(Result<(), Error>, bool)>,
     /// Completions of `end`.
     pub(super) on_finished: Vec<Completion>,
     /// What stands before 'finish'.
@@ -325,6 +327,7 @@ impl StreamState {
                 after_steps: VecDeque::new(),
                 after_pushes: VecDeque::new(),
                 failures: VecDeque::new(),
+                finalized: None,
                 on_finished: Vec::new(),
                 pending: 0,
                 transform_from: 0,
