@@ -50,6 +50,14 @@ const NODE: &str = r"
         full_writes() {
             for (const n of [1, 2]) stdout.write('text', (error) => say(`write ${n} ${error.message}`));
         },
+        full_end() {
+            stdout.write('text', (error) => {
+                say(`write ${error.code}`);
+                stdout.write('late', (error) => say(`late ${error.code}`));
+            });
+            process.nextTick(() => say('tick'));
+            stdout.end();
+        },
         pipeline: () => pipeline(file(), stdout, over),
         input: () => follow('stdin', stdin).pipe(stdout),
         input_pipeline: () => pipeline(follow('stdin', stdin), stdout, over),
@@ -89,6 +97,22 @@ fn the_child() {
                 };
                 assert!(!stdout.write_then("text", told));
             }
+        }
+        "full_end" => {
+            let told = |what: &'static str| {
+                move |result: nodeloop::Result<()>| {
+                    say(&format!(
+                        "{what} {}",
+                        support::code_of(&result.unwrap_err())
+                    ));
+                }
+            };
+            stdout.write_then("text", move |result| {
+                told("write")(result);
+                stdout.write_then("late", told("late"));
+            });
+            lp.next_tick(|_| say("tick"));
+            stdout.end();
         }
         "pipeline" => stream::pipeline(&file(&lp), &[], &stdout, over),
         "input" => drop(followed_input(&lp).pipe(stdout)),
@@ -300,6 +324,23 @@ fn a_write_to_standard_output_that_fails_is_told_before_the_error() {
         "exit",
     ];
     compare("full_writes", &text(&scratch), &expected, no_input);
+}
+
+/// Its completion came two ticks late, and the stream, which did not know yet, took `end`: a write in the completion
+/// was one behind the end, and that was the error.
+#[test]
+#[cfg(target_os = "linux")]
+fn standard_output_has_failed_when_a_write_returns_false() {
+    let scratch = Scratch::new();
+    let expected = [
+        "write ENOSPC",
+        "late ENOSPC",
+        "tick",
+        "stdout ENOSPC",
+        "stdout close",
+        "exit",
+    ];
+    compare("full_end", &text(&scratch), &expected, no_input);
 }
 
 #[test]

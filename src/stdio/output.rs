@@ -43,8 +43,6 @@ enum Which {
 struct OutputState {
     kind: StdioKind,
     target: Target,
-    /// What a write has failed with: every further one does, until that is told.
-    broken: Option<Error>,
 }
 
 /// Where it goes.
@@ -115,14 +113,7 @@ fn create(lp: &LoopHandle, which: Which) -> Output {
         #[cfg(unix)]
         is_reopened: false,
     };
-    attach(
-        stream.0,
-        Box::new(OutputState {
-            kind,
-            target,
-            broken: None,
-        }),
-    );
+    attach(stream.0, Box::new(OutputState { kind, target }));
     stream.stay_open_behind_pipes();
     Output(stream)
 }
@@ -131,11 +122,8 @@ fn create(lp: &LoopHandle, which: Which) -> Output {
 fn write_now(raw: Raw, bytes: &[u8]) -> Result<()> {
     let written = table::with(raw, |state, id| {
         let it: &mut OutputState = attached(state, id)?;
-        if it.broken.is_none() {
-            let written = it.target.write_all(bytes);
-            it.broken = written.err().map(|error| it.kind.error("write", error));
-        }
-        Some(it.broken.clone().map_or(Ok(()), Err))
+        let written = it.target.write_all(bytes);
+        Some(written.map_err(|error| it.kind.error("write", error)))
     });
     let gone = || Error::library("ERR_HANDLE_GONE", "The handle is gone.");
     written.flatten().unwrap_or_else(|| Err(gone()))
@@ -272,17 +260,13 @@ impl Output {
                 None => stream.write(bytes),
             };
         }
-        let result = write_now(stream.0, chunk.as_slice());
-        if result.is_err() {
-            // The stream is told as by any sink: first the completion, then 'error' and 'close'.
-            match done {
-                Some(done) => stream.write_then(Bytes::new(), done),
-                None => stream.write(Bytes::new()),
-            };
+        if let Err(error) = write_now(stream.0, chunk.as_slice()) {
+            // What is written behind it waits in the stream, and fails with it.
+            stream.write_has_failed(error, done);
             return false;
         }
         if let Some(done) = done {
-            let mut task = Some(Task::Complete(done, result));
+            let mut task = Some(Task::Complete(done, Ok(())));
             table::with(stream.0, |state, _| {
                 task.take().map(|task| state.ticks.push(task))
             });

@@ -4,14 +4,14 @@
 use std::any::Any;
 
 use super::access::ask;
-use super::ending;
 use super::handles::{Readable, Writable};
 use super::state::{StreamState, flag, stream};
+use super::{ending, writable};
 use crate::event_loop::entry::Entry;
 use crate::event_loop::handle::{Id, Raw};
 use crate::event_loop::state::State;
 use crate::event_loop::table;
-use crate::ground::error::Error;
+use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::ListenerId;
 
 /// Something that lies with a stream.
@@ -60,6 +60,16 @@ impl Readable {
 }
 
 impl Writable {
+    /// A write that was tried at once, past the sink, has failed: as if the sink had answered so at once.
+    pub(crate) fn write_has_failed(self, error: Error, done: Option<Completion>) {
+        let mut failed = Some((error, done));
+        table::with(self.0, |state, id| {
+            if let Some((error, done)) = failed.take() {
+                writable::write_has_failed(state, id, error, done);
+            }
+        });
+    }
+
     /// Has pipes leave it open when their source has ended, as Node's leave standard output.
     pub(crate) fn stay_open_behind_pipes(self) {
         table::with(self.0, |state, id| {

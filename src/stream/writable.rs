@@ -349,6 +349,19 @@ pub(super) fn on_write(state: &mut State, id: Id, result: Result<()>) {
     }
 }
 
+/// A write that the sink has not seen has failed, as if it had answered so at once.
+pub(super) fn write_has_failed(state: &mut State, id: Id, error: Error, done: Option<Completion>) {
+    let Some(it) = stream(state, id) else { return };
+    it.fail(&error);
+    it.writable.pending += 1;
+    let after = AfterWrite {
+        done: done.into_iter().collect(),
+        error: Some(error),
+        sync: true,
+    };
+    later(state, id, after, true);
+}
+
 /// What follows a write, when what was buffered has gone to the sink and what that has pushed is told.
 fn answered(state: &mut State, id: Id, after: AfterWrite) {
     let Some(it) = stream(state, id) else { return };
