@@ -186,7 +186,8 @@ pub(crate) fn remove_listener_and<F: ?Sized>(
         let entry = state.entry(id)?;
         let is_here = slot(entry, false).map_or(Some(false), |slot| slot.has(listener));
         let removed = entry.remove_listener(listener);
-        // If the slot's listeners are out, it is one of them unless it was found elsewhere.
+        // If the slot's listeners are out, it is one of them unless it was found elsewhere. (Or it was removed
+        // before, which can't be told then: who listens is looked at once more.)
         let was_here = is_here.unwrap_or(removed.is_none());
         if let Some(removed) = removed {
             state.bury(removed);
