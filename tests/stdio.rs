@@ -214,6 +214,12 @@ fn compare(expected: &[&str], mut feed: impl FnMut() -> (Stdio, Box<dyn FnOnce(&
     }
 }
 
+/// Waits until a child has told this. One that ends before fails the test.
+fn until_told(process: &mut Process, what: &str) {
+    let mut next = || process.line().expect("it has not ended");
+    while told_by(&next()).as_deref() != Some(what) {}
+}
+
 fn nothing() -> Box<dyn FnOnce(&mut Process)> {
     Box::new(|_| {})
 }
@@ -277,7 +283,7 @@ fn a_socket_that_does_not_block() {
         let (mut own, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let feed = move |process: &mut Process| {
-            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            until_told(process, "resume");
             let waits = process.silent_for(Duration::from_millis(100));
             assert_eq!(waits, Ok(()), "it has nothing to read");
             own.write_all(b"hello").unwrap();
@@ -296,7 +302,7 @@ fn a_socket_that_is_reset() {
         let own = socket2::Socket::from(listener.accept().unwrap().0);
         own.set_linger(Some(Duration::ZERO)).unwrap();
         let reset = move |process: &mut Process| {
-            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            until_told(process, "resume");
             drop(own);
         };
         (std::os::fd::OwnedFd::from(theirs).into(), Box::new(reset))
@@ -369,7 +375,7 @@ fn a_terminal_that_is_closed_has_ended() {
     compare(&["0 bytes, end", "close", "exit"], || {
         let (own, theirs) = new_terminal();
         let close = move |process: &mut Process| {
-            while !process.line().is_some_and(|line| line.contains("> resume")) {}
+            until_told(process, "resume");
             let waits = process.silent_for(Duration::from_millis(100));
             assert_eq!(waits, Ok(()), "it reads");
             drop(own);
@@ -407,7 +413,7 @@ fn unreferenced_or_not_listened_to_it_holds_nothing() {
 fn what_is_read_for_nobody_is_the_next_one_s() {
     let mut process = Process::start(&mut ours("twice"));
     let mut stdin = process.stdin();
-    while process.line().and_then(|line| told_by(&line)).as_deref() != Some("ready") {}
+    until_told(&mut process, "ready");
     stdin.write_all(b"for the second\n").unwrap();
     drop(stdin);
     assert_eq!(told(&mut process), ["for the second", "exit"]);
