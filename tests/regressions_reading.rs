@@ -1,4 +1,4 @@
-//! What users of event loops have suffered from, each with a test of its own: reading by pulling.
+//! Bugs of who reads by 'readable' and `read` that were found and fixed.
 
 mod support;
 
@@ -185,4 +185,27 @@ fn taking_a_listener_of_a_stream_off_resumes_nothing_unless_it_was_of_readable()
         stream.destroy();
         lp.run().unwrap();
     });
+}
+
+/// It went unnoticed if several listeners were being called.
+#[test]
+fn taking_a_listener_of_readable_off_that_was_added_meanwhile_resumes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let stream = Readable::new(&lp, |_, _| {});
+    stream.on_data(|_, _| {});
+    stream.on_readable(log.noting("readable"));
+    let done = Cell::new(false);
+    stream.on_readable(move |stream| {
+        if !done.replace(true) {
+            let added = stream.on_readable(|_| {});
+            stream.off(added);
+        }
+    });
+    lp.run_nowait().unwrap();
+    stream.on_resume(log.noting("resume"));
+    stream.push("some");
+    lp.run().unwrap();
+    log.expect(&["readable", "resume"]);
 }

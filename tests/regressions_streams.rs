@@ -51,46 +51,6 @@ fn a_socket_that_its_only_reader_resumes_flows() {
     log.expect(&["end"]);
 }
 
-/// It began to flow, though somebody listened to 'readable', as soon as a listener of anything was removed.
-#[test]
-fn who_reads_by_readable_is_not_overrun_when_another_listener_goes() {
-    let lp = Loop::new().unwrap();
-    let _deadline = deadline(&lp, 10);
-    let log = Recorder::new();
-    let stream = ReadableOptions::new().create(&lp);
-    stream.on_readable(|_| {});
-    stream.on_data(|_, _| {});
-    let gone = stream.on_data(|_, _| {});
-    lp.set_timeout_once(1, move |_| stream.pause());
-    lp.set_timeout_once(2, move |_| stream.off(gone));
-    stream.on_resume(log.noting("resume"));
-    lp.run().unwrap();
-    log.expect(&[]);
-    assert_eq!(stream.readable_flowing(), Some(false));
-}
-
-/// The same of a socket.
-#[test]
-fn who_reads_a_socket_by_readable_is_not_overrun_when_another_listener_goes() {
-    let lp = Loop::new().unwrap();
-    let _deadline = deadline(&lp, 10);
-    let log = Recorder::new();
-    let (socket, _peer) = pair(&lp);
-    socket.on_readable(|_| {});
-    socket.on_data(|_, _| {});
-    let gone = socket.on_data(|_, _| {});
-    socket.pause();
-    turn_until(&lp, || true);
-    socket.on_resume(log.noting("resume"));
-    socket.off(gone);
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
-    log.expect(&[]);
-    socket.destroy();
-    lp.run().unwrap();
-}
-
 /// One that was there for once went without a trace if others stayed.
 #[test]
 fn a_reader_for_once_among_others_has_resume_come() {
