@@ -45,6 +45,7 @@ impl Stream {
     }
 
     /// Whether its decoder holds the beginning of a character for somebody who listens to text.
+    #[cfg(unix)]
     pub(crate) fn holds_text(&self) -> bool {
         self.has_rest() && self.has_text_listeners()
     }
