@@ -209,3 +209,40 @@ fn taking_a_listener_of_readable_off_that_was_added_meanwhile_resumes() {
     lp.run().unwrap();
     log.expect(&["readable", "resume"]);
 }
+
+/// In 'readable' it was taken for a listener of that: what had been resumed stood still, and never ended.
+#[test]
+fn taking_a_listener_off_again_while_readable_is_emitted_stops_nothing() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let stream = Readable::new(&lp, |_, _| {});
+    stream.push("a");
+    let gone = stream.on_pause(|_| {});
+    stream.off(gone);
+    stream.once_readable(move |stream| {
+        stream.resume();
+        stream.off(gone);
+    });
+    stream.on_end(log.noting("end"));
+    lp.set_timeout_once(1, move |_| stream.push_end());
+    lp.run().unwrap();
+    log.expect(&["end"]);
+
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
+    socket.on_data(|_, _| {});
+    lp.run_nowait().unwrap();
+    let gone = socket.on_pause(|_| {});
+    socket.off(gone);
+    socket.on_resume(log.noting("resume"));
+    socket.on_readable(log.noting("readable"));
+    socket.on_readable(move |socket| socket.off(gone));
+    (&peer).write_all(b"some").unwrap();
+    turn_until(&lp, || log.has("readable"));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&["readable"]);
+    socket.destroy();
+    lp.run().unwrap();
+}

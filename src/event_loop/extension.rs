@@ -6,7 +6,7 @@
 use std::any::Any;
 
 use super::core::{Core, SlotOf};
-use super::entry::{Common, Entry};
+use super::entry::{Common, Entry, entry_of};
 use super::handle::{Id, Raw};
 use super::info::HandleKind;
 use super::state::{Reap, State};
@@ -126,6 +126,15 @@ impl State {
     pub(crate) fn reap(&mut self, id: Id) {
         self.reap.push(Reap::Entry(id));
     }
+
+    /// Notes the listeners to whom something is about to be emitted.
+    pub(crate) fn note_called<F: ?Sized>(&mut self, id: Id, slot: SlotOf<F>) {
+        self.called.clear();
+        let entry = entry_of(&mut self.entries, id);
+        let slot = entry.and_then(|entry| slot(entry, false));
+        let listeners = slot.map_or(&[][..], |slot| slot.all());
+        self.called.extend(listeners.iter().map(|it| it.id));
+    }
 }
 
 impl Core {
@@ -175,7 +184,8 @@ pub(crate) fn remove_listener(raw: Raw, listener: ListenerId) {
     });
 }
 
-/// Removes a listener, and does what follows if it was one of this slot's.
+/// Removes a listener, and does what follows if it was one of this slot's, to whose listeners nothing is emitted
+/// before they are [noted](State::note_called).
 pub(crate) fn remove_listener_and<F: ?Sized>(
     raw: Raw,
     listener: ListenerId,
@@ -186,12 +196,11 @@ pub(crate) fn remove_listener_and<F: ?Sized>(
         let entry = state.entry(id)?;
         let is_here = slot(entry, false).map_or(Some(false), |slot| slot.has(listener));
         let removed = entry.remove_listener(listener);
-        // If the slot's listeners are out, it is one of them unless it was found elsewhere. (Or it was removed
-        // before, which can't be told then: who listens is looked at once more.)
-        let was_here = is_here.unwrap_or(removed.is_none());
         if let Some(removed) = removed {
             state.bury(removed);
         }
+        // If the slot's listeners are out, it is they who are called.
+        let was_here = is_here.unwrap_or_else(|| state.called.contains(&listener));
         if was_here {
             then(state, id);
         }

@@ -49,6 +49,7 @@ fn emit_readable_now(core: &Core, id: Id) {
         Some(!flags.any(flag::DESTROYED | flag::ERRORED) && something)
     });
     if emits == Some(true) {
+        core.with(|state| state.note_called(id, socket::readable_slot));
         let socket = Socket(core.raw(id));
         let removed = || core.with(|state| state.stopped_listening(id));
         core.emit_and(id, socket::readable_slot, removed, |listener| {

@@ -115,6 +115,8 @@ pub(crate) struct State {
     pub(crate) stalled_until_ms: u64,
     /// Whether it was warned that a server can't accept.
     pub(crate) shed_warned: bool,
+    /// Who is called by the last 'readable', or was: where several are, their slot can't tell meanwhile.
+    pub(crate) called: Vec<ListenerId>,
     /// The cached clock.
     time_ms: u64,
     /// Whether it is the present turn's.
@@ -268,6 +270,7 @@ impl State {
             stalled: Vec::new(),
             stalled_until_ms: 0,
             shed_warned: false,
+            called: Vec::new(),
             time_ms: 0,
             time_is_valid: false,
             runs_on: false,

@@ -126,6 +126,15 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
+    /// Its listeners, unless they are out.
+    pub(crate) fn all(&self) -> &[Listener<F>] {
+        match self {
+            Slot::Empty | Slot::Out(_) => &[],
+            Slot::One(listener) => std::slice::from_ref(listener),
+            Slot::Many(listeners) => listeners,
+        }
+    }
+
     /// The one listener that is there and there to stay. None in every other case: then
     /// [`take`](Slot::take) finds what there is.
     #[inline]

@@ -245,6 +245,7 @@ fn emit_readable_now(core: &Core, id: Id) {
     if emits != Some(true) {
         return;
     }
+    core.with(|state| state.note_called(id, READABLE));
     let raw = core.raw(id);
     let removed = || core.with(|state| stopped_listening(state, id));
     core.emit_and(id, READABLE, removed, |listener| listener(raw));
