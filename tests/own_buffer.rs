@@ -162,6 +162,26 @@ fn rule_6_a_panic_loses_neither_buffer_nor_bytes() {
     assert_eq!(socket.bytes_read(), 4);
 }
 
+/// What was left of a chunk that came before there was a buffer was lost.
+#[test]
+fn rule_6_a_panic_loses_nothing_of_what_was_buffered() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, mut peer) = pair(&lp);
+    peer.write_all(b"abcdef").unwrap();
+    turn_until(&lp, || socket.readable_length() == 6);
+    let log = Recorder::new();
+    let inner = log.clone();
+    socket.read_into(vec![0; 2], move |_, size, buffer| {
+        inner.note(String::from_utf8_lossy(&buffer[..size]));
+        assert!(!inner.has("ab") || inner.has("cd"), "the first");
+        true
+    });
+    assert!(caught(|| turn_until(&lp, || log.has("ef"))).contains("the first"));
+    turn_until(&lp, || log.has("ef"));
+    log.expect(&["ab", "cd", "ef"]);
+}
+
 #[test]
 fn held_back_it_keeps_nothing_alive() {
     let lp = Loop::new().unwrap();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::core::Core;
 use super::entry::flag;
 use super::handle::{Id, Socket};
-use super::state::State;
+use super::state::{Dead, State};
 use crate::ground::listeners::Shared;
 
 /// What is called with a buffer that was read into. Returns whether reading goes on.
@@ -107,8 +107,10 @@ pub(crate) fn deliver(core: &Core, id: Id, own: Box<OwnBuffer>, size: usize) -> 
 
 /// Delivers a chunk that was buffered before there was a buffer, piece by piece. What is held back
 /// goes back to where it came from.
-pub(crate) fn deliver_buffered(core: &Core, id: Id, mut chunk: Bytes) {
-    while !chunk.is_empty() {
+pub(crate) fn deliver_buffered(core: &Core, id: Id, chunk: Bytes) {
+    let mut rest = Rest { core, id, chunk };
+    while !rest.chunk.is_empty() {
+        let chunk = &mut rest.chunk;
         let filled = core.inside(|state| {
             let mut own = state.take_own(id)?;
             let size = chunk.len().min(own.buffer.len());
@@ -124,21 +126,39 @@ pub(crate) fn deliver_buffered(core: &Core, id: Id, mut chunk: Bytes) {
             deliver(core, id, own, size)
         });
         if !goes_on {
-            core.inside(|state| state.hold_back(id, chunk));
+            core.inside(|state| state.stop_flow(id));
             return;
         }
     }
 }
 
-impl State {
-    /// Puts the rest of a chunk back and stops the flow.
-    fn hold_back(&mut self, id: Id, rest: Bytes) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        stream.common.flags.clear(flag::FLOWING);
+/// What is left of a chunk; put back when it is dropped, also by a panic.
+struct Rest<'a> {
+    core: &'a Core,
+    id: Id,
+    chunk: Bytes,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let (id, rest) = (self.id, std::mem::take(&mut self.chunk));
         if !rest.is_empty() {
-            stream.extra().reads.push_front(rest);
+            self.core.inside(|state| state.put_back_rest(id, rest));
+        }
+    }
+}
+
+impl State {
+    fn stop_flow(&mut self, id: Id) {
+        if let Some(stream) = self.stream(id) {
+            stream.common.flags.clear(flag::FLOWING);
+        }
+    }
+
+    fn put_back_rest(&mut self, id: Id, rest: Bytes) {
+        match self.stream(id) {
+            Some(stream) => stream.extra().reads.push_front(rest),
+            None => self.graveyard.push(Dead::Chunk(rest)),
         }
     }
 }
