@@ -427,3 +427,42 @@ fn who_is_stopped_keeps_the_rest_of_the_turn() {
     lp.run().unwrap();
     log.expect(&["rest"]);
 }
+
+/// It came in the next turn, behind immediates; in Node, where they are those of the same callback of libuv's, it
+/// does not. Nor is there more of it than without the errors.
+#[test]
+fn the_rest_of_a_socket_s_reads_came_in_another_turn() {
+    let play = |fails: bool| {
+        let lp = Loop::builder().limit_reads(1).read_budget(2).build();
+        let lp = lp.unwrap();
+        let _deadline = deadline(&lp, 10);
+        let log = Recorder::new();
+        let (socket, peer) = pair(&lp);
+        let inner = log.clone();
+        socket.on_data(move |socket, chunk| {
+            inner.note(String::from_utf8_lossy(chunk));
+            if inner.count("immediate") < 2 {
+                let noting = inner.noting("immediate");
+                socket.event_loop().set_immediate(noting);
+            }
+            if fails {
+                socket.event_loop().fail("error");
+            }
+        });
+        let inner = log.clone();
+        socket.on_end(move |socket| {
+            inner.note("end");
+            socket.event_loop().fail("error");
+        });
+        send_and_end(&peer, b"abcde");
+        let mut errors = 0;
+        while lp.run().is_err() {
+            errors += 1;
+        }
+        assert_eq!(errors, if fails { 6 } else { 1 });
+        log.take()
+    };
+    let plain = play(false);
+    assert_eq!(plain[..4], ["a", "b", "immediate", "immediate"]);
+    assert_eq!(play(true), plain);
+}

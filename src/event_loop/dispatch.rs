@@ -113,7 +113,7 @@ enum Look {
 /// A listener of 'data'.
 type DataListener = dyn FnMut(Socket, &[u8]);
 
-/// Who is being served. Dropped in the middle of a share, by an error or a panic, it ends that.
+/// Who is being served. Dropped in the middle of a share, by an error or a panic, it leaves the rest of it.
 struct Service<'a> {
     core: &'a Core,
     /// Who it is: the front of the batch. None between two.
@@ -127,16 +127,11 @@ struct Service<'a> {
 }
 
 impl Drop for Service<'_> {
-    /// What is left waits for the next turn: a read that told of an end behind it must not be followed by that
-    /// end in the same one (N13).
     #[inline]
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.core.inside(|state| {
-                if leave_batch(state, id) {
-                    state.make_ready(id);
-                }
-            });
+            let cut = (id, self.reads, self.was_short);
+            self.core.inside(|state| state.cut_reads = Some(cut));
         }
     }
 }
@@ -148,11 +143,36 @@ struct ReadBuffer<'a> {
     bytes: Box<[u8]>,
 }
 
+impl ReadBuffer<'_> {
+    fn lent_by(core: &Core) -> ReadBuffer<'_> {
+        let bytes = core.inside(|state| std::mem::take(&mut state.buffer));
+        ReadBuffer { core, bytes }
+    }
+}
+
 impl Drop for ReadBuffer<'_> {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.core.inside(|state| state.buffer = bytes);
     }
+}
+
+/// Serves what an error or a panic has left of a batch. A share that was cut goes on with what it has left, or
+/// who sends again and fails each time would keep the loop from what is behind the poll.
+#[cold]
+pub(crate) fn serve_rest(core: &Core, trace: bool) -> Result<()> {
+    if let Some((id, reads, was_short)) = core.inside(|state| state.cut_reads.take()) {
+        let mut service = Service {
+            core,
+            id: Some(id),
+            reads,
+            was_short,
+            next: None,
+        };
+        let mut buffer = ReadBuffer::lent_by(core);
+        service.serve_in_full(&mut buffer.bytes, trace)?;
+    }
+    serve_batch(core, trace)
 }
 
 /// Serves the batch to its end. With `trace` on the path on which there is time to tell of each step.
@@ -164,10 +184,7 @@ pub(crate) fn serve_batch(core: &Core, trace: bool) -> Result<()> {
         was_short: false,
         next: None,
     };
-    let mut buffer = ReadBuffer {
-        core,
-        bytes: core.inside(|state| std::mem::take(&mut state.buffer)),
-    };
+    let mut buffer = ReadBuffer::lent_by(core);
     let room = core.inside(|state| state.backend.plain_read_room(buffer.bytes.len()));
     loop {
         // The path of every event, so one borrow sees to the end of the last loop callback and

@@ -127,6 +127,8 @@ pub(crate) struct State {
     pub(crate) unproven: Option<Id>,
     /// The UDP socket whose share an error or a panic has cut short, and how many datagrams that has left.
     pub(crate) cut_share: Option<(Id, u32)>,
+    /// The same of another socket: how many reads that has left, and whether the one before was short.
+    pub(crate) cut_reads: Option<(Id, u32, bool)>,
     /// `stop` was called.
     pub(crate) stop: bool,
     /// Where an error or a panic has cut the last turn short.
@@ -276,6 +278,7 @@ impl State {
             runs_on: false,
             unproven: None,
             cut_share: None,
+            cut_reads: None,
             stop: false,
             cut: None,
             pass_ms: 0,

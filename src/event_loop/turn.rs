@@ -256,7 +256,10 @@ fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
         Phase::Poll => {
             // Else who sends again and fails each time would keep the loop from what is behind the poll.
             mailbox::deliver_rest(core)?;
-            serve_batch(core, trace)?;
+            if trace {
+                core.trace_batch();
+            }
+            dispatch::serve_rest(core, trace)?;
         }
         Phase::Immediates => immediates::run_rest(core)?,
         Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
