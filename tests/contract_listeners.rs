@@ -505,3 +505,33 @@ fn rule_8_long_chains_need_no_stack() {
     lp.run().unwrap();
     assert!(socket.destroyed());
 }
+
+/// 'readable' was never told again.
+#[test]
+fn rule_6_who_panics_in_readable_is_told_again() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    // It panics before it reads, and reads the next time.
+    let reading = || {
+        let (mut panics, log) = (true, log.clone());
+        move |read: &dyn Fn() -> Option<bytes::Bytes>| {
+            assert!(!std::mem::take(&mut panics), "the first");
+            log.note(String::from_utf8_lossy(&read().unwrap_or_default()));
+        }
+    };
+    let (socket, mut peer) = pair(&lp);
+    let mut read = reading();
+    socket.on_readable(move |socket| read(&|| socket.read(2)));
+    let stream = nodeloop::stream::Readable::new(&lp, |_, _| {});
+    let mut read = reading();
+    stream.on_readable(move |stream| read(&|| stream.read(2)));
+    stream.push("a");
+    assert!(caught(|| turn_until(&lp, || false)).contains("the first"));
+    stream.push("b");
+    turn_until(&lp, || log.has("ab"));
+    peer.write_all(b"c").unwrap();
+    assert!(caught(|| turn_until(&lp, || false)).contains("the first"));
+    peer.write_all(b"d").unwrap();
+    turn_until(&lp, || log.has("cd"));
+}

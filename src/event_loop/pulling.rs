@@ -48,6 +48,7 @@ fn emit_readable_now(core: &Core, id: Id) {
         let something = stream.read_length() > 0 || flags.any(flag::READ_ENDED);
         Some(!flags.any(flag::DESTROYED | flag::ERRORED) && something)
     });
+    let _told = ReadableTold { core, id };
     if emits == Some(true) {
         core.with(|state| state.note_called(id, socket::readable_slot));
         let socket = Socket(core.raw(id));
@@ -56,17 +57,28 @@ fn emit_readable_now(core: &Core, id: Id) {
             listener(socket)
         });
     }
-    core.with(|state| {
-        let Some(stream) = state.stream(id) else {
-            return;
-        };
-        let below = stream.read_length() <= stream.read_mark as usize;
-        let flags = &mut stream.common.flags;
-        flags.clear(flag::EMITTED_READABLE);
-        if !flags.any(flag::FLOWING | flag::READ_ENDED) && below {
-            flags.set(flag::NEED_READABLE);
-        }
-    });
+}
+
+/// 'readable' was told, also if a listener has panicked: it may be told again.
+struct ReadableTold<'a> {
+    core: &'a Core,
+    id: Id,
+}
+
+impl Drop for ReadableTold<'_> {
+    fn drop(&mut self) {
+        self.core.with(|state| {
+            let Some(stream) = state.stream(self.id) else {
+                return;
+            };
+            let below = stream.read_length() <= stream.read_mark as usize;
+            let flags = &mut stream.common.flags;
+            flags.clear(flag::EMITTED_READABLE);
+            if !flags.any(flag::FLOWING | flag::READ_ENDED) && below {
+                flags.set(flag::NEED_READABLE);
+            }
+        });
+    }
 }
 
 impl State {

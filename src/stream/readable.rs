@@ -247,13 +247,25 @@ fn emit_readable_now(core: &Core, id: Id) {
     }
     core.with(|state| state.note_called(id, READABLE));
     let raw = core.raw(id);
+    let _told = ReadableTold { core, id };
     let removed = || core.with(|state| stopped_listening(state, id));
     core.emit_and(id, READABLE, removed, |listener| listener(raw));
-    core.with(|state| {
-        if let Some(it) = stream(state, id) {
-            it.flags.clear(flag::EMITTED_READABLE);
-        }
-    });
+}
+
+/// 'readable' was told, also if a listener has panicked: it may be told again.
+struct ReadableTold<'a> {
+    core: &'a Core,
+    id: Id,
+}
+
+impl Drop for ReadableTold<'_> {
+    fn drop(&mut self) {
+        self.core.with(|state| {
+            if let Some(it) = stream(state, self.id) {
+                it.flags.clear(flag::EMITTED_READABLE);
+            }
+        });
+    }
 }
 
 fn after_readable(core: &Core, id: Id) {
