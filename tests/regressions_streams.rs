@@ -404,3 +404,26 @@ fn log_error<S>(log: &Recorder) -> impl FnMut(S, &nodeloop::Error) + 'static {
     let log = log.clone();
     move |_, error| log.note(error.message())
 }
+
+/// It came behind what waited already: here behind the completion, which tells of it first in every other case.
+#[test]
+fn what_a_listener_that_panics_has_pushed_comes_at_once() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let stream = DuplexOptions::new()
+        .writable_high_water_mark(1)
+        .read(|_, _| {})
+        .write(|_, _, done| done.ok())
+        .create(&lp);
+    stream.on_data(log_data(&log));
+    lp.run().unwrap();
+    stream.on_drain(|stream| {
+        stream.push("pushed");
+        panic!("a bug");
+    });
+    stream.write_then("a", log.done("written"));
+    assert_eq!(caught(|| lp.run()), "a bug");
+    lp.run().unwrap();
+    log.expect(&["pushed", "written ok"]);
+}

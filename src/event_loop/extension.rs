@@ -147,9 +147,26 @@ impl Core {
     /// where Node calls one function from another, the inner one is done before the outer one goes on.
     #[inline]
     pub(crate) fn within(&self, act: impl FnOnce()) {
-        let waiting = self.with(|state| state.steps.len());
+        let _within = Within {
+            core: self,
+            waiting: self.with(|state| state.steps.len()),
+        };
         act();
-        self.with(|state| {
+    }
+}
+
+/// Puts what was left as steps in front of those that waited, also when a listener panics.
+struct Within<'a> {
+    core: &'a Core,
+    /// How many waited.
+    waiting: usize,
+}
+
+impl Drop for Within<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let waiting = self.waiting;
+        self.core.with(|state| {
             if waiting > 0 && state.steps.len() > waiting {
                 state.steps.rotate_left(waiting);
             }
