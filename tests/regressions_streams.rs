@@ -427,3 +427,28 @@ fn what_a_listener_that_panics_has_pushed_comes_at_once() {
     lp.run().unwrap();
     log.expect(&["pushed", "written ok"]);
 }
+
+/// It was never asked again, and the stream never closed.
+#[test]
+fn a_source_that_panics_fails_its_stream() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let mut chunks = ["a", "b"].into_iter();
+    let source = Readable::new(&lp, move |stream, _| {
+        let chunk = chunks.next().expect("there is one more");
+        stream.push(chunk);
+        // It has answered: that loses nothing.
+        assert_ne!(chunk, "a", "a bug behind the answer");
+    });
+    let sink = WritableOptions::new()
+        .write(|_, _, done| done.ok())
+        .create(&lp);
+    source.on_data(log_data(&log));
+    pipeline(&source, &[], &sink, log.done("pipeline"));
+    assert!(caught(|| lp.run()).contains("a bug behind the answer"));
+    assert_eq!(caught(|| lp.run()), "there is one more");
+    lp.run().unwrap();
+    log.expect(&["a", "b", "pipeline ECANCELED"]);
+    assert!(source.closed() && sink.closed());
+}

@@ -240,7 +240,8 @@ macro_rules! for_a_source {
         impl $options {
             /// The source: Node's `read`. It is called when the stream wants bytes, with its mark as a
             /// hint how many, and answers by `push` or `push_end`, at once or later; it is not called
-            /// again before. Never from within a call of the program's.
+            /// again before. Never from within a call of the program's. If it panics without an answer the
+            /// stream is destroyed, with `ECANCELED`, as it is in Node by a source that throws.
             pub fn read(mut self, mut call: impl FnMut($handle, usize) + 'static) -> $options {
                 self.0.hooks.read = Some(shared(move |raw, size| call($handle(raw), size)));
                 self

@@ -419,23 +419,34 @@ pub(super) fn call_source(core: &Core, id: Id, then: WorkOf) {
         it.flags.set(flag::READ_SYNC);
         Some((it.hooks.read.clone(), it.readable.high_water_mark))
     });
-    let _over = SyncOver { core, id };
+    let mut over = SyncOver {
+        core,
+        id,
+        panicked: true,
+    };
     match asked {
         Some((Some(read), mark)) => read.borrow_mut()(core.raw(id), mark),
         Some((None, _)) => core.with(|state| transform::unpark(state, id)),
         None => {}
     }
+    over.panicked = false;
 }
 
 /// The source has returned, or panicked.
 struct SyncOver<'a> {
     core: &'a Core,
     id: Id,
+    panicked: bool,
 }
 
 impl Drop for SyncOver<'_> {
     fn drop(&mut self) {
         self.core.with(|state| {
+            if self.panicked && stream(state, self.id).is_some_and(|it| it.flags.any(flag::READING))
+            {
+                // It owes bytes, and nobody would ask it again.
+                error_or_destroy(state, self.id, Error::call("read", "ECANCELED"), true);
+            }
             // What an answer of a transform leaves as steps belongs to the call.
             let transforms =
                 stream(state, self.id).is_some_and(|it| it.flags.any(flag::IS_TRANSFORM));
