@@ -27,13 +27,14 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
         Outcome::Nothing => return Ok(()),
         Outcome::Dropped(info) => return report_drop(core, id, &info),
         Outcome::Trouble(warning) => {
-            log::warn!(target: "nodeloop::net", "{:?}: {warning}", Server(core.raw(id)));
+            let server = Server(core.raw(id));
+            core.tell(|| log::warn!(target: "nodeloop::net", "{server:?}: {warning}"));
             return Ok(());
         }
     };
     let server = Server(core.raw(id));
     let socket = Socket(core.raw(socket));
-    log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}");
+    core.tell(|| log::debug!(target: "nodeloop::net", "{server:?} accepted {socket:?}"));
     let trace = trace::on();
     if trace {
         core.trace(format_args!("'connection' to {server:?}: {socket:?}"));
@@ -65,10 +66,10 @@ impl Drop for WatchBehind<'_> {
 /// Tells who listens of a connection that was closed, since there are as many as are allowed (N85).
 fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
     let server = Server(core.raw(id));
-    match info.remote_address {
+    core.tell(|| match info.remote_address {
         Some(peer) => log::debug!(target: "nodeloop::net", "{server:?} dropped {peer}"),
         None => log::debug!(target: "nodeloop::net", "{server:?} dropped a connection"),
-    }
+    });
     if trace::on() {
         core.trace(format_args!("'drop' to {server:?}"));
     }

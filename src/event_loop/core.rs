@@ -184,7 +184,7 @@ impl Core {
         }
         let taken = self.with(|state| state.on_uncaught.take());
         let Some(taken) = taken else {
-            log::debug!(target: "nodeloop::event_loop", "unhandled error: {error}");
+            self.tell(|| log::debug!(target: "nodeloop::event_loop", "unhandled error: {error}"));
             self.with(|state| state.uncaught.push_back(error));
             return;
         };
@@ -290,7 +290,7 @@ impl Core {
             Some(Task::User(_, origin)) => Some(*origin),
             _ => None,
         });
-        match next {
+        self.tell(|| match next {
             Some(origin) => log::warn!(
                 target: "nodeloop::event_loop",
                 "{taken} ticks have run without the loop going on; the next was queued at {origin}"
@@ -299,7 +299,7 @@ impl Core {
                 target: "nodeloop::event_loop",
                 "{taken} ticks have run without the loop going on"
             ),
-        }
+        });
     }
 
     /// Ends everything: every descriptor is closed, every listener dropped.

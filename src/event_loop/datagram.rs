@@ -426,7 +426,7 @@ pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
         }
         DatagramTask::Throw(error) => core.uncaught(error),
         DatagramTask::EmitClose => {
-            log::debug!(target: "nodeloop::dgram", "{socket:?} closed");
+            core.tell(|| log::debug!(target: "nodeloop::dgram", "{socket:?} closed"));
             core.with(|state| {
                 if let Some(datagram) = state.datagram(id) {
                     datagram.common.flags.clear(flag::CLOSE_DUE);

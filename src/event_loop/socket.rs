@@ -229,7 +229,8 @@ pub(crate) fn run_rest_of_closing(core: &Core) -> Result<()> {
         };
         let (id, had_error) = match closing {
             Closing::Unheard(id, of_users) => {
-                log::debug!(target: "nodeloop::net", "{:?} closed", Socket(core.raw(id)));
+                let socket = Socket(core.raw(id));
+                core.tell(|| log::debug!(target: "nodeloop::net", "{socket:?} closed"));
                 drop(of_users);
                 core.finish_callback()?;
                 continue;
@@ -311,7 +312,7 @@ pub(crate) fn emit_close(core: &Core, id: Id, had_error: bool) {
     core.with(|state| close_emission(state, id));
     let had_error = had_error && !mutated!("'close' knows of no error");
     let socket = Socket(core.raw(id));
-    log::debug!(target: "nodeloop::net", "{socket:?} closed");
+    core.tell(|| log::debug!(target: "nodeloop::net", "{socket:?} closed"));
     core.emit(id, close_slot, |listener| listener(socket, had_error));
 }
 

@@ -150,7 +150,7 @@ impl Core {
             }
             Task::EmitServerClose(id) => {
                 let server = Server(self.raw(id));
-                log::debug!(target: "nodeloop::net", "{server:?} closed");
+                self.tell(|| log::debug!(target: "nodeloop::net", "{server:?} closed"));
                 self.with(|state| server::close_emission(state, id));
                 self.emit(id, server::close_slot, |listener| listener(server));
             }

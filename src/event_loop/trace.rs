@@ -4,9 +4,10 @@
 //! nothing happened share one record. Nothing here is done unless the log wants it, and every record
 //! is made while nothing is borrowed: a logger may be a user's.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt::Arguments;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 
 use super::core::Core;
 use super::entry::{Entry, entry_of, flag};
@@ -87,7 +88,7 @@ impl Core {
         let silent = self.trace.silent.take();
         if !silent.is_empty() {
             let (turn, phases) = (self.trace.turn.get(), silent.join(", "));
-            log::trace!(target: TARGET, "turn {turn} {phases}: nothing to do");
+            self.tell(|| log::trace!(target: TARGET, "turn {turn} {phases}: nothing to do"));
         }
     }
 
@@ -100,12 +101,31 @@ impl Core {
         let _busy = Busy::new(&self.trace.busy);
         self.tell_silent();
         self.trace.spoke.set(true);
-        match self.trace.phase.get() {
+        self.tell(|| match self.trace.phase.get() {
             Some(phase) => {
                 let turn = self.trace.turn.get();
                 log::trace!(target: TARGET, "turn {turn} {phase}: {what}");
             }
             None => log::trace!(target: TARGET, "between turns: {what}"),
+        });
+    }
+
+    /// Tells the log of something that happens. It does happen if the logger panics: that goes on when the
+    /// present loop callback is over.
+    #[inline]
+    pub(crate) fn tell(&self, record: impl FnOnce()) {
+        if log::max_level() != log::LevelFilter::Off {
+            self.tell_logger(record);
+        }
+    }
+
+    #[cold]
+    fn tell_logger(&self, record: impl FnOnce()) {
+        if !self.running.get() {
+            return record();
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(record)) {
+            self.with(|state| state.bury(Raised(Some(panic))));
         }
     }
 
@@ -263,6 +283,19 @@ impl Busy<'_> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.set(false);
+    }
+}
+
+/// A panic of the logger's; it goes on when this is dropped, unless another does already.
+struct Raised(Option<Box<dyn Any + Send>>);
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        if let Some(panic) = self.0.take()
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
     }
 }
 

@@ -280,7 +280,10 @@ fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
     enter(core, Phase::Pending, trace);
     run_pending(core)?;
     run_watchers_before(core, trace)?;
-    enter(core, Phase::Poll, trace);
+    if trace {
+        // It begins behind what the log is told of the wait.
+        core.trace_phase(Phase::Poll.name());
+    }
     Ok(())
 }
 
