@@ -466,3 +466,19 @@ fn the_rest_of_a_socket_s_reads_came_in_another_turn() {
     assert_eq!(plain[..4], ["a", "b", "immediate", "immediate"]);
     assert_eq!(play(true), plain);
 }
+
+/// It held the loop for one more turn.
+#[test]
+fn what_is_void_holds_no_loop_behind_a_close_that_fails() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, _peer) = pair(&lp);
+    lp.run_nowait().unwrap();
+    socket.on_close(|socket, _| socket.event_loop().fail("error"));
+    lp.set_immediate(move |_| {
+        socket.end();
+        socket.destroy();
+    });
+    assert_eq!(lp.run_once().unwrap_err().to_string(), "error");
+    assert!(!lp.run_once().unwrap(), "{}", lp.why_alive());
+}

@@ -218,7 +218,7 @@ pub(crate) fn run_closing(core: &Core) -> Result<()> {
 
 /// The rest of those that a closing phase has begun with.
 pub(crate) fn run_rest_of_closing(core: &Core) -> Result<()> {
-    let mut void = false;
+    let mut void = Void { core, any: false };
     // An object leaves the list when its 'close' is about to be emitted, so that it stays if
     // `run` ends before.
     loop {
@@ -238,7 +238,7 @@ pub(crate) fn run_rest_of_closing(core: &Core) -> Result<()> {
             Closing::Told(id, had_error) => (id, had_error),
         };
         if core.inside(|state| state.has_to_cancel(id)) {
-            void |= core.inside(|state| {
+            void.any |= core.inside(|state| {
                 state.tell_cancelled_attempt(id);
                 state.cancel_in_flight(id);
                 let void = state.forget_shutdown(id);
@@ -258,10 +258,21 @@ pub(crate) fn run_rest_of_closing(core: &Core) -> Result<()> {
             core.callback(|core| emit_close(core, id, had_error))?;
         }
     }
-    if void {
-        core.inside(State::forget_void_pending);
-    }
     Ok(())
+}
+
+/// Half-closes that have become void; forgotten when the phase is over, also by an error or a panic.
+struct Void<'a> {
+    core: &'a Core,
+    any: bool,
+}
+
+impl Drop for Void<'_> {
+    fn drop(&mut self) {
+        if self.any {
+            self.core.inside(State::forget_void_pending);
+        }
+    }
 }
 
 /// The tick behind `destroy` (emitErrorCloseNT).
