@@ -5,9 +5,7 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-#[cfg(target_os = "linux")]
-use nodeloop::dgram::SocketOptions;
-use nodeloop::dgram::{self, SocketType};
+use nodeloop::dgram::{self, SocketOptions, SocketType};
 use nodeloop::{Loop, Result};
 #[cfg(target_os = "linux")]
 use support::code;
@@ -154,3 +152,30 @@ fn a_listener_that_fails_at_every_datagram_gets_no_more_of_them_in_a_turn() -> R
     assert_eq!(counts, [32, 32, 16]);
     Ok(())
 }
+
+// N16: where a call waited for the binding, 'listening' was emitted in two pieces. A listener that was added in
+// U2: libuv looks at a number, or an address, before it looks whether there is a socket.
+#[test]
+fn u2_a_value_that_is_none_is_told_before_a_socket_that_is_none() -> Result<()> {
+    let lp = Loop::new()?;
+    let socket = dgram::create_socket(&lp, SocketType::Udp4);
+    let code = |result: Result<()>| code_of(&result.unwrap_err());
+    for (good, bad) in [
+        (socket.set_ttl(1), socket.set_ttl(256)),
+        (socket.set_multicast_ttl(0), socket.set_multicast_ttl(256)),
+        (
+            socket.set_multicast_interface("0.0.0.0"),
+            socket.set_multicast_interface("x"),
+        ),
+    ] {
+        assert_eq!([code(good), code(bad)], ["EBADF", "EINVAL"]);
+    }
+    let size = socket.set_recv_buffer_size(1 << 31).unwrap_err();
+    assert!(size.message().contains("EINVAL"), "{size}");
+    let size = socket.set_send_buffer_size(1 << 30).unwrap_err();
+    assert!(size.message().contains("EBADF"), "{size}");
+    socket.close()?;
+    lp.run()
+}
+
+// N274: a failure to connect is told on the tick behind the look-up, as every other; that of a user's function

@@ -21,27 +21,32 @@ fn invalid() -> io::Error {
 impl State {
     /// SO_BROADCAST.
     pub(crate) fn set_broadcast(&mut self, id: Id, yes: bool) -> Result<()> {
-        self.datagram_option(id, "setBroadcast", |socket, _| socket.set_broadcast(yes))
+        self.datagram_option(id, "setBroadcast", Some(yes), |socket, _, yes| {
+            socket.set_broadcast(yes)
+        })
     }
 
     /// The time to live, or hop limit, of what goes to one peer.
     pub(crate) fn set_ttl(&mut self, id: Id, ttl: u32) -> Result<()> {
-        self.datagram_option(id, "setTTL", |socket, is_ipv6| match (ttl, is_ipv6) {
-            (1..=255, false) => socket.set_ttl_v4(ttl),
-            (1..=255, true) => socket.set_unicast_hops_v6(ttl),
-            _ => Err(invalid()),
+        let ttl = (1..=255).contains(&ttl).then_some(ttl);
+        self.datagram_option(id, "setTTL", ttl, |socket, is_ipv6, ttl| match is_ipv6 {
+            false => socket.set_ttl_v4(ttl),
+            true => socket.set_unicast_hops_v6(ttl),
         })
     }
 
     /// The time to live of what goes to a group.
     pub(crate) fn set_multicast_ttl(&mut self, id: Id, ttl: u32) -> Result<()> {
-        self.datagram_option(id, "setMulticastTTL", |socket, is_ipv6| {
-            match (ttl, is_ipv6) {
-                (0..=255, false) => socket.set_multicast_ttl_v4(ttl),
-                (0..=255, true) => socket.set_multicast_hops_v6(ttl),
-                _ => Err(invalid()),
-            }
-        })
+        let ttl = (ttl <= 255).then_some(ttl);
+        self.datagram_option(
+            id,
+            "setMulticastTTL",
+            ttl,
+            |socket, is_ipv6, ttl| match is_ipv6 {
+                false => socket.set_multicast_ttl_v4(ttl),
+                true => socket.set_multicast_hops_v6(ttl),
+            },
+        )
     }
 
     /// Whether this machine hears what goes from here to a group.
@@ -49,7 +54,8 @@ impl State {
         self.datagram_option(
             id,
             "setMulticastLoopback",
-            |socket, is_ipv6| match is_ipv6 {
+            Some(yes),
+            |socket, is_ipv6, yes| match is_ipv6 {
                 false => socket.set_multicast_loop_v4(yes),
                 true => socket.set_multicast_loop_v6(yes),
             },
@@ -61,19 +67,22 @@ impl State {
         self.datagram_option(
             id,
             "setMulticastInterface",
-            |socket, _| match parse_with_zone(interface) {
-                Some((IpAddr::V4(address), _)) => socket.set_multicast_if_v4(&address),
-                Some((IpAddr::V6(_), scope)) => socket.set_multicast_if_v6(scope),
-                None => Err(invalid()),
+            parse_with_zone(interface),
+            |socket, _, interface| match interface {
+                (IpAddr::V4(address), _) => socket.set_multicast_if_v4(&address),
+                (IpAddr::V6(_), scope) => socket.set_multicast_if_v6(scope),
             },
         )
     }
 
-    fn datagram_option(
+    /// Sets an option to a `value`. None is one that libuv refuses, before it looks whether there is a socket
+    /// (U2).
+    fn datagram_option<T>(
         &mut self,
         id: Id,
         call: &'static str,
-        act: impl FnOnce(&SockRef<'_>, bool) -> io::Result<()>,
+        value: Option<T>,
+        act: impl FnOnce(&SockRef<'_>, bool, T) -> io::Result<()>,
     ) -> Result<()> {
         self.open_datagram(id)?;
         self.flush_outbox_of(id);
@@ -82,40 +91,43 @@ impl State {
         } = self;
         let datagram = datagram_of(entries, id).ok_or_else(Error::handle_gone)?;
         let is_ipv6 = datagram.is_ipv6;
-        let set = match &datagram.io {
-            Some(io) => backend.datagram_option(io, |socket| act(&socket, is_ipv6)),
-            None => Err(bad_descriptor()),
+        let set = match (value, &datagram.io) {
+            (None, _) => Err(invalid()),
+            (Some(value), Some(io)) => {
+                backend.datagram_option(io, |socket| act(&socket, is_ipv6, value))
+            }
+            (Some(_), None) => Err(bad_descriptor()),
         };
         set.map_err(|error| Error::system(call, error))
     }
 
     /// Sets the size of one of the kernel's buffers; 0 leaves it (N284).
     pub(crate) fn set_buffer_size(&mut self, id: Id, bytes: u32, receives: bool) -> Result<()> {
-        self.buffer_option(id, receives, |socket| {
-            let Ok(wanted) = i32::try_from(bytes) else {
-                return Err(invalid());
-            };
+        let wanted = i32::try_from(bytes).is_ok().then_some(bytes as usize);
+        self.buffer_option(id, receives, wanted, |socket, wanted| {
             match (wanted, receives) {
                 (0, _) => Ok(()),
-                (_, true) => socket.set_recv_buffer_size(wanted as usize),
-                (_, false) => socket.set_send_buffer_size(wanted as usize),
+                (_, true) => socket.set_recv_buffer_size(wanted),
+                (_, false) => socket.set_send_buffer_size(wanted),
             }
         })
     }
 
     /// The size of one of the kernel's buffers, as the system tells it.
     pub(crate) fn buffer_size(&mut self, id: Id, receives: bool) -> Result<usize> {
-        self.buffer_option(id, receives, |socket| match receives {
+        self.buffer_option(id, receives, Some(()), |socket, ()| match receives {
             true => socket.recv_buffer_size(),
             false => socket.send_buffer_size(),
         })
     }
 
-    fn buffer_option<R>(
+    /// Asks for a size, or sets it to a `value`, as [`datagram_option`](State::datagram_option).
+    fn buffer_option<T, R>(
         &mut self,
         id: Id,
         receives: bool,
-        act: impl FnOnce(SockRef<'_>) -> io::Result<R>,
+        value: Option<T>,
+        act: impl FnOnce(SockRef<'_>, T) -> io::Result<R>,
     ) -> Result<R> {
         self.open_datagram(id)?;
         self.flush_outbox_of(id);
@@ -123,9 +135,10 @@ impl State {
             entries, backend, ..
         } = self;
         let datagram = datagram_of(entries, id).ok_or_else(Error::handle_gone)?;
-        let result = match &datagram.io {
-            Some(io) => backend.datagram_option(io, act),
-            None => Err(bad_descriptor()),
+        let result = match (value, &datagram.io) {
+            (None, _) => Err(invalid()),
+            (Some(value), Some(io)) => backend.datagram_option(io, |socket| act(socket, value)),
+            (Some(_), None) => Err(bad_descriptor()),
         };
         let call = match receives {
             true => "uv_recv_buffer_size",
