@@ -179,3 +179,25 @@ fn u2_a_value_that_is_none_is_told_before_a_socket_that_is_none() -> Result<()> 
 }
 
 // N274: a failure to connect is told on the tick behind the look-up, as every other; that of a user's function
+// came at once.
+#[test]
+fn n274_a_peer_that_is_not_found_is_told_on_a_tick() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (handle, noted) = (lp.handle(), log.clone());
+    let options = SocketOptions::new(SocketType::Udp4).lookup(move |_, _, answer| {
+        handle.next_tick(noted.noting("tick"));
+        answer.not_found();
+    });
+    let socket = dgram::create_socket(&lp, options);
+    socket.bind_sync(("127.0.0.1", 0))?;
+    let noted = log.clone();
+    socket.connect_then(("nobody", 9), move |result| {
+        noted.note(code_of(&result.unwrap_err()));
+        socket.close().unwrap();
+    })?;
+    lp.run()?;
+    log.expect(&["tick", "ENOTFOUND"]);
+    Ok(())
+}

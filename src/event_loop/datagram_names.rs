@@ -182,7 +182,9 @@ impl State {
                 if let Some(datagram) = self.datagram(id) {
                     datagram.connected = ConnectState::Disconnected;
                 }
-                DatagramTask::ConnectFailed(call, error)
+                // On a tick, as every failure to connect; Node's doConnect.
+                let task = DatagramTask::ConnectFailed(call, error);
+                return self.ticks.push(Task::Datagram(id, task));
             }
         };
         self.steps.push_back(Task::Datagram(id, task));
