@@ -201,3 +201,27 @@ fn n274_a_peer_that_is_not_found_is_told_on_a_tick() -> Result<()> {
     log.expect(&["tick", "ENOTFOUND"]);
     Ok(())
 }
+
+// A destination of the other family is refused before the system is asked, also by one that is connected by then.
+#[test]
+fn the_other_family_is_told_before_a_peer() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _) = bound(&lp);
+    socket.connect(9)?;
+    for host in ["::1", "127.0.0.1"] {
+        let noted = log.clone();
+        socket.send_to_then("x", (host, 9), move |sent| {
+            noted.note(code_of(&sent.unwrap_err()));
+        })?;
+    }
+    socket.on_connect(move |socket| {
+        socket
+            .event_loop()
+            .set_immediate(move |_| socket.close().unwrap());
+    });
+    lp.run()?;
+    log.expect(&["EINVAL", "EISCONN"]);
+    Ok(())
+}

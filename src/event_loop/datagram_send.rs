@@ -142,7 +142,11 @@ impl State {
             Ok(address) if datagram.blocks_sending(address) => {
                 self.tell_later(id, done, Err(Error::ip_blocked(address.ip())));
             }
-            Ok(address) if datagram.connected == ConnectState::Connected => {
+            // One of the other family is refused before the system is asked, connected or not.
+            Ok(address)
+                if datagram.connected == ConnectState::Connected
+                    && address.is_ipv6() == datagram.is_ipv6 =>
+            {
                 let error = Error::with_address("send", already_connected(), address, None);
                 self.tell_later(id, done, Err(error));
             }
