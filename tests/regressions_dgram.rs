@@ -154,6 +154,29 @@ fn a_listener_that_fails_at_every_datagram_gets_no_more_of_them_in_a_turn() -> R
 }
 
 // N16: where a call waited for the binding, 'listening' was emitted in two pieces. A listener that was added in
+// U2, U3: what is refused before there is a socket left one behind, which had options and an address.
+#[test]
+fn u3_a_binding_that_can_never_be_leaves_no_socket() -> Result<()> {
+    let lp = Loop::new()?;
+    let only_v6 = SocketOptions::new(SocketType::Udp4).ipv6_only(true);
+    let sockets = [
+        (dgram::create_socket(&lp, only_v6), "127.0.0.1"),
+        (dgram::create_socket(&lp, SocketType::Udp4), "::1"),
+        (dgram::create_socket(&lp, SocketType::Udp6), "127.0.0.1"),
+    ];
+    for (socket, host) in sockets {
+        let refused = socket.bind_sync((host, 0)).unwrap_err();
+        assert_eq!(code_of(&refused), "EINVAL");
+        assert_eq!(refused.syscall(), Some("bind"));
+        assert_eq!(code_of(&socket.address().unwrap_err()), "EBADF");
+        assert_eq!(code_of(&socket.set_ttl(1).unwrap_err()), "EBADF");
+        let size = socket.recv_buffer_size().unwrap_err();
+        assert!(size.message().contains("EBADF"), "{size}");
+        socket.close()?;
+    }
+    lp.run()
+}
+
 // U2: libuv looks at a number, or an address, before it looks whether there is a socket.
 #[test]
 fn u2_a_value_that_is_none_is_told_before_a_socket_that_is_none() -> Result<()> {

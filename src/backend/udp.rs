@@ -186,11 +186,8 @@ impl OsDatagram {
         self.by_level
     }
 
-    /// Binds, with libuv's rules about options (U3, U4).
+    /// Binds, with libuv's rules about options (U4).
     pub(crate) fn bind(&self, address: SocketAddr, options: BindOptions) -> io::Result<()> {
-        if address.is_ipv6() != self.is_ipv6 || (options.ipv6_only && !self.is_ipv6) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         let socket = SockRef::from(&self.socket);
         if options.reuse_address {
             share_address(&socket)?;

@@ -189,6 +189,11 @@ impl State {
         let Some(datagram) = datagram_of(entries, id) else {
             return Ok(());
         };
+        let options = datagram.options.bind;
+        // Refused before there is a socket, so that there is none behind it either (U3).
+        if address.is_ipv6() != datagram.is_ipv6 || (options.ipv6_only && !datagram.is_ipv6) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let fresh = match &datagram.io {
             Some(_) => None,
             None => Some(backend.open_datagram(datagram.is_ipv6)?),
@@ -197,7 +202,7 @@ impl State {
         let io = datagram.io.get_or_insert_with(|| {
             fresh.unwrap_or_else(|| unreachable!("made where there was none"))
         });
-        backend.bind_datagram(io, address, datagram.options.bind)?;
+        backend.bind_datagram(io, address, options)?;
         backend.watch_datagram(io, State::token(id))?;
         datagram.bound = BindState::Bound;
         datagram.common.set_active(true, live);
