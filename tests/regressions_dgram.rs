@@ -154,6 +154,54 @@ fn a_listener_that_fails_at_every_datagram_gets_no_more_of_them_in_a_turn() -> R
 }
 
 // N16: where a call waited for the binding, 'listening' was emitted in two pieces. A listener that was added in
+// the first was called in the second, and one that was removed there was not.
+#[test]
+fn n16_listening_is_one_emission_around_the_calls_that_wait() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let socket = dgram::create_socket(&lp, SocketType::Udp4);
+    let removed = Rc::new(Cell::new(None));
+    let (noted, removes) = (log.clone(), removed.clone());
+    socket.on_listening(move |socket| {
+        noted.note("first");
+        socket.on_listening(noted.noting("added"));
+        socket.off(removes.get().unwrap());
+    });
+    socket.send_to("calls begin to wait", 9)?;
+    socket.close()?;
+    let noted = log.clone();
+    removed.set(Some(socket.on_listening(move |socket| {
+        noted.note("removed");
+        // It was closed in front of this one.
+        noted.note(code_of(&socket.address().unwrap_err()));
+    })));
+    socket.on_close(log.noting("close"));
+    lp.run()?;
+    log.expect(&["first", "removed", "ERR_SOCKET_DGRAM_NOT_RUNNING", "close"]);
+    Ok(())
+}
+
+// A panic in front of the calls that wait does not lose them.
+#[test]
+fn calls_that_wait_are_made_behind_a_listener_that_panics() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let socket = dgram::create_socket(&lp, SocketType::Udp4);
+    socket.on_listening(|_| panic!("on purpose"));
+    socket.send_to_then("sent", 9, move |sent| {
+        assert_eq!(sent.unwrap(), 4);
+        socket.close().unwrap();
+    })?;
+    socket.on_listening(|_| {});
+    socket.on_close(log.noting("close"));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lp.run())).unwrap_err();
+    lp.run()?;
+    log.expect(&["close"]);
+    Ok(())
+}
+
 // U2, U3: what is refused before there is a socket left one behind, which had options and an address.
 #[test]
 fn u3_a_binding_that_can_never_be_leaves_no_socket() -> Result<()> {

@@ -7,6 +7,7 @@
 //! the way in, [`datagram_options`](super::datagram_options) options and groups,
 //! [`descriptors`](super::descriptors) sockets that exist already.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -239,14 +240,12 @@ impl State {
             return;
         };
         datagram.bind_listener = None;
-        let behind = datagram.waiting.as_ref().map(|waiting| waiting.behind);
+        let waits = datagram.waiting.is_some();
         let task = |task| Task::Datagram(id, task);
-        self.steps
-            .push_back(task(DatagramTask::EmitListening(behind, true)));
-        if behind.is_some() {
+        self.steps.push_back(task(DatagramTask::EmitListening));
+        if waits {
+            // For where no listener stands behind them, or one in front of them has panicked.
             self.steps.push_back(task(DatagramTask::MakeCalls));
-            self.steps
-                .push_back(task(DatagramTask::EmitListening(behind, false)));
         }
     }
 
@@ -373,6 +372,28 @@ impl State {
     }
 }
 
+/// Emits 'listening'. The calls that have waited for it are made in the middle of the emission, where Node has
+/// a listener of its own for them.
+fn emit_listening(core: &Core, id: Id, socket: UdpSocket) {
+    let behind = core.with(|state| Some(state.datagram(id)?.waiting.as_ref()?.behind));
+    let Some(behind) = behind else {
+        core.emit(id, listening_slot, |listener| listener(socket));
+        return;
+    };
+    let wait = Cell::new(true);
+    core.emit_where(
+        id,
+        listening_slot,
+        |listener| {
+            if listener.id.0 > behind.0 && wait.replace(false) {
+                core.with(|state| state.make_calls(id));
+            }
+            true
+        },
+        |listener| listener(socket),
+    );
+}
+
 /// Does one task. User code runs unborrowed.
 pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
     let socket = UdpSocket(core.raw(id));
@@ -402,17 +423,7 @@ pub(crate) fn perform(core: &Core, id: Id, task: DatagramTask) {
                 state.announce(id);
             }
         }),
-        DatagramTask::EmitListening(behind, before) => {
-            core.emit_where(
-                id,
-                listening_slot,
-                |listener| match behind {
-                    None => before,
-                    Some(behind) => (listener.id.0 <= behind.0) == before,
-                },
-                |listener| listener(socket),
-            );
-        }
+        DatagramTask::EmitListening => emit_listening(core, id, socket),
         DatagramTask::MakeCalls => core.with(|state| state.make_calls(id)),
         DatagramTask::Connect(call) => core.with(|state| state.connect_datagram_on_tick(id, call)),
         DatagramTask::ConnectFailed(call, error) => {

@@ -172,8 +172,8 @@ pub(crate) enum DatagramTask {
     Bind(Box<BindRequest>),
     /// Emits 'listening', all of it, if the socket is still open (emitListeningNT).
     Listening,
-    /// Emits 'listening': to the listeners that were added before calls began to wait, or to others.
-    EmitListening(Option<ListenerId>, bool),
+    /// Emits 'listening', and makes the calls that have waited in its middle.
+    EmitListening,
     /// Makes the calls that have waited (clearQueue).
     MakeCalls,
     /// Connects to a host whose look-up is over.
@@ -214,22 +214,20 @@ pub(crate) fn datagram_of(entries: &mut Slab<Entry>, id: Id) -> Option<&mut Data
 impl DatagramTask {
     /// Whether a person who follows the loop wants to know: it calls a listener, or the system.
     pub(crate) fn is_told(&self) -> bool {
-        match self {
+        !matches!(
+            self,
             DatagramTask::Listening
-            | DatagramTask::MakeCalls
-            | DatagramTask::Sent(_)
-            | DatagramTask::Complete(..) => false,
-            // Its second half is the same event.
-            DatagramTask::EmitListening(_, before) => *before,
-            _ => true,
-        }
+                | DatagramTask::MakeCalls
+                | DatagramTask::Sent(_)
+                | DatagramTask::Complete(..)
+        )
     }
 
     /// What it does, for people.
     pub(crate) fn what(&self) -> &'static str {
         match self {
             DatagramTask::Bind(_) => "the system is asked to bind",
-            DatagramTask::Listening | DatagramTask::EmitListening(..) => "'listening'",
+            DatagramTask::Listening | DatagramTask::EmitListening => "'listening'",
             DatagramTask::AskUser(..) => "a look-up function is asked",
             DatagramTask::LookedUp(..) => "a look-up has failed",
             DatagramTask::MakeCalls => "what waited for the binding",
