@@ -336,3 +336,28 @@ fn waiting_for_a_timer_does_not_spin() {
     let waits = lp.counts().waits;
     assert!(waits <= 3, "{waits} waits for one timer");
 }
+
+// N16, N99: where something was written before the connection stood, 'connect' is emitted in two halves, around
+// that. A listener that was added in the first was called in the second.
+#[test]
+fn n16_a_listener_added_by_one_of_connect_waits_for_the_next() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let socket = Socket::new(&lp, net::SocketOptions::new());
+    let noted = log.clone();
+    socket.on_connect(move |socket| {
+        noted.note("first");
+        socket.on_connect(noted.noting("added"));
+    });
+    socket.connect(listener.local_addr().unwrap()).unwrap();
+    let noted = log.clone();
+    socket.write_then("x", move |_| {
+        noted.note("written");
+        socket.destroy();
+    });
+    socket.on_connect(log.noting("second"));
+    lp.run().unwrap();
+    log.expect(&["first", "written", "second"]);
+}

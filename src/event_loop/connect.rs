@@ -382,11 +382,7 @@ impl State {
         // What was written before goes out between the listeners that were there by then and the
         // others (N99).
         let behind = stream.extra().written_behind.take();
-        steps.push_back(Task::EmitConnect(id, behind, true));
-        if behind.is_some() {
-            steps.push_back(Task::FlushPending(id));
-            steps.push_back(Task::EmitConnect(id, behind, false));
-        }
+        steps.push_back(Task::EmitConnect(id, behind));
         steps.push_back(Task::AfterConnect(id));
         steps.push_back(Task::Emit(id, SocketEvent::Ready));
         steps.push_back(Task::AfterReady(id));
@@ -550,16 +546,37 @@ fn is_undecided(backend: &mut Backend, io: &backend::Stream, bits: u8) -> bool {
     bits & (ready::ERROR | ready::HANG_UP) == 0 && backend.remote_address(io).is_err()
 }
 
-/// Emits 'connect' to the listeners that were added before the first write, or to the others.
-pub(crate) fn emit_connect(core: &Core, id: Id, behind: Option<ListenerId>, before: bool) {
+/// Emits 'connect': if something was written before, to the listeners that were added by then; the others
+/// follow behind that.
+pub(crate) fn emit_connect(core: &Core, id: Id, behind: Option<ListenerId>) {
+    let socket = Socket(core.raw(id));
+    let slot = socket::slot_of(SocketEvent::Connect);
+    let Some(behind) = behind else {
+        core.emit(id, slot, |listener| listener(socket));
+        return;
+    };
+    core.with(|state| {
+        // It is one emission: who is added within it waits for the next (N16).
+        let until = state.last_listener_id();
+        let rest = Task::EmitConnectRest(id, behind, until);
+        state.steps.push_front(rest);
+        state.steps.push_front(Task::FlushPending(id));
+    });
+    core.emit_where(
+        id,
+        slot,
+        |listener| listener.id.0 <= behind.0,
+        |listener| listener(socket),
+    );
+}
+
+/// The rest of an emission of 'connect', behind what was written before.
+pub(crate) fn emit_rest_of_connect(core: &Core, id: Id, behind: ListenerId, until: ListenerId) {
     let socket = Socket(core.raw(id));
     core.emit_where(
         id,
         socket::slot_of(SocketEvent::Connect),
-        |listener| match behind {
-            None => before,
-            Some(behind) => (listener.id.0 <= behind.0) == before,
-        },
+        |listener| behind.0 < listener.id.0 && listener.id.0 <= until.0,
         |listener| listener(socket),
     );
 }

@@ -54,8 +54,10 @@ pub(crate) enum Task {
     EmitAttemptTimeout(Id, SocketAddr),
     /// Emits a socket's 'lookup', if it is connecting.
     EmitLookup(Id, Result<IpAddr>, Rc<str>),
-    /// Emits 'connect': to the listeners that were added before the first write, or to the others.
-    EmitConnect(Id, Option<ListenerId>, bool),
+    /// Emits 'connect': to all, or to the listeners up to the one that was there before the first write.
+    EmitConnect(Id, Option<ListenerId>),
+    /// The rest of it, to the listeners behind that one, up to another.
+    EmitConnectRest(Id, ListenerId, ListenerId),
 
     /// Of a UDP socket.
     Datagram(Id, DatagramTask),
@@ -196,8 +198,9 @@ impl Core {
                     lookup(&host, options, answer);
                 }
             }
-            Task::EmitConnect(id, behind, before) => {
-                connect::emit_connect(self, id, behind, before);
+            Task::EmitConnect(id, behind) => connect::emit_connect(self, id, behind),
+            Task::EmitConnectRest(id, behind, until) => {
+                connect::emit_rest_of_connect(self, id, behind, until);
             }
             Task::Flow(id) => readable::flow(self, id),
             Task::Datagram(id, task) => datagram::perform(self, id, task),
@@ -270,7 +273,8 @@ impl Task {
             | Task::NextAttempt(id, _)
             | Task::TimeAttempt(id, ..)
             | Task::ListenAnswer(id, ..)
-            | Task::EmitConnect(id, ..)
+            | Task::EmitConnect(id, _)
+            | Task::EmitConnectRest(id, ..)
             | Task::Connect(id, ..)
             | Task::StartConnect(id, ..)
             | Task::FlushPending(id)
@@ -311,9 +315,8 @@ impl Task {
             | Task::EmitLookup(..)
             | Task::AskUser(..)
             | Task::StartConnect(..)
+            | Task::EmitConnect(..)
             | Task::EndWritable(_) => true,
-            // Its second half is the same event.
-            Task::EmitConnect(_, _, before) => *before,
             Task::Datagram(_, task) => task.is_told(),
             Task::Extension(_, work) => work.is_told,
             _ => false,
@@ -338,7 +341,7 @@ impl Task {
             Task::AfterLookUp(..) => "what follows 'lookup'",
             Task::NextAttempt(..) => "the next address is tried",
             Task::TimeAttempt(..) => "the next address waits for this one",
-            Task::EmitConnect(..) => "'connect'",
+            Task::EmitConnect(..) | Task::EmitConnectRest(..) => "'connect'",
             Task::Connect(..) => "the look-up of where to connect to is over",
             Task::StartConnect(..) => "the system is asked to connect",
             Task::FlushPending(_) => "what was written before 'connect' is sent",
