@@ -368,8 +368,8 @@ pub(crate) fn complete_gone(state: &mut State, done: Completion) {
     state.complete_later(Some(done), Err(Error::handle_gone));
 }
 
-/// Whether `0.0.0.0` is tried after `::`: as in Node after any failure but EADDRINUSE, which
-/// libuv lets through to `listen` (A2).
+/// Whether `0.0.0.0` is tried after `::`: after any failure but EADDRINUSE, which libuv lets
+/// through to `listen` (A2). Node does not try it after one of `listen` itself.
 fn falls_back(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::AddrInUse
 }
