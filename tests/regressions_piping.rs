@@ -288,3 +288,37 @@ fn an_unpipe_leaves_it_to_readable_whether_data_flows() {
     lp.run().unwrap();
     log.expect(&["readable 3"]);
 }
+
+/// What was corked went to the sink on a tick, so that 'finish' came behind the source's 'close'.
+#[test]
+fn a_corked_destination_finishes_before_its_source_closes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = Readable::new(&lp, |_, _| {});
+    let sink = Writable::new(&lp, {
+        let log = log.clone();
+        move |_, chunk, done| {
+            log.note(format!("written {}", String::from_utf8_lossy(&chunk)));
+            done.ok();
+        }
+    });
+    source.on_close(log.noting("source close"));
+    sink.on_finish(log.noting("finish"));
+    source.pipe(sink);
+    sink.cork();
+    source.push("ab");
+    source.push("cd");
+    source.push_end();
+    // Behind the pipe's listener: it has ended the sink.
+    let late = log.clone();
+    source.on_end(move |_| late.note(format!("ended {}", sink.writable_ended())));
+    lp.run().unwrap();
+    log.expect(&[
+        "ended true",
+        "written ab",
+        "written cd",
+        "finish",
+        "source close",
+    ]);
+}

@@ -60,8 +60,12 @@ pub(super) static END_WRITABLE: Work =
             }
         });
     });
+static END_UNCORKED: Work = quiet("the sink has what was corked", |core, id| {
+    core.with(|state| ended(state, id));
+});
 
-/// `end`: a last chunk if there is one, then no more. With `now` for the library itself, from a task.
+/// `end`: a last chunk if there is one, then no more. With `now` for the library itself, from a task;
+/// there is no chunk then, and nobody to tell.
 pub(super) fn end(
     state: &mut State,
     id: Id,
@@ -81,6 +85,15 @@ pub(super) fn end(
     let Some(it) = stream(state, id) else { return };
     if it.writable.corked > 0 {
         it.writable.corked = 1;
+        let is_over = it.flags.any(flag::ENDING | flag::ERRORED);
+        if now && !is_over && it.writable.calls.is_empty() {
+            // In Node the sink has what was corked within this call.
+            it.writable.corked = 0;
+            it.flags.set(flag::ENDING);
+            state.step(id, &CLEAR);
+            state.step(id, &END_UNCORKED);
+            return;
+        }
         uncork(state, id);
     }
     let Some(it) = stream(state, id) else { return };
@@ -90,8 +103,7 @@ pub(super) fn end(
         it.flags.set(flag::ENDING);
         let calls_user = it.hooks.finalize.is_some() || it.flags.any(flag::IS_TRANSFORM);
         if it.writable.calls.is_empty() && (now || !calls_user) {
-            it.flags.set(flag::WRITE_ENDED);
-            finish_maybe(state, id, true);
+            ended(state, id);
         } else {
             if it.writable.calls.is_empty() {
                 it.flags.set(flag::WRITE_ENDED);
@@ -117,6 +129,13 @@ pub(super) fn end(
         Some(error) => state.ticks.push(Task::Complete(done, Err(error))),
         None => it.writable.on_finished.push(done),
     }
+}
+
+/// The turn of `end` has come.
+pub(super) fn ended(state: &mut State, id: Id) {
+    let Some(it) = stream(state, id) else { return };
+    it.flags.set(flag::WRITE_ENDED);
+    finish_maybe(state, id, true);
 }
 
 /// Tells the sink of the end once everything is written, or finishes (finishMaybe, prefinish).

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::done::{Done, Question};
 use super::ending::error_or_destroy;
-use super::finishing::finish_maybe;
+use super::finishing::{ended, finish_maybe};
 use super::readable::{Then, quiet, told};
 use super::state::{AfterWrite, Buffered, Call, DRAIN, StreamState, flag, stream};
 use super::transform;
@@ -217,12 +217,7 @@ fn perform_call(core: &Core, id: Id) {
             }
         }
         Call::Uncork => clear_buffer(core, id),
-        Call::End => core.with(|state| {
-            if let Some(it) = stream(state, id) {
-                it.flags.set(flag::WRITE_ENDED);
-            }
-            finish_maybe(state, id, true);
-        }),
+        Call::End => core.with(|state| ended(state, id)),
     }
 }
 
