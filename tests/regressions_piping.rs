@@ -322,3 +322,23 @@ fn a_corked_destination_finishes_before_its_source_closes() {
         "source close",
     ]);
 }
+
+/// It was told that all is well before the connection was refused.
+#[test]
+fn a_socket_ended_before_its_connection_is_not_finished_before_that_is_decided() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let socket = nodeloop::net::connect(&lp, ("127.0.0.1", port));
+    socket.end();
+    let options = FinishedOptions::new().readable(false);
+    let failed = log.clone();
+    let _ = finished(&socket, options, move |result| {
+        failed.note(result.unwrap_err().code().unwrap_or_default());
+    });
+    lp.run().unwrap();
+    log.expect(&["ECONNREFUSED"]);
+}

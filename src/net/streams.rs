@@ -54,7 +54,8 @@ impl Sealed for Socket {
     }
 
     fn has_writes(&self) -> bool {
-        self.writable_length() > 0
+        // Node counts the end that waits for the connection, or for the kernel, as well.
+        self.writable_length() > 0 || (self.writable_ended() && !self.writable_finished())
     }
 
     fn raw_end(&self) -> Option<StreamId> {
