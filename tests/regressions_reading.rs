@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::Cell;
 use std::io::Write;
+use std::net::TcpStream;
 use std::rc::Rc;
 
 use nodeloop::Loop;
@@ -46,9 +47,7 @@ fn the_end_waits_for_what_was_not_taken() {
     turn_until(&lp, || log.has("readable"));
     send_and_end(&peer, b"");
     turn_until(&lp, || log.count("readable") == 2);
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     log.expect(&["readable", "readable"]);
     assert_eq!(socket.read_chunk().as_deref(), Some(&b"kept"[..]));
     lp.run().unwrap();
@@ -106,9 +105,7 @@ fn a_socket_that_was_paused_when_it_closed_is_paused_when_it_is_connected_again(
     let set = ready.clone();
     socket.on_ready(move |_| set.set(true));
     turn_until(&lp, || ready.get());
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     assert_eq!(socket.bytes_read(), 0);
     server.close_all();
     socket.destroy();
@@ -119,18 +116,14 @@ fn a_socket_that_was_paused_when_it_closed_is_paused_when_it_is_connected_again(
 fn taking_a_listener_off_resumes_nothing_unless_it_was_of_readable() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
-    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
+    let (socket, peer) = flowing(&lp);
     let log = Recorder::new();
-    socket.on_data(|_, _| {});
-    lp.run_nowait().unwrap();
     let readable = socket.on_readable(|_| {});
     socket.pause();
     socket.on_resume(log.noting("resume"));
     let other = socket.on_end(|_| {});
     socket.off(other);
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     log.expect(&[]);
     assert!(socket.is_paused());
     socket.off(readable);
@@ -144,10 +137,8 @@ fn taking_a_listener_off_resumes_nothing_unless_it_was_of_readable() {
 fn taking_a_listener_off_in_readable_resumes_nothing() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 20);
-    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
+    let (socket, peer) = flowing(&lp);
     let log = Recorder::new();
-    socket.on_data(|_, _| {});
-    lp.run_nowait().unwrap();
     socket.on_resume(log.noting("resume"));
     let it = log.clone();
     socket.on_readable(move |socket| {
@@ -157,9 +148,7 @@ fn taking_a_listener_off_in_readable_resumes_nothing() {
     });
     (&peer).write_all(b"some").unwrap();
     turn_until(&lp, || log.has("readable"));
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     log.expect(&["readable"]);
     socket.destroy();
     lp.run().unwrap();
@@ -177,9 +166,7 @@ fn taking_a_listener_of_a_stream_off_resumes_nothing_unless_it_was_of_readable()
         stream.on_resume(log.noting("resume"));
         let other = stream.on_end(|_| {});
         stream.off(other);
-        for _ in 0..3 {
-            lp.run_nowait().unwrap();
-        }
+        a_few_turns(lp);
         log.expect(&[]);
         assert!(stream.is_paused());
         stream.destroy();
@@ -210,6 +197,29 @@ fn taking_a_listener_of_readable_off_that_was_added_meanwhile_resumes() {
     log.expect(&["readable", "resume"]);
 }
 
+/// While several are called their slot does not know them.
+#[test]
+fn taking_a_listener_of_readable_off_while_several_are_called_resumes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let stream = Readable::new(&lp, |_, _| {});
+    stream.on_data(|_, _| {});
+    stream.on_readable(log.noting("readable"));
+    let own = Rc::new(Cell::new(None));
+    let id = own.clone();
+    own.set(Some(stream.on_readable(move |stream| {
+        if let Some(id) = id.take() {
+            stream.off(id);
+        }
+    })));
+    lp.run_nowait().unwrap();
+    stream.on_resume(log.noting("resume"));
+    stream.push("some");
+    lp.run().unwrap();
+    log.expect(&["readable", "resume"]);
+}
+
 /// In 'readable' it was taken for a listener of that: what had been resumed stood still, and never ended.
 #[test]
 fn taking_a_listener_off_again_while_readable_is_emitted_stops_nothing() {
@@ -229,9 +239,7 @@ fn taking_a_listener_off_again_while_readable_is_emitted_stops_nothing() {
     lp.run().unwrap();
     log.expect(&["end"]);
 
-    let (socket, peer) = pair_with(&lp, ServerOptions::new(), connect);
-    socket.on_data(|_, _| {});
-    lp.run_nowait().unwrap();
+    let (socket, peer) = flowing(&lp);
     let gone = socket.on_pause(|_| {});
     socket.off(gone);
     socket.on_resume(log.noting("resume"));
@@ -239,10 +247,23 @@ fn taking_a_listener_off_again_while_readable_is_emitted_stops_nothing() {
     socket.on_readable(move |socket| socket.off(gone));
     (&peer).write_all(b"some").unwrap();
     turn_until(&lp, || log.has("readable"));
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     log.expect(&["readable"]);
     socket.destroy();
     lp.run().unwrap();
+}
+
+/// Some turns in which nothing is to happen.
+fn a_few_turns(lp: &Loop) {
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+}
+
+/// A socket that flows, and its peer.
+fn flowing(lp: &Loop) -> (Socket, TcpStream) {
+    let (socket, peer) = pair_with(lp, ServerOptions::new(), connect);
+    socket.on_data(|_, _| {});
+    lp.run_nowait().unwrap();
+    (socket, peer)
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::RefUnwindSafe;
 use std::rc::Rc;
 
-use super::entry::Entry;
+use super::entry::{Entry, entry_of};
 use super::handle::{Id, LoopHandle, Raw};
 use super::state::{Dead, Following, State};
 use super::table;
@@ -164,7 +164,15 @@ impl Core {
         chosen: impl Fn(&Listener<F>) -> bool,
         call: impl FnMut(&mut F),
     ) -> bool {
-        let taken = self.with(|state| slot(state.entry(id)?, false)?.take());
+        let taken = self.with(|state| {
+            let State {
+                entries, called, ..
+            } = state;
+            let taken = slot(entry_of(entries, id)?, false)?.take()?;
+            called.clear();
+            called.extend(taken.all().iter().map(|listener| listener.id));
+            Some(taken)
+        });
         let Some(taken) = taken else { return false };
         let mut emission = Emission {
             core: self,

@@ -6,7 +6,7 @@
 use std::any::Any;
 
 use super::core::{Core, SlotOf};
-use super::entry::{Common, Entry, entry_of};
+use super::entry::{Common, Entry};
 use super::handle::{Id, Raw};
 use super::info::HandleKind;
 use super::state::{Reap, State};
@@ -126,15 +126,6 @@ impl State {
     pub(crate) fn reap(&mut self, id: Id) {
         self.reap.push(Reap::Entry(id));
     }
-
-    /// Notes the listeners to whom something is about to be emitted.
-    pub(crate) fn note_called<F: ?Sized>(&mut self, id: Id, slot: SlotOf<F>) {
-        self.called.clear();
-        let entry = entry_of(&mut self.entries, id);
-        let slot = entry.and_then(|entry| slot(entry, false));
-        let listeners = slot.map_or(&[][..], |slot| slot.all());
-        self.called.extend(listeners.iter().map(|it| it.id));
-    }
 }
 
 impl Core {
@@ -201,8 +192,7 @@ pub(crate) fn remove_listener(raw: Raw, listener: ListenerId) {
     });
 }
 
-/// Removes a listener, and does what follows if it was one of this slot's, to whose listeners nothing is emitted
-/// before they are [noted](State::note_called).
+/// Removes a listener, and does what follows if it was one of this slot's.
 pub(crate) fn remove_listener_and<F: ?Sized>(
     raw: Raw,
     listener: ListenerId,

@@ -50,7 +50,6 @@ fn emit_readable_now(core: &Core, id: Id) {
     });
     let _told = ReadableTold { core, id };
     if emits == Some(true) {
-        core.with(|state| state.note_called(id, socket::readable_slot));
         let socket = Socket(core.raw(id));
         let removed = || core.with(|state| state.stopped_listening(id));
         core.emit_and(id, socket::readable_slot, removed, |listener| {

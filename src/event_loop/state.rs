@@ -115,7 +115,7 @@ pub(crate) struct State {
     pub(crate) stalled_until_ms: u64,
     /// Whether it was warned that a server can't accept.
     pub(crate) shed_warned: bool,
-    /// Who is called by the last 'readable', or was: where several are, their slot can't tell meanwhile.
+    /// Who is called by the present emission, or was by the last: while they are out their slot can't tell.
     pub(crate) called: Vec<ListenerId>,
     /// The cached clock.
     time_ms: u64,

@@ -126,15 +126,6 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
-    /// Its listeners, unless they are out.
-    pub(crate) fn all(&self) -> &[Listener<F>] {
-        match self {
-            Slot::Empty | Slot::Out(_) => &[],
-            Slot::One(listener) => std::slice::from_ref(listener),
-            Slot::Many(listeners) => listeners,
-        }
-    }
-
     /// The one listener that is there and there to stay. None in every other case: then
     /// [`take`](Slot::take) finds what there is.
     #[inline]
@@ -233,6 +224,15 @@ impl<F: ?Sized> Changes<F> {
 }
 
 impl<F: ?Sized> Taken<F> {
+    /// Who they are, in the order of registration.
+    pub(crate) fn all(&self) -> &[Listener<F>] {
+        match &self.0 {
+            Slot::One(listener) => std::slice::from_ref(listener),
+            Slot::Many(listeners) => listeners,
+            Slot::Empty | Slot::Out(_) => &[],
+        }
+    }
+
     /// Calls every listener, in the order of registration.
     pub(crate) fn each(&mut self, call: impl FnMut(&mut F)) {
         self.each_where(|_| true, call);

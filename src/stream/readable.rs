@@ -245,7 +245,6 @@ fn emit_readable_now(core: &Core, id: Id) {
     if emits != Some(true) {
         return;
     }
-    core.with(|state| state.note_called(id, READABLE));
     let raw = core.raw(id);
     let _told = ReadableTold { core, id };
     let removed = || core.with(|state| stopped_listening(state, id));
