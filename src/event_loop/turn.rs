@@ -466,12 +466,6 @@ fn serve_poll(core: &Core, mail: io::Result<bool>, trace: bool) -> Result<()> {
         Ok(true) => mailbox::deliver(core)?,
         Err(error) => return Err(Error::system("poll", error)),
     }
-    serve_batch(core, trace)
-}
-
-/// The same, behind the mail.
-#[inline(always)]
-fn serve_batch(core: &Core, trace: bool) -> Result<()> {
     if trace {
         core.trace_batch();
     }
