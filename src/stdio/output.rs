@@ -26,8 +26,8 @@ use crate::stream::{Attached, Writable, WritableOptions, attach, attached};
 /// It is a [`Writable`], with its methods and events, but it writes **at once**: when `write` returns the
 /// system has everything, so nothing is lost by a process that exits, and the order with what `println!`
 /// prints is kept. (Listeners are given that `Writable`, whose own `write` has it written on a tick, as that of
-/// any stream: in a listener capture this handle.) A pipe that nobody empties blocks the program, as in Node. Its descriptor is never
-/// closed. What is [piped](crate::stream::pipe()) to it leaves it open, a
+/// any stream: in a listener capture this handle.) A pipe that nobody empties blocks the program, as in Node.
+/// Its descriptor is never closed. What is [piped](crate::stream::pipe()) to it leaves it open, a
 /// [`pipeline`](crate::stream::pipeline()) ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Output(Writable);
