@@ -342,3 +342,24 @@ fn a_socket_ended_before_its_connection_is_not_finished_before_that_is_decided()
     lp.run().unwrap();
     log.expect(&["ECONNREFUSED"]);
 }
+
+/// The sink that does something at the end was last, since it is told of the end behind all listeners of
+/// the source's 'end'.
+#[test]
+fn sinks_of_one_source_finish_in_the_order_of_their_pipes() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let source = nothing(&lp);
+    for (name, does_something) in [("a", true), ("b", false), ("c", true), ("d", false)] {
+        let mut options = WritableOptions::new().write(|_, _, done| done.ok());
+        if does_something {
+            options = options.finalize(|_, done| done.ok());
+        }
+        let sink = options.create(&lp);
+        sink.on_finish(log.noting(name));
+        source.pipe(sink);
+    }
+    lp.run().unwrap();
+    log.expect(&["a", "b", "c", "d"]);
+}

@@ -60,7 +60,7 @@ pub(super) static END_WRITABLE: Work =
             }
         });
     });
-static END_UNCORKED: Work = quiet("the sink has what was corked", |core, id| {
+static END_BEHIND: Work = quiet("what came before the end is done", |core, id| {
     core.with(|state| ended(state, id));
 });
 
@@ -91,7 +91,7 @@ pub(super) fn end(
             it.writable.corked = 0;
             it.flags.set(flag::ENDING);
             state.step(id, &CLEAR);
-            state.step(id, &END_UNCORKED);
+            state.step(id, &END_BEHIND);
             return;
         }
         uncork(state, id);
@@ -103,7 +103,11 @@ pub(super) fn end(
         it.flags.set(flag::ENDING);
         let calls_user = it.hooks.finalize.is_some() || it.flags.any(flag::IS_TRANSFORM);
         if it.writable.calls.is_empty() && (now || !calls_user) {
-            ended(state, id);
+            match now && !state.steps.is_empty() {
+                // Another sink of the same source is about to be told of its end: it finishes before.
+                true => state.step(id, &END_BEHIND),
+                false => ended(state, id),
+            }
         } else {
             if it.writable.calls.is_empty() {
                 it.flags.set(flag::WRITE_ENDED);
