@@ -267,3 +267,18 @@ fn flowing(lp: &Loop) -> (Socket, TcpStream) {
     lp.run_nowait().unwrap();
     (socket, peer)
 }
+
+/// It came to 'data' in front of 'resume', as it does once the socket is connected.
+#[test]
+fn what_is_put_back_before_a_socket_has_read_comes_behind_its_resume() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let socket = Socket::new(&lp, SocketOptions::new());
+    log.follow(socket);
+    socket.on_resume(log.noting("resume"));
+    socket.unshift("behind");
+    socket.unshift("front");
+    lp.run().unwrap();
+    log.expect(&["resume", "data front", "data behind"]);
+}

@@ -210,7 +210,10 @@ impl State {
         }
         if !chunk.is_empty() {
             stream.extra().reads.push_front(chunk);
-            if flags.any(flag::FLOWING) {
+            // Nothing was read yet, so the tick of `resume` has it (Node's `sync`, which begins as true).
+            let waits =
+                flags.any(flag::UNCONNECTED | flag::CONNECTING) && !flags.any(flag::READ_WANTED);
+            if flags.any(flag::FLOWING) && !waits {
                 self.steps.push_back(Task::Flow(id));
             } else if flags.any(flag::NEED_READABLE) {
                 self.emit_readable(id);
