@@ -361,3 +361,83 @@ fn n16_a_listener_added_by_one_of_connect_waits_for_the_next() {
     lp.run().unwrap();
     log.expect(&["first", "written", "second"]);
 }
+
+/// It was not called: the emission of 'connect' is in two parts, with what was written before in between, and
+/// the second looked anew who was there.
+#[test]
+fn n16_a_listener_removed_in_front_of_an_early_write_is_still_called() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let socket = Socket::new(&lp, net::SocketOptions::new());
+    let later = Rc::new(RefCell::new(Vec::new()));
+    let (noted, removed) = (log.clone(), later.clone());
+    socket.on_connect(move |socket| {
+        noted.note("first");
+        for id in removed.take() {
+            socket.off(id);
+        }
+    });
+    socket.connect(listener.local_addr().unwrap()).unwrap();
+    let noted = log.clone();
+    socket.write_then("x", move |_| {
+        noted.note("written");
+        socket.destroy();
+    });
+    later.borrow_mut().extend([
+        socket.on_connect(log.noting("removed")),
+        socket.once_connect(log.noting("removed, for once")),
+    ]);
+    socket.once_connect(log.noting("for once"));
+    socket.on_connect(log.noting("last"));
+    // To the same place again: the one for once and the removed ones are gone.
+    let mut again = false;
+    socket.on_close(move |socket, _| {
+        if !std::mem::replace(&mut again, true) {
+            socket.connect(listener.local_addr().unwrap()).unwrap();
+            socket.on_ready(|socket| socket.destroy());
+        }
+    });
+    lp.run().unwrap();
+    let once = [
+        "first",
+        "written",
+        "removed",
+        "removed, for once",
+        "for once",
+        "last",
+    ];
+    log.expect(&[&once[..], &["first", "last"]].concat());
+}
+
+/// The reset waited until all listeners of 'connect' were called and everything was sent.
+#[test]
+fn n107_a_reset_that_waits_for_the_connection_comes_before_what_is_written_later() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let socket = Socket::new(&lp, net::SocketOptions::new());
+    let noting = |name: &'static str| {
+        let log = log.clone();
+        move |socket: Socket| log.note(format!("{name} {}", socket.destroyed()))
+    };
+    socket.on_connect(noting("before"));
+    socket.connect(listener.local_addr().unwrap()).unwrap();
+    socket.reset_and_destroy();
+    socket.on_connect(noting("behind"));
+    socket.write_then("x", log.done("write"));
+    socket.on_connect(noting("last"));
+    socket.on_ready(noting("ready"));
+    lp.run().unwrap();
+    let write = "write ERR_SOCKET_CLOSED";
+    log.expect(&[
+        "before false",
+        "behind true",
+        write,
+        "last true",
+        "ready true",
+    ]);
+    assert_eq!(ending(&listener.accept().unwrap().0), "reset");
+}

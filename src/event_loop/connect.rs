@@ -1,4 +1,5 @@
-//! How a socket is connected: from `connect` to 'ready', or to the error that prevents it.
+//! How a socket is connected: from `connect` to the connection, or to the error that prevents it. What
+//! follows, from 'connect' to 'ready', is in [`connected`](super::connected).
 //!
 //! As in Node the attempt begins on the tick after `connect`, whatever the address (N97); for a
 //! name when it was [looked up](super::look_up). Where a name has several addresses,
@@ -11,19 +12,17 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::connect_request::{ConnectHost, ConnectRequest, local_end};
-use super::core::Core;
+use super::connected::Awaiting;
 use super::entry::{Peer, Stream, flag, stream_of};
-use super::handle::{Id, Socket};
+use super::handle::Id;
 use super::look_up::Answer;
 use super::server::with_scope;
-use super::socket;
 use super::sockopt::set_type_of_service;
 use super::state::State;
 use super::task::{SocketEvent, Task};
 use crate::backend::{self, Backend, Unconnected, ready};
 use crate::ground::addresses::parse_literal;
 use crate::ground::error::{Error, Result};
-use crate::ground::listeners::ListenerId;
 use crate::ground::look_up::Found;
 
 /// An attempt to connect.
@@ -99,7 +98,10 @@ impl State {
             }
             extra.attempted.clear();
             extra.cancelled_attempt = None;
-            extra.written_behind = None;
+            // A reset waits on, as a listener does; writes are over.
+            extra
+                .awaits_connect
+                .retain(|(_, what)| *what == Awaiting::Reset);
             errored = stream.errored.take();
         }
         stream.common.flags.set(flag::CONNECTING);
@@ -379,73 +381,12 @@ impl State {
             return;
         };
         let timeout = stream.common.flags.any(flag::TIMEOUT);
-        // What was written before goes out between the listeners that were there by then and the
-        // others (N99).
-        let behind = stream.extra().written_behind.take();
-        steps.push_back(Task::EmitConnect(id, behind));
+        steps.push_back(Task::EmitConnect(id));
         steps.push_back(Task::AfterConnect(id));
         steps.push_back(Task::Emit(id, SocketEvent::Ready));
         steps.push_back(Task::AfterReady(id));
         if timeout {
             self.touch(id);
-        }
-    }
-
-    /// What was written before the connection stood is handed down.
-    pub(crate) fn flush_pending(&mut self, id: Id) {
-        let State { entries, live, .. } = self;
-        let Some(stream) = stream_of(entries, id) else {
-            return;
-        };
-        if !stream.common.flags.any(flag::WRITE_PENDING) {
-            return;
-        }
-        // What this makes steps of comes before those that wait already.
-        let later = std::mem::take(&mut self.steps);
-        if stream.common.flags.any(flag::DESTROYED) {
-            // By a listener of 'connect'.
-            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
-            self.fail_in_flight(id, error, false);
-        } else {
-            stream.common.flags.clear(flag::WRITE_PENDING);
-            live.requests += 1;
-            self.touch_writing(id);
-            self.flush_queue(id);
-        }
-        self.steps.extend(later);
-    }
-
-    /// After 'connect': an end or a reset that waited for it.
-    pub(crate) fn after_connect(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        let flags = stream.common.flags;
-        stream.common.flags.clear(flag::RESET_ON_CONNECT);
-        if flags.any(flag::DESTROYED) {
-            return;
-        }
-        if flags.any(flag::RESET_ON_CONNECT) {
-            return self.reset_and_destroy(id);
-        }
-        if flags.any(flag::FINAL_CALLED) {
-            self.ask_for_shutdown(id);
-        }
-    }
-
-    /// After 'ready': reading starts, unless the socket was paused before anybody wanted data.
-    pub(crate) fn after_ready(&mut self, id: Id) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        let flags = stream.common.flags;
-        let wanted = flags.any(flag::READ_WANTED);
-        stream.common.flags.clear(flag::READ_WANTED);
-        if flags.any(flag::DESTROYED) {
-            return;
-        }
-        if wanted || !stream.is_paused() {
-            self.set_reading(id, true);
         }
     }
 
@@ -472,8 +413,7 @@ impl State {
             return self.destroy(id, Some(error));
         }
         if flags.any(flag::CONNECTING) {
-            stream.common.flags.set(flag::RESET_ON_CONNECT);
-            return;
+            return self.await_connect(id, Awaiting::Reset);
         }
         if let Some(io) = &stream.io {
             backend.reset_at_close(io);
@@ -544,39 +484,4 @@ impl Stream {
 /// Whether the kernel has neither made the connection nor given it up.
 fn is_undecided(backend: &mut Backend, io: &backend::Stream, bits: u8) -> bool {
     bits & (ready::ERROR | ready::HANG_UP) == 0 && backend.remote_address(io).is_err()
-}
-
-/// Emits 'connect': if something was written before, to the listeners that were added by then; the others
-/// follow behind that.
-pub(crate) fn emit_connect(core: &Core, id: Id, behind: Option<ListenerId>) {
-    let socket = Socket(core.raw(id));
-    let slot = socket::slot_of(SocketEvent::Connect);
-    let Some(behind) = behind else {
-        core.emit(id, slot, |listener| listener(socket));
-        return;
-    };
-    core.with(|state| {
-        // It is one emission: who is added within it waits for the next (N16).
-        let until = state.last_listener_id();
-        let rest = Task::EmitConnectRest(id, behind, until);
-        state.steps.push_front(rest);
-        state.steps.push_front(Task::FlushPending(id));
-    });
-    core.emit_where(
-        id,
-        slot,
-        |listener| listener.id.0 <= behind.0,
-        |listener| listener(socket),
-    );
-}
-
-/// The rest of an emission of 'connect', behind what was written before.
-pub(crate) fn emit_rest_of_connect(core: &Core, id: Id, behind: ListenerId, until: ListenerId) {
-    let socket = Socket(core.raw(id));
-    core.emit_where(
-        id,
-        socket::slot_of(SocketEvent::Connect),
-        |listener| behind.0 < listener.id.0 && listener.id.0 <= until.0,
-        |listener| listener(socket),
-    );
 }

@@ -64,8 +64,6 @@ pub(crate) mod flag {
     pub(crate) const CONNECT_PENDING: u64 = 1 << 18;
     /// Somebody wanted data before the connection stood.
     pub(crate) const READ_WANTED: u64 = 1 << 19;
-    /// To be reset as soon as it is connected (N107).
-    pub(crate) const RESET_ON_CONNECT: u64 = 1 << 20;
     /// It was accepted in this very loop callback, and the poller does not know it yet.
     pub(crate) const UNWATCHED: u64 = 1 << 30;
     /// The poller tells what arrives at it, and not when there is room to write: it is a source whose

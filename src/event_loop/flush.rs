@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 
+use super::connected::Awaiting;
 use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::{Dead, State};
@@ -206,7 +207,7 @@ impl State {
         stream.common.flags.set(flag::WRITING);
         if stream.common.flags.any(flag::CONNECTING) {
             stream.common.flags.set(flag::WRITE_PENDING);
-            return self.remember_write(id);
+            return self.await_connect(id, Awaiting::Write);
         }
         live.requests += 1;
         let mut told = Vec::new();

@@ -12,6 +12,7 @@ pub(crate) mod builder;
 pub(crate) mod channels;
 pub(crate) mod connect;
 pub(crate) mod connect_request;
+pub(crate) mod connected;
 pub(crate) mod core;
 pub(crate) mod datagram;
 pub(crate) mod datagram_connect;

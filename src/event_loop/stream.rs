@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::attempts::Several;
 use super::connect::Attempt;
+use super::connected::Awaiting;
 use super::deadlines::Idle;
 use super::diversion::Diversion;
 use super::entry::{Common, flag, remove_from};
@@ -105,8 +106,8 @@ pub(crate) struct StreamExtra {
     pub(crate) type_of_service: Option<u8>,
     /// Which life this is: a socket that closed can be connected again.
     pub(crate) life: u32,
-    /// The listener that was added last before the first write, while connecting.
-    pub(crate) written_behind: Option<ListenerId>,
+    /// What waits for the connection, each with the listener that was added last before, in their order.
+    pub(crate) awaits_connect: Vec<(ListenerId, Awaiting)>,
     /// Look-ups that are under way.
     pub(crate) look_ups: Vec<LookUp>,
     /// The attempt to connect that is under way; the latest, if there are several.

@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::connect::{self, Start};
+use super::connect::Start;
 use super::connect_request::ConnectRequest;
+use super::connected::{self, Awaiting};
 use super::core::Core;
 use super::datagram;
 use super::datagram_entry::DatagramTask;
@@ -20,7 +21,7 @@ use super::server::{self, ListenRequest};
 use super::socket;
 use super::{readable, writable};
 use crate::ground::error::{Completion, Error, Result};
-use crate::ground::listeners::ListenerId;
+use crate::ground::listeners::Listener;
 
 /// A closure of a user's tick.
 pub(crate) type TickCall = Box<dyn FnOnce(LoopHandle)>;
@@ -54,10 +55,10 @@ pub(crate) enum Task {
     EmitAttemptTimeout(Id, SocketAddr),
     /// Emits a socket's 'lookup', if it is connecting.
     EmitLookup(Id, Result<IpAddr>, Rc<str>),
-    /// Emits 'connect': to all, or to the listeners up to the one that was there before the first write.
-    EmitConnect(Id, Option<ListenerId>),
-    /// The rest of it, to the listeners behind that one, up to another.
-    EmitConnectRest(Id, ListenerId, ListenerId),
+    /// Emits 'connect': to all, or to the listeners that were there before something waited for it.
+    EmitConnect(Id),
+    /// It goes on, to those that were there behind.
+    EmitConnectRest(Id, Vec<Listener<dyn FnMut(Socket)>>),
 
     /// Of a UDP socket.
     Datagram(Id, DatagramTask),
@@ -78,9 +79,9 @@ pub(crate) enum Task {
     TimeAttempt(Id, u32, u32, u64),
     /// The system call of an attempt to connect.
     StartConnect(Id, u32, Box<Start>),
-    /// Sends what was written before the connection stood.
-    FlushPending(Id),
-    /// After 'connect': an end or a reset that waited for it.
+    /// Does what waited for the connection: sends what was written, or resets.
+    Connected(Id, Awaiting),
+    /// After 'connect': an end that waited for it.
     AfterConnect(Id),
     /// After 'ready': reading starts.
     AfterReady(Id),
@@ -198,10 +199,8 @@ impl Core {
                     lookup(&host, options, answer);
                 }
             }
-            Task::EmitConnect(id, behind) => connect::emit_connect(self, id, behind),
-            Task::EmitConnectRest(id, behind, until) => {
-                connect::emit_rest_of_connect(self, id, behind, until);
-            }
+            Task::EmitConnect(id) => connected::emit_connect(self, id),
+            Task::EmitConnectRest(id, rest) => connected::emit_rest_of_connect(self, id, rest),
             Task::Flow(id) => readable::flow(self, id),
             Task::Datagram(id, task) => datagram::perform(self, id, task),
             Task::Extension(id, work) => self.perform_work(id, work),
@@ -222,7 +221,10 @@ impl Core {
             Task::StartConnect(id, life, start) => {
                 self.with(|state| state.start_connect(id, life, *start));
             }
-            Task::FlushPending(id) => self.with(|state| state.flush_pending(id)),
+            Task::Connected(id, Awaiting::Write) => self.with(|state| state.flush_pending(id)),
+            Task::Connected(id, Awaiting::Reset) => {
+                self.with(|state| state.reset_and_destroy(id));
+            }
             Task::AfterConnect(id) => self.with(|state| state.after_connect(id)),
             Task::AfterReady(id) => self.with(|state| state.after_ready(id)),
             Task::Listen(id, listening_id, request) => {
@@ -273,11 +275,11 @@ impl Task {
             | Task::NextAttempt(id, _)
             | Task::TimeAttempt(id, ..)
             | Task::ListenAnswer(id, ..)
-            | Task::EmitConnect(id, _)
+            | Task::EmitConnect(id)
             | Task::EmitConnectRest(id, ..)
             | Task::Connect(id, ..)
             | Task::StartConnect(id, ..)
-            | Task::FlushPending(id)
+            | Task::Connected(id, _)
             | Task::AfterConnect(id)
             | Task::AfterReady(id)
             | Task::Listen(id, ..)
@@ -344,7 +346,8 @@ impl Task {
             Task::EmitConnect(..) | Task::EmitConnectRest(..) => "'connect'",
             Task::Connect(..) => "the look-up of where to connect to is over",
             Task::StartConnect(..) => "the system is asked to connect",
-            Task::FlushPending(_) => "what was written before 'connect' is sent",
+            Task::Connected(_, Awaiting::Write) => "what was written before 'connect' is sent",
+            Task::Connected(_, Awaiting::Reset) => "it is reset, which waited for 'connect'",
             Task::AfterConnect(_) => "what waited for 'connect'",
             Task::AfterReady(_) => "reading starts",
             Task::Listen(..) | Task::ListenAnswer(..) => "the look-up of where to listen is over",

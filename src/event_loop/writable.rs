@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use super::connected::Awaiting;
 use super::entry::{Stream, flag, stream_of};
 use super::gathering::SPECIAL;
 use super::handle::Id;
@@ -136,7 +137,7 @@ impl State {
             let rest = chunk.take_rest(0);
             stream.extra().writes.push_in_flight(rest, length, done);
             let below_mark = stream.is_below_mark();
-            self.remember_write(id);
+            self.await_connect(id, Awaiting::Write);
             return Ok(below_mark);
         }
         let timeout = flags.any(flag::TIMEOUT);
@@ -208,14 +209,6 @@ impl State {
             self.make_ready(id);
         }
         below_mark
-    }
-
-    /// Notes which 'connect' listeners were there before the first write (N99).
-    pub(crate) fn remember_write(&mut self, id: Id) {
-        let last_listener = self.last_listener_id();
-        if let Some(stream) = self.stream(id) {
-            stream.extra().written_behind = Some(last_listener);
-        }
     }
 
     /// The tick behind a write that the kernel took at once (afterWrite).

@@ -155,6 +155,21 @@ impl<F: ?Sized> Slot<F> {
         }
     }
 
+    /// The listeners behind a registration, up to another if there is one: to be called later, whatever
+    /// happens to the slot until then. None while they are out.
+    pub(crate) fn between(&self, from: ListenerId, to: Option<ListenerId>) -> Vec<Listener<F>> {
+        let listeners = match self {
+            Slot::One(listener) => std::slice::from_ref(listener),
+            Slot::Many(listeners) => listeners,
+            Slot::Empty | Slot::Out(_) => &[],
+        };
+        let between = |it: &&Listener<F>| from.0 < it.id.0 && to.is_none_or(|to| it.id.0 <= to.0);
+        let chosen = listeners.iter().filter(between);
+        chosen
+            .map(|it| Listener::new(it.call.clone(), it.id, it.once))
+            .collect()
+    }
+
     /// Takes the listeners out for an emission. None if there are none, or if they are out.
     pub(crate) fn take(&mut self) -> Option<Taken<F>> {
         if matches!(self, Slot::Empty | Slot::Out(_)) {
