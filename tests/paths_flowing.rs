@@ -35,6 +35,38 @@ fn n146_the_first_write_tells_that_the_peer_has_gone() {
     log.expect(&["end", "write EPIPE", "error EPIPE", "close true"]);
 }
 
+/// It was no system call, so nobody was told.
+#[test]
+fn n146_an_empty_write_tells_that_the_peer_has_gone() {
+    let directory = Scratch::new();
+    for ends in [false, true] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let options = ServerOptions::new().allow_half_open(true);
+        let (server, socket, peer) = standing(&lp, &directory.path("s"), options);
+        server.close();
+        let log = Recorder::new();
+        log.follow(socket);
+        // One that the peer could take is as ever.
+        assert!(socket.write_then("", log.done("before")));
+        turn_until(&lp, || log.has("before ok"));
+        drop(peer);
+        turn_until(&lp, || log.has("end"));
+        match ends {
+            true => socket.end_with_then("", log.done("write")),
+            false => assert!(!socket.write_then("", log.done("write"))),
+        }
+        lp.run().unwrap();
+        log.expect(&[
+            "before ok",
+            "end",
+            "write EPIPE",
+            "error EPIPE",
+            "close true",
+        ]);
+    }
+}
+
 #[test]
 fn n135_a_peer_that_closes_without_reading_is_an_error_behind_its_data() {
     let directory = Scratch::new();

@@ -396,8 +396,8 @@ fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8])
         // A connection that was refused at once, while 'connectionAttemptFailed' is emitted.
         return Attempt::Failed(io::ErrorKind::BrokenPipe.into());
     };
-    // An empty write is no system call (N180).
-    if bytes.is_empty() {
+    // An empty write is no system call (N180). But a Unix socket is asked, which knows if its peer is gone.
+    if bytes.is_empty() && !stream.common.flags.any(flag::UNIX) {
         return Attempt::Whole;
     }
     match backend.write(io, bytes) {
