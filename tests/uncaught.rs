@@ -397,6 +397,28 @@ fn what_is_unreferenced_never_ran_behind_an_error() {
 }
 
 #[test]
+fn what_is_unreferenced_never_ran_behind_an_error_that_was_heard_of() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.on_uncaught_error(move |_, error| inner.note(error));
+    let fails = |lp: nodeloop::LoopHandle, log: &Recorder| {
+        lp.set_immediate(log.noting("unreferenced")).unref();
+        Socket::new(&lp, net::SocketOptions::new()).destroy_with("reason");
+    };
+    // Outside of all turns, and behind the check phase of the last.
+    fails(lp.handle(), &log);
+    lp.run().unwrap();
+    log.expect(&["reason", "unreferenced"]);
+    let inner = log.clone();
+    lp.set_timeout(1, move |timer| fails(timer.event_loop(), &inner));
+    lp.run().unwrap();
+    log.expect(&["reason", "unreferenced"]);
+    assert!(!lp.is_alive());
+}
+
+#[test]
 fn a_panic_leaves_the_rest_of_the_turn_to_the_next_run() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);

@@ -1,6 +1,7 @@
 //! One loop: its state, and the only ways in which user code is called.
 
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::panic::RefUnwindSafe;
 use std::rc::Rc;
 
@@ -188,7 +189,8 @@ impl Core {
     pub(crate) fn uncaught(&self, error: Error) {
         let handle = self.handle();
         if let Some(listener) = self.with(|state| state.on_uncaught.sole()) {
-            return listener.borrow_mut()(handle, &error);
+            listener.borrow_mut()(handle, &error);
+            return self.follow_uncaught();
         }
         let taken = self.with(|state| state.on_uncaught.take());
         let Some(taken) = taken else {
@@ -198,6 +200,14 @@ impl Core {
         };
         let mut emission = UncaughtEmission { core: self, taken };
         emission.taken.each(|listener| listener(handle, &error));
+        drop(emission);
+        self.follow_uncaught();
+    }
+
+    /// Behind an error that was heard of there Node makes an immediate, so there is a check phase, alive or
+    /// not: what is unreferenced runs in it.
+    fn follow_uncaught(&self) {
+        self.with(|state| state.immediates.add(Box::new(|_| ()), Location::caller()));
     }
 
     /// One loop callback: `body`, the steps it left, then everything that follows a loop callback.
