@@ -99,6 +99,9 @@ impl Loop {
     /// whether something still keeps the loop alive. Behind an error it runs the rest of the turn that was
     /// cut short instead, and does not wait.
     ///
+    /// It may have done nothing: the wait ends at the latest when a timer would have been due, also for an
+    /// unreferenced one that was cleared, which leaves its time behind as in Node.
+    ///
     /// # Errors
     /// As [`run`](Loop::run).
     pub fn run_once(&self) -> Result<bool> {

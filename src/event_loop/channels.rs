@@ -164,7 +164,8 @@ impl LoopHandle {
     /// sender is dropped is delivered, unless it is [unreferenced](Sender::unref): then what waits when
     /// nothing else is alive waits for the next `run`.
     ///
-    /// There is no limit to the messages that wait: [`Sender::waiting`] tells how many they are.
+    /// There is no limit to the messages that wait: [`Sender::waiting`] tells how many they are. The memory of
+    /// a burst is kept for the next, and given back by a message that comes when it is over.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {

@@ -30,6 +30,9 @@
 //! What is written to standard output or error output has been handed to the system when `write` returns,
 //! whatever it is connected to, so it is safe to exit then. (Node does so too where it can: with files,
 //! with terminals, and with pipes outside of Windows.)
+//!
+//! If its reader has gone (`program | head -1`) a write is an 'error' with EPIPE, which ends `run` unless
+//! somebody listens. `println!` panics there.
 
 mod input;
 mod kind;
