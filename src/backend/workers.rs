@@ -14,7 +14,7 @@ use std::thread;
 pub(crate) const DEFAULT_WORKERS: usize = 4;
 
 /// More than this many are never started, as in libuv: it is a mistake.
-pub(crate) const MAX_WORKERS: usize = 1024;
+const MAX_WORKERS: usize = 1024;
 
 /// The stack of a worker, as libuv's: resolvers are known to need much.
 const STACK_SIZE: usize = 8 << 20;

@@ -17,7 +17,7 @@ use crate::ground::mutations::mutated;
 
 /// How long a server that ran out of descriptors waits before it tries again, unless one becomes
 /// free before: short against a client's patience, long against a loop that has other work.
-pub(crate) const STALLED_FOR_MS: u64 = 100;
+const STALLED_FOR_MS: u64 = 100;
 
 /// One connection per listener and turn, never one attempt more: the poller tells of the next, by level or
 /// since it is asked to (N10).

@@ -191,7 +191,7 @@ impl State {
     }
 
     /// The address of the latest attempt, if that is under way and has this number.
-    pub(crate) fn latest_attempt(&mut self, id: Id, life: u32, number: u32) -> Option<SocketAddr> {
+    fn latest_attempt(&mut self, id: Id, life: u32, number: u32) -> Option<SocketAddr> {
         if !self.is_connecting(id, life) {
             return None;
         }

@@ -264,7 +264,7 @@ impl DatagramState {
 
     /// Whether it receives, and there may be something.
     #[inline]
-    pub(crate) fn wants_to_receive(&self) -> bool {
+    fn wants_to_receive(&self) -> bool {
         self.common.flags.any(flag::ACTIVE)
             && (self.ready & ready::READABLE != 0 || self.catch.is_some())
     }

@@ -274,7 +274,7 @@ fn v6_interface(interface: Option<&str>) -> Option<u32> {
 }
 
 /// An IP literal; a zone is an interface's name or number, and 0 if there is no such.
-pub(crate) fn parse_with_zone(text: &str) -> Option<(IpAddr, u32)> {
+fn parse_with_zone(text: &str) -> Option<(IpAddr, u32)> {
     match text.split_once('%') {
         None => Some((text.parse().ok()?, 0)),
         Some((address, zone)) => {

@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Whether somebody sees its 'error' before the listeners do, and has not yet.
-    pub(crate) fn is_error_watched(&mut self, id: Id) -> bool {
+    fn is_error_watched(&mut self, id: Id) -> bool {
         let Some(stream) = self.stream(id) else {
             return false;
         };

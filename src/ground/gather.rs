@@ -15,7 +15,7 @@ pub(crate) const SMALL_WRITE: usize = 16 * 1024;
 
 /// When so many bytes have gathered they are sent before more is laid aside: a socket buffer's
 /// worth, and the bound of what the arena holds.
-pub(crate) const MAX_GATHERED: usize = 64 * 1024;
+const MAX_GATHERED: usize = 64 * 1024;
 
 /// Owned buffers of at least so many bytes are kept as they are, smaller ones are copied: there a
 /// copy is cheaper than a slice more in the vectored write.
@@ -72,9 +72,9 @@ struct Piece {
 
 /// What one socket has in the arena.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bundle<K> {
+struct Bundle<K> {
     /// Whose it is.
-    pub(crate) key: K,
+    key: K,
     /// Its first piece; none once it is sent.
     first: u32,
     /// Its last piece.

@@ -4,7 +4,7 @@ use super::encoding::Encoding;
 use super::string_decoder::StringDecoder;
 
 /// How long after `\r` a `\n` in another piece still belongs to it, at least: Node's `kMincrlfDelay`.
-pub(crate) const MIN_CRLF_DELAY_MS: u64 = 100;
+const MIN_CRLF_DELAY_MS: u64 = 100;
 
 /// Cuts UTF-8 into lines. A line ends with `\n`, `\r\n`, `\r`, U+2028 or U+2029.
 pub(crate) struct Lines {
