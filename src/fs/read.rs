@@ -1,9 +1,7 @@
 //! Reading a file as a stream.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::ops::Deref;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +14,6 @@ use super::state::{self, FileState, OPEN, Opening, READY};
 use super::unread;
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::extension::add_listener;
-use crate::event_loop::handle::LoopHandle;
 use crate::ground::error::{Error, Result};
 use crate::ground::large_buffer;
 use crate::ground::listeners::{ListenerId, shared};
@@ -203,11 +200,6 @@ impl ReadStream {
         Ok(create(lp, None, Some(file), &options, Location::caller()))
     }
 
-    /// The stream as one like any other.
-    pub fn stream(self) -> Readable {
-        self.0
-    }
-
     /// The path that it reads: Node's `readStream.path`. None for a file that was open, and once the
     /// stream is gone.
     pub fn path(self) -> Option<PathBuf> {
@@ -243,37 +235,4 @@ impl ReadStream {
     }
 }
 
-impl Deref for ReadStream {
-    type Target = Readable;
-
-    fn deref(&self) -> &Readable {
-        &self.0
-    }
-}
-
 delegate_readable!(ReadStream);
-
-impl From<ReadStream> for Readable {
-    fn from(stream: ReadStream) -> Readable {
-        stream.0
-    }
-}
-
-impl ReadStream {
-    /// Its loop.
-    pub fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl AsLoop for ReadStream {
-    fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl fmt::Debug for ReadStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReadStream({:?})", self.0.0)
-    }
-}

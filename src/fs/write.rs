@@ -1,8 +1,6 @@
 //! Writing a file as a stream.
 
-use std::fmt;
 use std::fs::File;
-use std::ops::Deref;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use super::options::WriteOptions;
 use super::state::{self, FileState, OPEN, Opening, READY};
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::extension::add_listener;
-use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::event_loop::handle::Raw;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, shared};
@@ -155,11 +153,6 @@ impl WriteStream {
         create(lp, None, Some(file), &options, Location::caller())
     }
 
-    /// The stream as one like any other.
-    pub fn stream(self) -> Writable {
-        self.0
-    }
-
     /// The path that it writes: Node's `writeStream.path`. None for a file that was open, and once the
     /// stream is gone.
     pub fn path(self) -> Option<PathBuf> {
@@ -200,14 +193,6 @@ impl WriteStream {
     }
 }
 
-impl Deref for WriteStream {
-    type Target = Writable;
-
-    fn deref(&self) -> &Writable {
-        &self.0
-    }
-}
-
 delegate_writable!(WriteStream {
     fn write_chunk(&self, chunk: Chunk<'_>, done: Option<Completion>) -> bool {
         self.0.write_chunk(chunk, done)
@@ -217,28 +202,3 @@ delegate_writable!(WriteStream {
         self.0.end_stream(chunk, done);
     }
 });
-
-impl From<WriteStream> for Writable {
-    fn from(stream: WriteStream) -> Writable {
-        stream.0
-    }
-}
-
-impl WriteStream {
-    /// Its loop.
-    pub fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl AsLoop for WriteStream {
-    fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl fmt::Debug for WriteStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WriteStream({:?})", self.0.0)
-    }
-}

@@ -1,9 +1,7 @@
 //! Standard input as a stream.
 
 use std::any::Any;
-use std::fmt;
 use std::io;
-use std::ops::Deref;
 
 use super::OnePerLoop;
 use super::kind::{StdioKind, kind_of};
@@ -210,44 +208,6 @@ impl Stdin {
     fn set_referenced(self, referenced: bool) {
         update(self.0.0, |it| it.referenced = referenced);
     }
-
-    /// The stream as one like any other.
-    pub fn stream(self) -> Readable {
-        self.0
-    }
-}
-
-impl Deref for Stdin {
-    type Target = Readable;
-
-    fn deref(&self) -> &Readable {
-        &self.0
-    }
 }
 
 delegate_readable!(Stdin);
-
-impl From<Stdin> for Readable {
-    fn from(stdin: Stdin) -> Readable {
-        stdin.0
-    }
-}
-
-impl Stdin {
-    /// Its loop.
-    pub fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl AsLoop for Stdin {
-    fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl fmt::Debug for Stdin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stdin({:?})", self.0.0)
-    }
-}

@@ -1,9 +1,7 @@
 //! Standard output and error output as streams.
 
 use std::any::Any;
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use std::ops::Deref;
 
 use bytes::Bytes;
 
@@ -292,19 +290,6 @@ impl Output {
     pub fn is_terminal(self) -> bool {
         self.kind() == StdioKind::Terminal
     }
-
-    /// The stream as one like any other.
-    pub fn stream(self) -> Writable {
-        self.0
-    }
-}
-
-impl Deref for Output {
-    type Target = Writable;
-
-    fn deref(&self) -> &Writable {
-        &self.0
-    }
 }
 
 delegate_writable!(Output {
@@ -319,28 +304,3 @@ delegate_writable!(Output {
         self.0.end_stream(None, done);
     }
 });
-
-impl From<Output> for Writable {
-    fn from(output: Output) -> Writable {
-        output.0
-    }
-}
-
-impl Output {
-    /// Its loop.
-    pub fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl AsLoop for Output {
-    fn event_loop(&self) -> LoopHandle {
-        self.0.event_loop()
-    }
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Output({:?})", self.0.0)
-    }
-}

@@ -1,5 +1,49 @@
-//! The traits for handles of modules above that stand for a stream of this floor, to which they
-//! dereference.
+//! For handles of modules above that stand for a stream of this floor: they dereference to it, and implement
+//! the traits of streams.
+
+/// What makes a handle pass for its stream: it dereferences to it, turns into it, and prints by its own name.
+macro_rules! stand_for {
+    ($name:ident, $stream:ty) => {
+        impl $name {
+            /// The stream as one like any other.
+            pub fn stream(self) -> $stream {
+                self.0
+            }
+
+            /// Its loop.
+            pub fn event_loop(&self) -> $crate::event_loop::handle::LoopHandle {
+                self.0.event_loop()
+            }
+        }
+
+        impl $crate::event_loop::api::AsLoop for $name {
+            fn event_loop(&self) -> $crate::event_loop::handle::LoopHandle {
+                self.0.event_loop()
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = $stream;
+
+            fn deref(&self) -> &$stream {
+                &self.0
+            }
+        }
+
+        impl From<$name> for $stream {
+            fn from(handle: $name) -> $stream {
+                handle.0
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), self.0.0)
+            }
+        }
+    };
+}
+pub(crate) use stand_for;
 
 /// Methods that are the stream's.
 macro_rules! delegated {
@@ -68,9 +112,10 @@ macro_rules! delegate_stream {
 }
 pub(crate) use delegate_stream;
 
-/// Implements [`ReadableStream`](crate::stream::ReadableStream).
+/// Has a handle stand for a [`Readable`](crate::stream::Readable).
 macro_rules! delegate_readable {
     ($name:ident) => {
+        $crate::stream::delegate::stand_for!($name, $crate::stream::Readable);
         $crate::stream::delegate::delegate_stream!($name);
 
         impl $crate::stream::ReadableStream for $name {
@@ -98,10 +143,11 @@ macro_rules! delegate_readable {
 }
 pub(crate) use delegate_readable;
 
-/// Implements [`WritableStream`](crate::stream::WritableStream), but for the ways to write, which may be
-/// the handle's own.
+/// Has a handle stand for a [`Writable`](crate::stream::Writable), but for the ways to write, which may be
+/// its own.
 macro_rules! delegate_writable {
     ($name:ident { $($writes:tt)* }) => {
+        $crate::stream::delegate::stand_for!($name, $crate::stream::Writable);
         $crate::stream::delegate::delegate_stream!($name);
         $crate::stream::pipe::destinations!($name);
 
