@@ -13,13 +13,13 @@ use super::unread::Unread;
 use crate::backend::close_file;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::Entry;
-use crate::event_loop::extension::Work;
+use crate::event_loop::extension::{Attachment, Work};
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::jobs;
 use crate::event_loop::table;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::{ListenerId, Slot};
-use crate::stream::{Attached, Done, attached, attached_of};
+use crate::stream::{Done, attached, attached_of};
 
 /// A file and where it is read or written.
 pub(super) struct FileState {
@@ -93,7 +93,7 @@ impl FileState {
     }
 }
 
-impl Attached for FileState {
+impl Attachment for FileState {
     fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>> {
         let removed = self.open.remove(id).or_else(|| self.ready.remove(id))?;
         Some(Box::new(removed))

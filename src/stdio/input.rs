@@ -8,12 +8,13 @@ use super::kind::{StdioKind, kind_of};
 use super::reader::{self, Answer};
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::channels::Sender;
+use crate::event_loop::extension::Attachment;
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::table;
 use crate::ground::error::Error;
 use crate::ground::listeners::ListenerId;
 use crate::stream::delegate::delegate_readable;
-use crate::stream::{Attached, Readable, ReadableOptions, attach, attached};
+use crate::stream::{Readable, ReadableOptions, attach, attached};
 
 /// The bytes of one read: Node's.
 const CHUNK: usize = 64 * 1024;
@@ -168,7 +169,7 @@ fn update(raw: Raw, change: impl FnOnce(&mut InputState)) {
     }
 }
 
-impl Attached for InputState {
+impl Attachment for InputState {
     fn remove_listener(&mut self, _: ListenerId) -> Option<Box<dyn Any>> {
         None
     }

@@ -10,6 +10,7 @@ use super::kind::{StdioKind, kind_of};
 #[cfg(unix)]
 use crate::backend::unix::wait_until_writable;
 use crate::event_loop::api::AsLoop;
+use crate::event_loop::extension::Attachment;
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::table;
 use crate::event_loop::task::Task;
@@ -17,7 +18,7 @@ use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::listeners::ListenerId;
 use crate::stream::delegate::delegate_writable;
-use crate::stream::{Attached, Writable, WritableOptions, attach, attached};
+use crate::stream::{Writable, WritableOptions, attach, attached};
 
 /// Standard output or error output: Node's `process.stdout` and `process.stderr`.
 ///
@@ -218,7 +219,7 @@ impl Which {
     }
 }
 
-impl Attached for OutputState {
+impl Attachment for OutputState {
     fn remove_listener(&mut self, _: ListenerId) -> Option<Box<dyn Any>> {
         None
     }

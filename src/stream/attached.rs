@@ -1,29 +1,19 @@
 //! What a module that builds on streams keeps with one of its own: a file, a descriptor, listeners of
 //! further events.
 
-use std::any::Any;
-
 use super::access::ask;
 use super::handles::{Readable, Writable};
 use super::state::{StreamState, flag, stream};
 use super::{ending, writable};
 use crate::event_loop::entry::Entry;
+use crate::event_loop::extension::Attachment;
 use crate::event_loop::handle::{Id, Raw};
 use crate::event_loop::state::State;
 use crate::event_loop::table;
 use crate::ground::error::{Completion, Error};
-use crate::ground::listeners::ListenerId;
-
-/// Something that lies with a stream.
-pub(crate) trait Attached: Any {
-    /// Removes a listener from whichever slot holds it, boxed, to be dropped elsewhere.
-    fn remove_listener(&mut self, id: ListenerId) -> Option<Box<dyn Any>>;
-    /// It as what it is.
-    fn as_any(&mut self) -> &mut dyn Any;
-}
 
 /// Puts something with a stream; if that is gone, it is dropped.
-pub(crate) fn attach(raw: Raw, attached: Box<dyn Attached>) {
+pub(crate) fn attach(raw: Raw, attached: Box<dyn Attachment>) {
     // Dropped behind the borrow if it finds no place.
     let mut attached = Some(attached);
     table::with(raw, |state, id| {
@@ -34,12 +24,12 @@ pub(crate) fn attach(raw: Raw, attached: Box<dyn Attached>) {
 }
 
 /// What lies with a stream, if it is of this type.
-pub(crate) fn attached<T: Attached>(state: &mut State, id: Id) -> Option<&mut T> {
+pub(crate) fn attached<T: Attachment>(state: &mut State, id: Id) -> Option<&mut T> {
     attached_of(state.entry(id)?)
 }
 
 /// The same of an entry.
-pub(crate) fn attached_of<T: Attached>(entry: &mut Entry) -> Option<&mut T> {
+pub(crate) fn attached_of<T: Attachment>(entry: &mut Entry) -> Option<&mut T> {
     let Entry::Extension(extension) = entry else {
         return None;
     };

@@ -60,7 +60,7 @@ mod transform;
 mod writable;
 
 pub use crate::ground::chunk::Chunk;
-pub(crate) use attached::{Attached, attach, attached, attached_of};
+pub(crate) use attached::{attach, attached, attached_of};
 pub use done::{Done, TransformDone};
 pub use finished::{Finished, FinishedOptions, finished};
 pub use handles::{Duplex, Readable, Writable};

@@ -5,12 +5,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::attached::Attached;
 use super::done::{Done, TransformDone};
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::diversion::Diversion;
 use crate::event_loop::entry::{Entry, Flags};
-use crate::event_loop::extension::Object;
+use crate::event_loop::extension::{Attachment, Object};
 use crate::event_loop::handle::{Id, Raw};
 use crate::event_loop::state::State;
 use crate::ground::error::{Completion, Error};
@@ -127,7 +126,7 @@ pub(super) struct StreamState {
     /// Answers that are outstanding: the slot is not freed before they are there.
     pub(super) outstanding: u32,
     /// What a module that builds on this floor keeps with it.
-    pub(super) attached: Option<Box<dyn Attached>>,
+    pub(super) attached: Option<Box<dyn Attachment>>,
 }
 
 /// The state of a readable side.
