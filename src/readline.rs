@@ -73,7 +73,9 @@ use std::rc::Rc;
 use crate::event_loop::api::AsLoop;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::{Entry, flag};
-use crate::event_loop::extension::{Extension, Object, Work, add_listener, remove_listener};
+use crate::event_loop::extension::{
+    Extension, Object, Work, add_listener, quiet, remove_listener, told,
+};
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::info::HandleKind;
 use crate::event_loop::state::State;
@@ -180,89 +182,69 @@ impl Object for InterfaceState {
 }
 
 /// The next thing that it has to tell.
-static TELL: Work = Work {
-    what: "'line'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        let next = core.with(|state| {
-            let it = interface(state, id)?;
-            let told = it.told.pop_front()?;
-            give_back(&mut it.told);
-            let question = match told {
-                Told::Line(_) => it.question.take(),
-                Told::Error(_) | Told::End => None,
-            };
-            Some((told, question))
-        });
-        match next {
-            Some((Told::Line(line), Some(question))) => {
-                Interface(raw).set_prompt(&question.prompt);
-                (question.call)(&line);
-            }
-            Some((Told::Line(line), None)) => {
-                core.emit(id, LINE, |listener| listener(raw, &line));
-            }
-            Some((Told::Error(error), _)) => {
-                let heard = core.emit(id, ERROR, |listener| listener(raw, &error));
-                if !heard {
-                    core.uncaught(error);
-                }
-            }
-            Some((Told::End, _)) => Interface(raw).close(),
-            None => {}
+static TELL: Work = told("'line'", |core, id| {
+    let raw = core.raw(id);
+    let next = core.with(|state| {
+        let it = interface(state, id)?;
+        let told = it.told.pop_front()?;
+        give_back(&mut it.told);
+        let question = match told {
+            Told::Line(_) => it.question.take(),
+            Told::Error(_) | Told::End => None,
+        };
+        Some((told, question))
+    });
+    match next {
+        Some((Told::Line(line), Some(question))) => {
+            Interface(raw).set_prompt(&question.prompt);
+            (question.call)(&line);
         }
-    },
-};
-
-static EMIT_PAUSE: Work = Work {
-    what: "'pause'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        core.emit(id, PAUSE, |listener| listener(raw));
-    },
-};
-
-static EMIT_RESUME: Work = Work {
-    what: "'resume'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        core.emit(id, RESUME, |listener| listener(raw));
-    },
-};
-
-static EMIT_CLOSE: Work = Work {
-    what: "'close'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        core.with(|state| {
-            if let Some(it) = interface(state, id) {
-                it.over = true;
+        Some((Told::Line(line), None)) => {
+            core.emit(id, LINE, |listener| listener(raw, &line));
+        }
+        Some((Told::Error(error), _)) => {
+            let heard = core.emit(id, ERROR, |listener| listener(raw, &error));
+            if !heard {
+                core.uncaught(error);
             }
-            state.reap(id);
-        });
-        core.emit(id, CLOSE, |listener| listener(raw));
-    },
-};
+        }
+        Some((Told::End, _)) => Interface(raw).close(),
+        None => {}
+    }
+});
+
+static EMIT_PAUSE: Work = told("'pause'", |core, id| {
+    let raw = core.raw(id);
+    core.emit(id, PAUSE, |listener| listener(raw));
+});
+
+static EMIT_RESUME: Work = told("'resume'", |core, id| {
+    let raw = core.raw(id);
+    core.emit(id, RESUME, |listener| listener(raw));
+});
+
+static EMIT_CLOSE: Work = told("'close'", |core, id| {
+    let raw = core.raw(id);
+    core.with(|state| {
+        if let Some(it) = interface(state, id) {
+            it.over = true;
+        }
+        state.reap(id);
+    });
+    core.emit(id, CLOSE, |listener| listener(raw));
+});
 
 /// Nothing is to come: it is gone, without a 'close', unless that is on its way.
-static GONE: Work = Work {
-    what: "an interface whose input was closed",
-    is_told: false,
-    perform: |core, id| {
-        core.with(|state| {
-            if let Some(it) = interface(state, id)
-                && !it.closed
-            {
-                it.over = true;
-                state.reap(id);
-            }
-        });
-    },
-};
+static GONE: Work = quiet("an interface whose input was closed", |core, id| {
+    core.with(|state| {
+        if let Some(it) = interface(state, id)
+            && !it.closed
+        {
+            it.over = true;
+            state.reap(id);
+        }
+    });
+});
 
 fn interface(state: &mut State, id: crate::event_loop::handle::Id) -> Option<&mut InterfaceState> {
     state.extension(id)

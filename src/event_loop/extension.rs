@@ -60,6 +60,24 @@ pub(crate) struct Work {
     pub(crate) perform: fn(&Core, Id),
 }
 
+/// Work that only leads to other work, of which the log says nothing.
+pub(crate) const fn quiet(what: &'static str, perform: fn(&Core, Id)) -> Work {
+    Work {
+        what,
+        is_told: false,
+        perform,
+    }
+}
+
+/// Work that calls user code, of which the log tells.
+pub(crate) const fn told(what: &'static str, perform: fn(&Core, Id)) -> Work {
+    Work {
+        what,
+        is_told: true,
+        perform,
+    }
+}
+
 /// Work of an object.
 pub(crate) type WorkOf = &'static Work;
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::entry::flag;
-use super::extension::Work;
+use super::extension::{Work, quiet, told};
 use super::handle::{Id, Socket};
 use super::socket;
 use super::state::{Dead, State};
@@ -13,33 +13,23 @@ use super::task::Task;
 use crate::ground::error::Error;
 
 /// Emits 'readable' (emitReadable_).
-static EMIT_READABLE: Work = Work {
-    what: "'readable'",
-    is_told: true,
-    perform: emit_readable_now,
-};
+static EMIT_READABLE: Work = told("'readable'", emit_readable_now);
 
-/// Has the end come if nobody has to take anything before it (the `read(0)` behind the `push(null)` of
+/// Lets 'end' follow if nothing is left to be taken before it (the `read(0)` behind the `push(null)` of
 /// Node's onStreamRead).
-static END: Work = Work {
-    what: "'end' follows if everything was taken",
-    is_told: false,
-    perform: |core, id| core.with(|state| state.end_if_consumed(id)),
-};
+static END: Work = quiet("'end' follows if everything was taken", |core, id| {
+    core.with(|state| state.end_if_consumed(id));
+});
 
 /// Starts to read on behalf of who listens to 'readable' (nReadingNextTick).
-static WANT_MORE: Work = Work {
-    what: "reading starts",
-    is_told: false,
-    perform: |core, id| core.with(|state| state.want_more(id)),
-};
+static WANT_MORE: Work = quiet("reading starts", |core, id| {
+    core.with(|state| state.want_more(id));
+});
 
 /// Who listens to 'readable' has changed (updateReadableListening).
-static LISTENING: Work = Work {
-    what: "who listens to 'readable' has changed",
-    is_told: false,
-    perform: |core, id| core.with(|state| state.update_readable_listening(id)),
-};
+static LISTENING: Work = quiet("who listens to 'readable' has changed", |core, id| {
+    core.with(|state| state.update_readable_listening(id));
+});
 
 fn emit_readable_now(core: &Core, id: Id) {
     let emits = core.with(|state| {

@@ -13,7 +13,7 @@ use super::unread::Unread;
 use crate::backend::close_file;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::Entry;
-use crate::event_loop::extension::{Attachment, Work};
+use crate::event_loop::extension::{Attachment, Work, told};
 use crate::event_loop::handle::{LoopHandle, Raw};
 use crate::event_loop::jobs;
 use crate::event_loop::table;
@@ -112,23 +112,15 @@ pub(super) const OPEN: SlotOf<dyn FnMut(Raw)> =
 pub(super) const READY: SlotOf<dyn FnMut(Raw)> =
     |entry: &mut Entry, _| Some(&mut attached_of::<FileState>(entry)?.ready);
 
-static EMIT_OPEN: Work = Work {
-    what: "'open'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        core.emit(id, OPEN, |listener| listener(raw));
-    },
-};
+static EMIT_OPEN: Work = told("'open'", |core, id| {
+    let raw = core.raw(id);
+    core.emit(id, OPEN, |listener| listener(raw));
+});
 
-static EMIT_READY: Work = Work {
-    what: "'ready'",
-    is_told: true,
-    perform: |core, id| {
-        let raw = core.raw(id);
-        core.emit(id, READY, |listener| listener(raw));
-    },
-};
+static EMIT_READY: Work = told("'ready'", |core, id| {
+    let raw = core.raw(id);
+    core.emit(id, READY, |listener| listener(raw));
+});
 
 /// Looks at the file of a stream.
 pub(super) fn with<R>(raw: Raw, act: impl FnOnce(&mut FileState) -> R) -> Option<R> {

@@ -1,11 +1,11 @@
 //! How a stream begins and ends: Node's `internal/streams/destroy`, function by function.
 
 use super::done::{Done, Question};
-use super::readable::{self, quiet, told};
+use super::readable;
 use super::state::{CLOSE, ERROR, ERROR_WATCH, flag, stream};
 use super::{finishing, writable};
 use crate::event_loop::core::Core;
-use crate::event_loop::extension::{Object, Work};
+use crate::event_loop::extension::{Object, Work, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::State;
 use crate::ground::error::{Error, Result};

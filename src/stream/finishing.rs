@@ -5,12 +5,11 @@ use bytes::Bytes;
 
 use super::done::{Done, Question};
 use super::ending::{destroy, error_or_destroy};
-use super::readable::{quiet, told};
 use super::state::{Call, FINISH, flag, stream};
 use super::transform;
 use super::writable::{CLEAR, SyncOver, schedule_calls, uncork, write_or_fail};
 use crate::event_loop::core::Core;
-use crate::event_loop::extension::Work;
+use crate::event_loop::extension::{Work, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::event_loop::task::Task;

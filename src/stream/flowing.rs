@@ -4,12 +4,12 @@
 use super::ending::destroy;
 use super::finishing;
 use super::readable::{
-    Begun, READ_ZERO, Then, begin_read, call_source, emit_data, emit_readable, finish_read, quiet,
-    read_zero, told,
+    Begun, READ_ZERO, Then, begin_read, call_source, emit_data, emit_readable, finish_read,
+    read_zero,
 };
 use super::state::{END, PAUSE, RESUME, flag, stream};
 use crate::event_loop::core::Core;
-use crate::event_loop::extension::Work;
+use crate::event_loop::extension::{Work, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::State;
 

@@ -10,11 +10,10 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::handles::{Duplex, Writable};
-use super::readable::told;
 use super::traits::{DataChunk, ReadableStream, StreamEvent, StreamId, WritableStream};
 use crate::event_loop::core::{Core, SlotOf};
 use crate::event_loop::diversion::{DIVERTS_FROM, Diverter};
-use crate::event_loop::extension::{Attachment, Work, add_listener};
+use crate::event_loop::extension::{Attachment, Work, add_listener, told};
 use crate::event_loop::handle::{Id, Raw};
 use crate::event_loop::state::State;
 use crate::event_loop::table;

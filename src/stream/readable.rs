@@ -12,7 +12,7 @@ use super::flowing::{FLOW, end_readable, stopped_listening};
 use super::state::{DATA, READABLE, StreamState, flag, stream};
 use super::transform;
 use crate::event_loop::core::Core;
-use crate::event_loop::extension::{Work, WorkOf};
+use crate::event_loop::extension::{Work, WorkOf, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::ground::error::Error;
@@ -34,22 +34,6 @@ pub(super) static READ_ZERO: Work = quiet("the source is asked for more", read_z
 static READ_ZERO_TAKE: Work = quiet("the source was asked for more", read_zero_take);
 static ASK: Work = quiet("the source is asked for more", ask);
 static ASKED: Work = quiet("the source was asked for more", asked);
-
-pub(super) const fn quiet(what: &'static str, perform: fn(&Core, Id)) -> Work {
-    Work {
-        what,
-        is_told: false,
-        perform,
-    }
-}
-
-pub(super) const fn told(what: &'static str, perform: fn(&Core, Id)) -> Work {
-    Work {
-        what,
-        is_told: true,
-        perform,
-    }
-}
 
 /// Has work done as a step when it is dropped: behind the steps that user code leaves, also when that
 /// panics.

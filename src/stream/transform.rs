@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::done::{Question, TransformDone};
 use super::finishing::on_final;
-use super::readable::{push, push_end, quiet};
+use super::readable::{push, push_end};
 use super::state::{flag, stream};
 use super::writable::on_write;
 use crate::event_loop::core::Core;
-use crate::event_loop::extension::Work;
+use crate::event_loop::extension::{Work, quiet};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::State;
 use crate::ground::error::Result;
