@@ -1,4 +1,8 @@
-//! One loop: its state, and the only ways in which user code is called.
+//! One loop: its state, and how it calls user code: listeners by [`emit`](Core::emit), and what follows a loop
+//! callback by [`finish_callback`](Core::finish_callback).
+//!
+//! Where every instruction counts, in `dispatch.rs` and `datagram_receive.rs`, a listener that is alone is called
+//! in place. ARCHITECTURE.md lists all places that call user code.
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;

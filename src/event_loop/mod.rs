@@ -1,7 +1,7 @@
 //! The loop: its turn, its phases, the slab and dispatch.
 //!
 //! To read it, begin with [`turn`] and its [`waiting`]; then [`dispatch`], from readiness to
-//! listeners; then [`core`](mod@self::core), the only place from which user code is called, and
+//! listeners; then [`core`](mod@self::core), through which most user code is called, and
 //! [`task`]. [`readable`] and [`writable`] are the two sides of a socket, [`connect`] and [`ending`] its
 //! beginning and its end. [`datagram`] is where UDP sockets begin.
 

@@ -133,7 +133,7 @@ pub(crate) enum SocketEvent {
 }
 
 impl Core {
-    /// Does one task. User code runs in the first half of them only, unborrowed.
+    /// Does one task. User code runs, unborrowed, in those above the blank line only.
     pub(crate) fn perform(&self, task: Task) {
         match task {
             Task::User(call, _) => call(self.handle()),
@@ -144,6 +144,7 @@ impl Core {
                 self.emit(id, socket::slot_of(event), |listener| listener(socket));
             }
             Task::EmitError(id, error) => socket::emit_error(self, id, error),
+            Task::Destroyed(id, error) => socket::destroyed_on_tick(self, id, error),
             Task::EmitClose(id) => socket::emit_close(self, id, false),
             Task::EmitListening(id) => {
                 let server = Server(self.raw(id));
@@ -247,7 +248,6 @@ impl Core {
             }
             Task::ErrorBuffer(id) => self.with(|state| state.error_buffer(id)),
             Task::Destroy(id, error) => self.with(|state| state.destroy(id, Some(error))),
-            Task::Destroyed(id, error) => socket::destroyed_on_tick(self, id, error),
             Task::Finish(id) => self.with(|state| state.finish(id)),
             Task::AfterFinish(id) => self.with(|state| state.after_finish(id)),
         }
@@ -255,7 +255,7 @@ impl Core {
 }
 
 impl Task {
-    /// Whom it is about, if that is a server or a socket.
+    /// The object in the slab that it is about; none for a tick or a completion of the program's.
     pub(crate) fn subject(&self) -> Option<Id> {
         match *self {
             Task::User(..) | Task::Complete(..) | Task::CompleteWithin(..) => None,
