@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::udp::OsDatagram;
 pub(crate) use super::udp::{
-    BindOptions, Membership, already_connected, bad_descriptor, interface_index, no_such_device,
+    BindOptions, Membership, bad_descriptor, interface_index, no_such_device,
 };
 pub(crate) use super::udp_receive::{Catch, RECEIVE_BUDGET};
 pub(crate) use super::udp_send::{Piece, RUN_BYTES, RUN_LENGTH};

@@ -1,8 +1,8 @@
 //! The one seam to the operating system.
 //!
-//! Above it there is no mio type, no system call and no clock read. It is an enum, not a trait
-//! object: the operating system through mio ([`os`]), or the [null backend](null), which answers
-//! in memory so that the loop's own time can be measured.
+//! Above it there is no mio type, no clock read, and no system call but those that `src/fs/` and `src/stdio/`
+//! make through the standard library. It is an enum, not a trait object: the operating system through mio
+//! ([`os`]), or the [null backend](null), which answers in memory so that the loop's own time can be measured.
 
 mod closing;
 mod counts;
@@ -36,8 +36,8 @@ pub(crate) use kinds::{is_interrupted, would_block};
 pub(crate) use level::BY_LEVEL;
 pub(crate) use link_local::lacks_zone;
 use null::Null;
-pub(crate) use os::EVENTS_PER_WAIT;
 use os::Os;
+pub(crate) use os::{EVENTS_PER_WAIT, already_connected, already_connecting};
 /// A socket lent for its options, by [`with_sock_ref`](crate::net::Socket::with_sock_ref). What follows is the text of
 /// the crate socket2, whose `Socket` is another.
 ///
@@ -293,11 +293,6 @@ impl Backend {
         }
     }
 
-    /// What a second `connect` is told.
-    pub(crate) fn already_connecting(&self) -> i32 {
-        os::ALREADY_CONNECTING
-    }
-
     /// Switches Nagle's algorithm off or on. As in Node nobody is told of a failure (N199).
     pub(crate) fn set_no_delay(&mut self, stream: &Stream, no_delay: bool) {
         self.counts_mut().options += 1;
@@ -403,7 +398,7 @@ impl Backend {
         }
     }
 
-    /// Closes a stream. Its registration goes with it: nobody else holds its descriptor.
+    /// Closes a stream. Its registration goes with it; where others hold the descriptor it was ended before.
     pub(crate) fn close(&mut self, stream: Stream) {
         self.counts_mut().closes += 1;
         if let (Backend::Null(null), Stream::Null(stream)) = (self, &stream) {

@@ -420,14 +420,27 @@ fn reader_interest() -> Interest {
     interest
 }
 
-/// EALREADY: the number of "connection already in progress".
-pub(crate) const ALREADY_CONNECTING: i32 = if cfg!(windows) {
-    10037
-} else if cfg!(any(target_os = "linux", target_os = "android")) {
-    114
-} else {
-    37
-};
+/// EALREADY: what a second `connect` is told while the first is under way.
+pub(crate) fn already_connecting() -> io::Error {
+    io::Error::from_raw_os_error(if cfg!(windows) {
+        10037
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        114
+    } else {
+        37
+    })
+}
+
+/// EISCONN: what libuv says of a `connect` to a path on a connected socket, and of a datagram with an address.
+pub(crate) fn already_connected() -> io::Error {
+    io::Error::from_raw_os_error(if cfg!(windows) {
+        10056
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        106
+    } else {
+        56
+    })
+}
 
 pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) {
     let socket = SockRef::from(stream);

@@ -331,17 +331,6 @@ pub(crate) fn bad_descriptor() -> io::Error {
     io::Error::from_raw_os_error(if cfg!(windows) { 10009 } else { 9 })
 }
 
-/// EISCONN: what libuv says of a datagram with an address from a connected socket.
-pub(crate) fn already_connected() -> io::Error {
-    io::Error::from_raw_os_error(if cfg!(windows) {
-        10056
-    } else if cfg!(any(target_os = "linux", target_os = "android")) {
-        106
-    } else {
-        56
-    })
-}
-
 /// ENODEV: libuv's word for an interface that is not there.
 pub(crate) fn no_such_device(error: io::Error) -> io::Error {
     const ENXIO: i32 = 6;

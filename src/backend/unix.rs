@@ -23,13 +23,8 @@ use super::os::Os;
 use super::udp::{OsDatagram, share_address};
 use super::{Accepted, Backend, ListenOptions, Listener, Stream, is_interrupted};
 
-/// "Permission denied" and "socket is already connected": the first has one number on every Unix.
+/// "Permission denied": one number on every Unix.
 const EACCES: i32 = 13;
-const EISCONN: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
-    106
-} else {
-    56
-};
 
 /// A listening Unix socket. Its file goes when it is closed.
 pub(crate) struct UnixListener {
@@ -273,11 +268,6 @@ impl Backend {
             Listener::Unix(listener) => listener.io.as_fd().try_clone_to_owned(),
             Listener::Null => Err(io::ErrorKind::Unsupported.into()),
         }
-    }
-
-    /// What a `connect` to a path is told on a connected socket.
-    pub(crate) fn already_connected(&self) -> io::Error {
-        io::Error::from_raw_os_error(EISCONN)
     }
 }
 

@@ -80,7 +80,7 @@ impl State {
         };
         if let (Some(io), Some((ip, _))) = (&stream.io, left.last()) {
             // `connect` was called again before the first call had ended (N109).
-            let error = std::io::Error::from_raw_os_error(backend.already_connecting());
+            let error = backend::already_connecting();
             let local = backend.local_address(io).ok();
             let address = SocketAddr::new(*ip, request.port);
             let error = Error::refused_at_once(error, address, local);

@@ -222,7 +222,7 @@ impl State {
             && !is_one_of_several
         {
             // `connect` was called again before the first call had ended (N109).
-            let error = io::Error::from_raw_os_error(backend.already_connecting());
+            let error = backend::already_connecting();
             let local = backend.local_address(io).ok();
             let error = Error::refused_at_once(error, address, local);
             return self.destroy(id, Some(error));

@@ -28,7 +28,8 @@ pub(crate) struct ConnectCall {
     pub(crate) listener: Option<ListenerId>,
 }
 
-fn is_connected() -> Error {
+/// What a `connect`, or a send to an address, is told on a connected socket.
+pub(crate) fn is_connected() -> Error {
     Error::library("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected")
 }
 
@@ -196,15 +197,6 @@ impl State {
         backend
             .datagram_peer(io)
             .map_err(|error| Error::system("getpeername", error))
-    }
-
-    /// What a send to an address is told on a connected socket.
-    pub(crate) fn refuse_address(&mut self, id: Id) -> Result<()> {
-        let datagram = self.open_datagram(id)?;
-        match datagram.connected {
-            ConnectState::Connected => Err(is_connected()),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -8,16 +8,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::datagram::not_running;
-use super::datagram_connect::check_port;
+use super::datagram_connect::{check_port, is_connected};
 use super::datagram_entry::{
     BindState, ConnectState, DatagramTask, Host, WaitingCall, datagram_of,
 };
 use super::handle::Id;
 use super::state::{Dead, Reap, State};
 use super::task::Task;
-use crate::backend::datagram::already_connected;
-use crate::backend::{ready, would_block};
+use crate::backend::{already_connected, ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::payload::Payload;
 use crate::ground::spare::give_back;
@@ -78,8 +76,8 @@ impl State {
         match &to {
             Some((_, port)) => {
                 if connected {
-                    self.refuse_address(id)?;
-                    return Err(not_running());
+                    self.open_datagram(id)?;
+                    return Err(is_connected());
                 }
                 check_port(*port)?;
             }

@@ -13,6 +13,7 @@ use super::handle::Id;
 use super::server::{ListenHost, ListenRequest};
 use super::state::State;
 use super::task::Task;
+use crate::backend::already_connected;
 use crate::backend::unix::is_abstract;
 use crate::ground::error::{Error, Result};
 
@@ -102,7 +103,7 @@ impl State {
         };
         let connected = match &stream.io {
             // Node tries it on the descriptor that is connected.
-            Some(_) => Err(backend.already_connected()),
+            Some(_) => Err(already_connected()),
             None => backend.connect_to_path(&path, State::token(id)),
         };
         let refused = match connected {
