@@ -24,6 +24,7 @@ use crate::backend::{self, Backend, Unconnected, ready};
 use crate::ground::addresses::parse_literal;
 use crate::ground::error::{Error, Result};
 use crate::ground::look_up::Found;
+use crate::ground::stream_errors::socket_closed;
 
 /// An attempt to connect.
 pub(crate) struct Attempt {
@@ -402,7 +403,7 @@ impl State {
         let flags = stream.common.flags;
         if flags.any(flag::UNCONNECTED) {
             if !flags.any(flag::DESTROYED) {
-                let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+                let error = socket_closed();
                 self.destroy(id, Some(error));
             }
             return;

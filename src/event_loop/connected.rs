@@ -10,8 +10,8 @@ use super::handle::{Id, Socket};
 use super::socket;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use crate::ground::error::Error;
 use crate::ground::listeners::Listener;
+use crate::ground::stream_errors::socket_closed;
 
 /// What waits for the connection like a listener of 'connect' that is there for once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,7 @@ impl State {
         let later = std::mem::take(&mut self.steps);
         if stream.common.flags.any(flag::DESTROYED) {
             // By a listener of 'connect'.
-            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
-            self.fail_in_flight(id, error, false);
+            self.fail_in_flight(id, socket_closed(), false);
         } else {
             stream.common.flags.clear(flag::WRITE_PENDING);
             live.requests += 1;

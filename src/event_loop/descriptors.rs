@@ -10,12 +10,13 @@ use std::sync::Arc;
 use super::datagram_entry::{BindState, ConnectState, DatagramTask, datagram_of};
 use super::entry::{Entry, Peer, Stream, flag, server_of, stream_of};
 use super::handle::{Id, LoopHandle};
-use super::server::{ListenHost, ListenRequest};
+use super::server::{ListenHost, ListenRequest, not_running};
 use super::state::State;
 use super::task::Task;
 use crate::backend::datagram::bad_descriptor;
 use crate::backend::unix::{AdoptError, busy};
 use crate::ground::error::{Error, Result};
+use crate::ground::stream_errors::socket_closed;
 
 impl LoopHandle {
     /// A second descriptor of the poller, for good: what [`as_raw_fd`](crate::Loop#impl-AsRawFd-for-Loop)
@@ -188,7 +189,7 @@ impl State {
             entries, backend, ..
         } = self;
         let stream = stream_of(entries, id).ok_or_else(Error::handle_gone)?;
-        let io = stream.io.as_ref().ok_or_else(closed)?;
+        let io = stream.io.as_ref().ok_or_else(socket_closed)?;
         let descriptor = backend.clone_stream(io).map_err(could_not_clone)?;
         stream.common.flags.set(flag::HANDED_OUT);
         Ok(descriptor)
@@ -203,7 +204,7 @@ impl State {
         let stream = stream_of(entries, id).ok_or_else(Error::handle_gone)?;
         let flags = stream.common.flags;
         if stream.io.is_none() || flags.any(flag::DESTROYED) {
-            return Err(closed());
+            return Err(socket_closed());
         }
         let is_busy = flags.any(flag::CONNECTING | flag::WRITING | flag::SHUTDOWN_PENDING)
             || stream.read_length() > 0
@@ -216,7 +217,7 @@ impl State {
             ));
         }
         let Some(mut io) = stream.io.take() else {
-            return Err(closed());
+            return Err(socket_closed());
         };
         backend.deregister(&mut io);
         let descriptor = backend.release(io);
@@ -255,14 +256,6 @@ fn unfit(error: AdoptError) -> Error {
         }
         AdoptError::System(error) => Error::system("open", error),
     }
-}
-
-fn closed() -> Error {
-    Error::library("ERR_SOCKET_CLOSED", "Socket is closed")
-}
-
-fn not_running() -> Error {
-    Error::library("ERR_SERVER_NOT_RUNNING", "Server is not running.")
 }
 
 fn could_not_clone(error: std::io::Error) -> Error {

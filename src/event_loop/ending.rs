@@ -5,10 +5,10 @@ use super::entry::{Stream, flag, stream_of};
 use super::handle::Id;
 use super::state::State;
 use super::task::{SocketEvent, Task};
-use super::writable::destroyed_before;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
+use crate::ground::stream_errors::{already_finished, destroyed_before};
 
 impl State {
     /// `end`: a last chunk if there is one, then no more.
@@ -49,10 +49,7 @@ impl State {
             stream.common.flags.set(flag::ENDING);
             self.finish_maybe(id);
         } else if flags.any(flag::FINISHED) {
-            failed = Some(Error::library(
-                "ERR_STREAM_ALREADY_FINISHED",
-                "Cannot call end after a stream was finished",
-            ));
+            failed = Some(already_finished());
         }
         let Some(done) = done else { return };
         let Some(stream) = self.stream(id) else {

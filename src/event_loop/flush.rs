@@ -10,6 +10,7 @@ use super::task::{SocketEvent, Task};
 use crate::backend::{Backend, would_block};
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
+use crate::ground::stream_errors::socket_closed;
 use crate::ground::write_queue::MAX_SLICES;
 
 /// Vectored writes of one socket in one turn. As the 32 reads (N11) it keeps a fast peer with a
@@ -191,7 +192,7 @@ impl State {
             return;
         }
         if stream.common.flags.any(flag::UNCONNECTED) {
-            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            let error = socket_closed();
             stream.fail(&error);
             // It waits no more, though its completions come on the tick only.
             let mut told = Vec::new();

@@ -10,7 +10,7 @@ use super::handle::{Id, Socket};
 use super::socket;
 use super::state::{Dead, State};
 use super::task::Task;
-use crate::ground::error::Error;
+use crate::ground::stream_errors::unshift_after_end;
 
 /// Emits 'readable' (emitReadable_).
 static EMIT_READABLE: Work = told("'readable'", emit_readable_now);
@@ -187,11 +187,7 @@ impl State {
         let flags = stream.common.flags;
         if !chunk.is_empty() && flags.any(flag::END_EMITTED) {
             self.graveyard.push(Dead::Chunk(chunk));
-            let error = Error::library(
-                "ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
-                "stream.unshift() after end event",
-            );
-            self.destroy(id, Some(error));
+            self.destroy(id, Some(unshift_after_end()));
             return false;
         }
         if flags.any(flag::DESTROYED | flag::ERRORED) {

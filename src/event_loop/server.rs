@@ -352,15 +352,16 @@ pub(crate) fn close_emission(state: &mut State, id: Id) {
     state.reap.push(Reap::Entry(id));
 }
 
-/// `close_then`: a once-listener of 'close' (N81). The error for a server that was not running.
+/// What `close_then` tells its listener (N81): an error if the server was not running.
 pub(crate) fn close_result(state: &mut State, id: Id) -> Result<()> {
     match is_listening(state, id) {
         true => Ok(()),
-        false => Err(Error::library(
-            "ERR_SERVER_NOT_RUNNING",
-            "Server is not running.",
-        )),
+        false => Err(not_running()),
     }
+}
+
+pub(crate) fn not_running() -> Error {
+    Error::library("ERR_SERVER_NOT_RUNNING", "Server is not running.")
 }
 
 /// Tells a completion that its server is gone.

@@ -8,6 +8,7 @@ use super::handle::Id;
 use super::state::State;
 use crate::backend::{self, Backend, Duplicate, KeepAlive, SockRef};
 use crate::ground::error::{Error, Result};
+use crate::ground::stream_errors::socket_closed;
 
 impl State {
     /// TCP_NODELAY: now, or when the connection stands (N199).
@@ -104,9 +105,7 @@ impl State {
             entries, backend, ..
         } = self;
         let stream = stream_of(entries, id).ok_or_else(Error::handle_gone)?;
-        let Some(io) = &stream.io else {
-            return Err(Error::library("ERR_SOCKET_CLOSED", "Socket is closed"));
-        };
+        let io = stream.io.as_ref().ok_or_else(socket_closed)?;
         backend
             .option(io, act)
             .map_err(|error| Error::system(call, error))

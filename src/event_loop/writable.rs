@@ -1,8 +1,9 @@
 //! The writable side of a socket: Node's Writable, as far as a socket uses it.
 //!
 //! A write on an idle socket goes to the kernel at once. What the kernel refuses is **in flight**
-//! until it takes it, and what is written meanwhile waits behind. What waits is
-//! sent in [`flush`](super::flush); how this side ends is in [`ending`](super::ending). The names of Node's functions stand beside what mirrors them.
+//! until it takes it, and what is written meanwhile waits behind. What waits is sent in
+//! [`flush`](super::flush); how this side ends is in [`ending`](super::ending). The names of Node's
+//! functions stand beside what mirrors them.
 
 use std::io;
 
@@ -18,6 +19,7 @@ use crate::backend::would_block;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::mutations::mutated;
+use crate::ground::stream_errors::{destroyed_before, socket_closed, write_after_end};
 
 /// What the kernel did with a write on an idle socket.
 pub(crate) enum Attempt {
@@ -111,7 +113,7 @@ impl State {
         let flags = stream.common.flags;
         if flags.any(flag::ENDING | flag::DESTROYED) {
             let error = match flags.any(flag::ENDING) {
-                true => Error::library("ERR_STREAM_WRITE_AFTER_END", "write after end"),
+                true => write_after_end(),
                 false => destroyed_before("write"),
             };
             self.complete_later(done, Err(|| error.clone()));
@@ -125,7 +127,7 @@ impl State {
             return Ok(stream.is_below_mark());
         }
         if flags.any(flag::UNCONNECTED) {
-            let error = Error::library("ERR_SOCKET_CLOSED", "Socket is closed");
+            let error = socket_closed();
             stream.fail(&error);
             self.ticks
                 .push(Task::WriteError(id, error, done.into_iter().collect()));
@@ -406,11 +408,4 @@ fn attempt(backend: &mut crate::backend::Backend, stream: &Stream, bytes: &[u8])
         Err(error) if would_block(&error) => Attempt::Part(0),
         Err(error) => Attempt::Failed(error),
     }
-}
-
-pub(crate) fn destroyed_before(call: &str) -> Error {
-    Error::library(
-        "ERR_STREAM_DESTROYED",
-        &format!("Cannot call {call} after a stream was destroyed"),
-    )
 }

@@ -16,6 +16,7 @@ use crate::event_loop::handle::Raw;
 use crate::ground::chunk::Chunk;
 use crate::ground::error::{Completion, Error};
 use crate::ground::listeners::{ListenerId, shared};
+use crate::ground::stream_errors::destroyed_before;
 use crate::stream::delegate::delegate_writable;
 use crate::stream::{Done, Writable, WritableOptions, attach};
 
@@ -115,7 +116,7 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
         Some((file, position, it.origin))
     });
     let Some((file, position, origin)) = begun.flatten() else {
-        return done.fail(destroyed(call));
+        return done.fail(destroyed_before(call));
     };
     let write = move || file::write(&file, position, &chunks);
     state::work(raw, origin, write, move |result| {
@@ -127,7 +128,7 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
             Err(error) => (0, Err(error)),
         };
         let result = match Writable(raw).destroyed() {
-            true => result.and_then(|()| Err(destroyed(call))),
+            true => result.and_then(|()| Err(destroyed_before(call))),
             false => {
                 state::with(raw, |it| it.bytes += written);
                 result
@@ -137,12 +138,6 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
         done.result(result);
         state::idle(raw, failed);
     });
-}
-
-/// Node's ERR_STREAM_DESTROYED.
-fn destroyed(call: &'static str) -> Error {
-    let message = format!("Cannot call {call} after a stream was destroyed");
-    Error::library("ERR_STREAM_DESTROYED", &message)
 }
 
 impl WriteStream {

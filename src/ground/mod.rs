@@ -23,6 +23,7 @@ pub(crate) mod payload;
 pub(crate) mod quick_hash;
 pub(crate) mod read_queue;
 pub(crate) mod spare;
+pub(crate) mod stream_errors;
 pub(crate) mod string_decoder;
 pub(crate) mod tick_queue;
 pub(crate) mod timer_lists;

@@ -45,7 +45,7 @@ impl Sealed for Socket {
         self.has(flag::READ_ENDED) && self.readable_length() == 0
     }
 
-    fn is_drained_or_ended(&self) -> bool {
+    fn source_has_ended(&self) -> bool {
         self.has(flag::READ_ENDED)
     }
 

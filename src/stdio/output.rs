@@ -124,8 +124,9 @@ fn write_now(raw: Raw, bytes: &[u8]) -> Result<()> {
         let written = it.target.write_all(bytes);
         Some(written.map_err(|error| it.kind.error("write", error)))
     });
-    let gone = || Error::library("ERR_HANDLE_GONE", "The handle is gone.");
-    written.flatten().unwrap_or_else(|| Err(gone()))
+    written
+        .flatten()
+        .unwrap_or_else(|| Err(Error::handle_gone()))
 }
 
 impl Target {

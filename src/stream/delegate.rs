@@ -66,7 +66,7 @@ macro_rules! delegate_stream {
                 will_emit_close() -> bool;
                 error_emitted() -> bool;
                 is_drained() -> bool;
-                is_drained_or_ended() -> bool;
+                source_has_ended() -> bool;
                 has_unwritten() -> bool;
                 has_writes() -> bool;
                 raw_end() -> Option<$crate::stream::StreamId>;

@@ -5,8 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::traits::{Stream, StreamEvent};
-use crate::ground::error::{Error, Result};
+use crate::ground::error::Result;
 use crate::ground::listeners::ListenerId;
+use crate::ground::stream_errors::premature_close;
 
 /// Which sides [`finished`] looks at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -255,8 +256,4 @@ impl Watch {
             self.tell(Ok(()));
         }
     }
-}
-
-pub(super) fn premature_close() -> Error {
-    Error::library("ERR_STREAM_PREMATURE_CLOSE", "Premature close")
 }

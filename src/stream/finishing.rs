@@ -13,8 +13,8 @@ use crate::event_loop::extension::{Work, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::event_loop::task::Task;
-use crate::event_loop::writable::destroyed_before;
 use crate::ground::error::{Completion, Error, Result};
+use crate::ground::stream_errors::{already_finished, destroyed_before};
 
 static CALL_FINAL: Work = quiet("the sink is told of the end", call_final);
 static FINISH_IF_NEEDED: Work = quiet("everything is written", |core, id| {
@@ -115,10 +115,7 @@ pub(super) fn end(
             schedule_calls(state, id);
         }
     } else if it.flags.any(flag::FINISHED) {
-        failed = Some(Error::library(
-            "ERR_STREAM_ALREADY_FINISHED",
-            "Cannot call end after a stream was finished",
-        ));
+        failed = Some(already_finished());
     } else if it.flags.any(flag::DESTROYED) {
         failed = Some(destroyed_before("end"));
     }

@@ -5,12 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::finished::{Finished, FinishedOptions, finished, premature_close};
+use super::finished::{Finished, FinishedOptions, finished};
 use super::pipe::{PipeOptions, pipe};
 use super::traits::{ReadableStream, Stream, StreamEvent, WritableStream};
 use crate::event_loop::handle::LoopHandle;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
+use crate::ground::stream_errors::{destroyed_before, is_premature_close, premature_close};
 
 /// A stream that can stand between two others.
 pub trait DuplexStream: ReadableStream + WritableStream {
@@ -143,7 +144,7 @@ impl Pipeline {
         self.streams.borrow_mut().push_back(member);
         let run = self.clone();
         let error = stream.listen_error(Box::new(move |error| {
-            if error.code() != Some("ERR_STREAM_PREMATURE_CLOSE") {
+            if !is_premature_close(error) {
                 run.finish(Some(error.clone()), false);
             }
         }));
@@ -184,9 +185,8 @@ impl Pipeline {
         let (run, source) = (self.clone(), from.to_stream());
         let options = FinishedOptions::new().readable(true).writable(false);
         finished(&*from.to_stream(), options, move |result| {
-            let early = matches!(&result, Err(error)
-                if error.code() == Some("ERR_STREAM_PREMATURE_CLOSE"));
-            if early && source.is_drained_or_ended() && source.errored().is_none() {
+            let early = result.as_ref().is_err_and(is_premature_close);
+            if early && source.source_has_ended() && source.errored().is_none() {
                 // It has closed before its 'end', which is still to come.
                 let ends = run.clone();
                 let end = Box::new(move || ends.one_finished(None));
@@ -216,10 +216,7 @@ impl Pipeline {
     fn finish(&self, error: Option<Error>, is_final: bool) {
         if let Some(error) = error {
             let mut first = self.error.borrow_mut();
-            let replaces = first
-                .as_ref()
-                .is_none_or(|it| it.code() == Some("ERR_STREAM_PREMATURE_CLOSE"));
-            if replaces {
+            if first.as_ref().is_none_or(is_premature_close) {
                 *first = Some(error);
             }
         }
@@ -256,12 +253,8 @@ impl Member {
         if self.over.replace(true) || self.stream.destroyed() {
             return;
         }
-        let error = error.cloned().unwrap_or_else(|| {
-            Error::library(
-                "ERR_STREAM_DESTROYED",
-                "Cannot call pipe after a stream was destroyed",
-            )
-        });
+        let error = error.cloned();
+        let error = error.unwrap_or_else(|| destroyed_before("pipe"));
         self.stream.destroy_for(error);
     }
 }

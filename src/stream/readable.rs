@@ -17,6 +17,7 @@ use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::ground::error::Error;
 use crate::ground::spare::give_back;
+use crate::ground::stream_errors::unshift_after_end;
 
 /// The highest mark to which `read` raises it.
 const MAX_HIGH_WATER_MARK: usize = 0x4000_0000;
@@ -86,11 +87,7 @@ pub(super) fn unshift(state: &mut State, id: Id, chunk: Bytes) -> bool {
     }
     if it.flags.any(flag::END_EMITTED) {
         state.graveyard.push(Dead::Chunk(chunk));
-        let error = Error::library(
-            "ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
-            "stream.unshift() after end event",
-        );
-        error_or_destroy(state, id, error, false);
+        error_or_destroy(state, id, unshift_after_end(), false);
     } else if it.flags.any(flag::DESTROYED | flag::ERRORED) {
         state.graveyard.push(Dead::Chunk(chunk));
         return false;

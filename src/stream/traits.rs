@@ -61,7 +61,7 @@ pub(crate) mod sealed {
         /// Whether the source has ended and everything was read, but for 'end' itself.
         fn is_drained(&self) -> bool;
         /// Whether the source has ended.
-        fn is_drained_or_ended(&self) -> bool;
+        fn source_has_ended(&self) -> bool;
         /// Whether bytes were written that the sink has not taken.
         fn has_unwritten(&self) -> bool;
         /// Whether a write, or something else that stands before 'finish', has not been answered.
@@ -298,7 +298,7 @@ mod implementations {
                     })
                 }
 
-                fn is_drained_or_ended(&self) -> bool {
+                fn source_has_ended(&self) -> bool {
                     ask(self.0, false, |it| it.flags.any(flag::ENDED))
                 }
 

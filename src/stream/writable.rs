@@ -18,9 +18,9 @@ use crate::event_loop::extension::{Work, quiet, told};
 use crate::event_loop::handle::Id;
 use crate::event_loop::state::{Dead, State};
 use crate::event_loop::task::Task;
-use crate::event_loop::writable::destroyed_before;
 use crate::ground::error::{Completion, Error, Result};
 use crate::ground::spare::give_back;
+use crate::ground::stream_errors::{destroyed_before, write_after_end};
 
 static CALLS: Work = quiet("what was called is done", perform_call);
 pub(super) static CLEAR: Work = quiet("what was buffered goes to the sink", clear_buffer);
@@ -128,10 +128,7 @@ fn admit(
         return Ok(None);
     };
     let error = if it.flags.any(flag::ENDING) {
-        Some(Error::library(
-            "ERR_STREAM_WRITE_AFTER_END",
-            "write after end",
-        ))
+        Some(write_after_end())
     } else if it.flags.any(flag::DESTROYED) {
         Some(destroyed_before("write"))
     } else {
