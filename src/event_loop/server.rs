@@ -127,11 +127,9 @@ impl State {
             host,
             options: LookupOptions::new(),
         };
-        let mut asked = Some(Box::new(request.clone()));
+        let asked = request.clone();
         let answered: Answered = Box::new(move |lp, answer| {
-            if let Some(request) = asked.take() {
-                lp.with(|state| state.listen_answered(id, listening_id, *request, answer));
-            }
+            lp.with(|state| state.listen_answered(id, listening_id, asked, answer));
         });
         match self.start_look_up(query, answered, origin) {
             Ok(job) => {
