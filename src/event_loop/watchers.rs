@@ -28,7 +28,7 @@ pub(crate) type WatcherCall = Box<dyn FnMut(Watcher)>;
 /// The watchers of a loop.
 pub(crate) struct Watchers {
     /// All of them, by key.
-    all: Slab<State>,
+    all: Slab<WatcherState>,
     /// Those that were started, by kind, in the order in which they run next. What was stopped is still in
     /// it, for a while.
     started: [VecDeque<Start>; 3],
@@ -41,7 +41,7 @@ pub(crate) struct Watchers {
 }
 
 /// One watcher.
-struct State {
+struct WatcherState {
     serial: u64,
     kind: WatcherKind,
     /// Away while it runs.
@@ -79,7 +79,7 @@ impl Watchers {
     pub(crate) fn memory(&self) -> usize {
         let queues = self.started.iter().chain(&self.running);
         let queued: usize = queues.map(VecDeque::capacity).sum();
-        self.all.capacity() * size_of::<State>() + queued * size_of::<Start>()
+        self.all.capacity() * size_of::<WatcherState>() + queued * size_of::<Start>()
     }
 
     /// How many hold the loop.
@@ -109,7 +109,7 @@ impl Watchers {
         origin: &'static Location<'static>,
     ) -> Id {
         let serial = table::next_serial();
-        let key = self.all.insert(State {
+        let key = self.all.insert(WatcherState {
             serial,
             kind,
             call: Some(call),
@@ -223,7 +223,7 @@ impl Watchers {
         all.into_iter().map(|(_, watcher)| watcher.call).collect()
     }
 
-    fn get(&mut self, id: Id) -> Option<&mut State> {
+    fn get(&mut self, id: Id) -> Option<&mut WatcherState> {
         self.all
             .get_mut(id.key as usize)
             .filter(|watcher| watcher.serial == id.serial)
@@ -301,7 +301,7 @@ impl Watchers {
 
 /// The watcher of a start that still means something.
 #[inline]
-fn started_by(all: &mut Slab<State>, start: Start) -> Option<&mut State> {
+fn started_by(all: &mut Slab<WatcherState>, start: Start) -> Option<&mut WatcherState> {
     all.get_mut(start.key as usize)
         .filter(|watcher| watcher.started == Some(start.serial))
 }
