@@ -84,21 +84,9 @@ impl State {
         value: Option<T>,
         act: impl FnOnce(&SockRef<'_>, bool, T) -> io::Result<()>,
     ) -> Result<()> {
-        self.open_datagram(id)?;
-        self.flush_outbox_of(id);
-        let State {
-            entries, backend, ..
-        } = self;
-        let datagram = datagram_of(entries, id).ok_or_else(Error::handle_gone)?;
-        let is_ipv6 = datagram.is_ipv6;
-        let set = match (value, &datagram.io) {
-            (None, _) => Err(invalid()),
-            (Some(value), Some(io)) => {
-                backend.datagram_option(io, |socket| act(&socket, is_ipv6, value))
-            }
-            (Some(_), None) => Err(bad_descriptor()),
-        };
-        set.map_err(|error| Error::system(call, error))
+        let is_ipv6 = self.open_datagram(id)?.is_ipv6;
+        self.ask_for_option(id, value, |socket, value| act(&socket, is_ipv6, value))?
+            .map_err(|error| Error::system(call, error))
     }
 
     /// Sets the size of one of the kernel's buffers; 0 leaves it (N284).
@@ -129,22 +117,32 @@ impl State {
         value: Option<T>,
         act: impl FnOnce(SockRef<'_>, T) -> io::Result<R>,
     ) -> Result<R> {
+        let call = match receives {
+            true => "uv_recv_buffer_size",
+            false => "uv_send_buffer_size",
+        };
+        self.ask_for_option(id, value, act)?
+            .map_err(|error| Error::buffer_size(call, error))
+    }
+
+    /// What the system says of an option, if the socket is open.
+    fn ask_for_option<T, R>(
+        &mut self,
+        id: Id,
+        value: Option<T>,
+        act: impl FnOnce(SockRef<'_>, T) -> io::Result<R>,
+    ) -> Result<io::Result<R>> {
         self.open_datagram(id)?;
         self.flush_outbox_of(id);
         let State {
             entries, backend, ..
         } = self;
         let datagram = datagram_of(entries, id).ok_or_else(Error::handle_gone)?;
-        let result = match (value, &datagram.io) {
+        Ok(match (value, &datagram.io) {
             (None, _) => Err(invalid()),
             (Some(value), Some(io)) => backend.datagram_option(io, |socket| act(socket, value)),
             (Some(_), None) => Err(bad_descriptor()),
-        };
-        let call = match receives {
-            true => "uv_recv_buffer_size",
-            false => "uv_send_buffer_size",
-        };
-        result.map_err(|error| Error::buffer_size(call, error))
+        })
     }
 
     /// Joins or leaves a group (N286, U36).
