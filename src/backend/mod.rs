@@ -67,11 +67,11 @@ pub(crate) mod ready {
 /// Rare paths, forced for tests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Forced {
-    /// At most so many bytes in one read; 0 is no limit.
+    /// The most bytes of one read; 0 is no limit.
     pub(crate) read_limit: usize,
-    /// At most so many bytes in one write; 0 is no limit.
+    /// The most bytes of one write; 0 is no limit.
     pub(crate) write_limit: usize,
-    /// Of so many sends of datagrams only the last is not refused; 0 refuses none.
+    /// Of this many sends of datagrams only the last is not refused; 0 refuses none.
     pub(crate) send_refusals: u32,
     /// Whether runs of datagrams are refused.
     pub(crate) refuse_runs: bool,

@@ -24,8 +24,8 @@ use super::{Accepted, Counts, Forced, KeepAlive, ListenOptions, Stream, ready};
 /// Events per wait, as libuv (L19). A full batch is followed by another wait that does not block.
 pub(crate) const EVENTS_PER_WAIT: usize = 1024;
 
-/// At most so many waiting connections are turned away in one go when the process is out of
-/// descriptors: no more fit a default backlog, so who comes later waits for the next turn.
+/// The most waiting connections that are turned away in one go when the process is out of descriptors: no more
+/// fit a default backlog, so those that come later wait for the next turn.
 const SHED_LIMIT: u64 = 511;
 
 /// The token of wake-ups: no object has this key. What they are about lies in the loop's mailbox.
@@ -519,7 +519,8 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Whether an error of `accept` is not about the connection that waits, so that the next attempt meets it
-/// too: somebody who has the listening socket too has shut it down, the system is out of memory, or forbids it.
+/// too: another process that has the listening socket has shut it down, or the system is out of memory or
+/// forbids it.
 fn is_about_the_listener(error: &io::Error) -> bool {
     const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
         105

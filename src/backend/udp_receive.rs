@@ -191,8 +191,8 @@ impl Catch {
     }
 }
 
-/// So many datagrams in one receive are a flood, which had better come in trains. Below, a socket
-/// is spared what they cost each receive: a place for their sizes.
+/// When one receive brings this many datagrams it is a flood, which had better come in trains. Before that a
+/// socket is spared what trains cost each receive: a place for their sizes.
 #[cfg(all(any(target_os = "linux", target_os = "android"), feature = "full-udp"))]
 const FLOOD: usize = 8;
 

@@ -24,15 +24,15 @@ use crate::ground::mutations::mutated;
 /// comes alone proves that nothing is left. It doubles with every full batch.
 pub(crate) const FIRST_READS: usize = 2;
 
-/// When so many datagrams in a row came alone, the next are expected to. They are received one at a time,
+/// When this many datagrams in a row came alone, the next are expected to. They are received one at a time,
 /// without proof that nothing is left: the poller would tell of it. Where a turn's end can be observed, the
 /// socket is asked again nevertheless, so that all that waits comes in one turn.
 const ALONE: u8 = 8;
 
-/// So many are received so. Then one receive asks for proof, lest a flood be taken one by one.
+/// How many are received without proof. Then one receive asks for it, so that a flood is noticed.
 const UNPROVEN: u8 = 15;
 
-/// So many buffers are kept for the next socket that receives. One is enough unless several sockets
+/// How many buffers are kept for the next sockets that receive. One is enough unless several sockets
 /// get trains at a time, which they hold from turn to turn.
 const KEPT_CATCHES: usize = 4;
 
@@ -321,7 +321,8 @@ fn receive(
 
 impl Share<'_> {
     /// What is laid aside waits from now on, until the share is over. A share that an error or a panic has cut
-    /// short goes on with what it has left: who fails at each datagram gets no more in a turn than others.
+    /// short goes on with what it has left: a socket that fails at each datagram gets no more in a turn than
+    /// others.
     fn begin(&mut self, state: &mut State) {
         if let Some((id, left)) = state.cut_share.take()
             && id == self.id

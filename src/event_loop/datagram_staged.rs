@@ -102,7 +102,7 @@ impl State {
                 self.queue_datagram(id, payload, to, None);
                 self.is_quiet()
             }
-            // Of an error nobody wants to hear.
+            // Nobody wants to hear of an error.
             _ => {
                 datagram.untried.subtract(bytes.len());
                 outbox.clear_sole();
@@ -135,7 +135,7 @@ impl State {
         datagram.untried.subtract(staged.size);
         let waits = datagram.queued.datagrams > 0;
         if datagram.connected == ConnectState::Connected {
-            // EISCONN, of which nobody wants to hear.
+            // It would be EISCONN, and nobody wants to hear of it.
             self.outbox.take_staged();
             self.outbox.clear_if_sent();
         } else if waits {

@@ -23,7 +23,7 @@ use crate::ground::error::Error;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The slab of servers, sockets and streams. It grows by a quarter, and shrinks never.
+    /// The slab of servers, sockets and streams. It grows by a quarter, and never shrinks.
     pub handles: usize,
     /// Timers, immediates, watchers and deadlines.
     pub timers: usize,

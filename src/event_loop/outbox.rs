@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use super::handle::Id;
 use crate::backend::datagram::{Piece, RUN_BYTES, RUN_LENGTH};
 
-/// So many datagrams laid aside go out at once, and as many bytes as a run has at most: what is laid aside
-/// is memory.
+/// When this many datagrams are laid aside, or as many bytes as a run has at most, they go out: what is laid
+/// aside is memory.
 const OUTBOX_DATAGRAMS: usize = 16 * RUN_LENGTH;
 
-/// What waits for its tick is laid aside in advance up to so many bytes, so that it needs no
+/// Up to this many bytes, what waits for its tick is laid aside in advance, so that it needs no
 /// allocation of its own.
 const STAGED_BYTES: usize = 1024 * 1024;
 
-/// So much memory is kept for the next time.
+/// How much memory is kept for the next time.
 const KEPT_BYTES: usize = 512 * 1024;
 
 /// Datagrams of one socket. First those that have gone, to everybody but the kernel; behind them those
@@ -33,7 +33,7 @@ pub(crate) struct Outbox {
     sent: Mark,
     /// From where on they are staged.
     staged: Mark,
-    /// So many of those have no tick of their own: theirs would stand in front of the queue of ticks.
+    /// How many of those have no tick of their own: theirs would stand in front of the queue of ticks.
     ahead: usize,
     /// Whether something may be laid aside: while the loop runs.
     open: bool,

@@ -60,8 +60,8 @@ struct Start {
     serial: u64,
 }
 
-/// So many starts that mean nothing may be in the lists of a kind, beyond as many as mean something. Then all
-/// of them are looked at: two or so for each watcher that was stopped meanwhile.
+/// The lists of a kind may hold this many starts that mean nothing, and as many again as mean something. Beyond
+/// that all of them are looked at: two or so for each watcher that was stopped meanwhile.
 const STOPPED: usize = 64;
 
 impl Watchers {

@@ -17,7 +17,7 @@ use crate::backend::Backend;
 use crate::ground::error::Error;
 use crate::ground::timer_lists::{TimerInfo, TimerState};
 
-/// As many reasons of one kind and one line are printed one by one: enough to see what they have in
+/// How many reasons of one kind and one line are printed one by one: enough to see what they have in
 /// common, few enough to leave the others on the screen when there are thousands.
 const SHOWN_OF_A_KIND: usize = 8;
 

@@ -82,7 +82,7 @@ pub(super) fn read(file: &File, position: Option<u64>, size: usize) -> io::Resul
 pub(super) enum Taken {
     /// Bytes.
     Read(io::Result<Bytes>),
-    /// So many bytes, which are in a pipe of the kernel's.
+    /// How many bytes, which are in a pipe of the kernel's.
     Unread(KernelPipe, io::Result<usize>),
 }
 

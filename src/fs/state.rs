@@ -85,7 +85,7 @@ impl FileState {
         }
     }
 
-    /// So many bytes were read.
+    /// `size` bytes were read.
     pub(super) fn advance(&mut self, size: usize) {
         let size = size as u64;
         self.bytes += size;

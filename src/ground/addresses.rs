@@ -182,8 +182,8 @@ impl SocketAddress {
     /// Reads an address with or without a port: `1.2.3.4`, `1.2.3.4:80`, `[::1]`, `[::1]:80`. None
     /// if it is nothing of that kind. Node's `SocketAddress.parse`.
     ///
-    /// Node reads an URL's host instead (N305), so that it loses port 80, takes `192.168.1` for
-    /// 192.168.0.1, and finds an address in `user@1.2.3.4/x`. Here such are no addresses.
+    /// Node reads a URL's host instead (N305), so it loses port 80, takes `192.168.1` for 192.168.0.1, and finds
+    /// an address in `user@1.2.3.4/x`. Here these are no addresses.
     pub fn parse(text: &str) -> Option<SocketAddress> {
         let (address, family, port) = match text.strip_prefix('[') {
             Some(rest) => {

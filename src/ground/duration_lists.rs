@@ -26,18 +26,18 @@ const LIST: u32 = 1 << 31;
 /// Instead of the first timer of a list that is gone.
 const GONE: u32 = LIST;
 
-/// For each list in use the heap may have so many that are gone.
+/// How many lists that are gone the heap may have for each that is in use.
 const GONE_FOR_EACH: usize = 3;
 
-/// So many lists that are gone it may have in addition to these.
+/// And how many in addition to these.
 const MOST_GONE: usize = 64;
 
-/// So many lists may stay that are empty; beyond, all of them end. As in Node a timer that held nothing
-/// leaves its list to the next of its duration when it is cleared. But where durations are ever others
-/// there is no next one, and each list would stay until its timer would have been due.
+/// How many empty lists may stay; beyond that all of them end. As in Node a timer that held nothing leaves its
+/// list to the next of its duration when it is cleared. But where every duration is a new one there is no next,
+/// and each list would stay until its timer would have been due.
 const MOST_EMPTY: usize = 1024;
 
-/// So many timers leave together: a power of two.
+/// How many timers leave together: a power of two.
 const MOST_LEAVING: usize = 64;
 
 /// Marks the key of a timer that leaves, if its list ends when it is empty then.
@@ -47,7 +47,7 @@ const ENDS: u32 = 1 << 31;
 pub(crate) struct DurationLists {
     /// The neighbours of each timer, by key.
     timers: Vec<Links>,
-    /// When each was started, and for how long: apart, since nobody asks who leaves.
+    /// When each was started, and for how long: apart, since leaving does not ask for it.
     times: Vec<Times>,
     /// The neighbours of each list, by number.
     lists: Vec<Links>,
@@ -273,7 +273,7 @@ impl DurationLists {
             self.remove(key & !ENDS, place, key & ENDS != 0);
         }
         self.leaving_count = 0;
-        // So many, that counting takes a few steps for each of them.
+        // So many that counting the empty lists takes a few steps for each of them.
         if self.left_open > self.heap.len() / 2 + MOST_EMPTY {
             self.end_empty();
         }
@@ -296,8 +296,8 @@ impl DurationLists {
         }
     }
 
-    /// The same of the last one. Whether it was alone is not to be foretold: so no branch depends on it,
-    /// and the timers that leave next need not wait.
+    /// The same of the last one. Whether it was alone can't be predicted, so no branch depends on it, and the
+    /// timers that leave next need not wait.
     #[inline(always)]
     fn remove_last(&mut self, previous: u32, place: u32, ends: bool) {
         let is_over = ends & (previous >= LIST);

@@ -16,7 +16,7 @@ use super::quick_hash::QuickHash;
 /// Neighbours in a page: a power of two.
 const PAGE: usize = 64;
 
-/// So many pages are made: 4 MiB.
+/// The most pages that are made: 4 MiB.
 const MOST_PAGES: usize = 16_384;
 
 /// Pages of durations below 2^20 ms, about 17 minutes, are found by their number alone, in a table of

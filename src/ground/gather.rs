@@ -9,19 +9,19 @@ use std::io::IoSlice;
 
 use super::chunk::Owned;
 
-/// Writes below so many bytes are laid aside. Above it the copy costs more than a call saves: 16
-/// KiB are copied in the time of about a fifth of a `send`.
+/// Writes of fewer bytes are laid aside. From here on the copy costs more than a call saves: 16 KiB are
+/// copied in about a fifth of the time of a `send`.
 pub(crate) const SMALL_WRITE: usize = 16 * 1024;
 
-/// When so many bytes have gathered they are sent before more is laid aside: a socket buffer's
+/// When this many bytes have gathered they are sent before more is laid aside: a socket buffer's
 /// worth, and the bound of what the arena holds.
 const MAX_GATHERED: usize = 64 * 1024;
 
-/// Owned buffers of at least so many bytes are kept as they are, smaller ones are copied: there a
-/// copy is cheaper than a slice more in the vectored write.
+/// Owned buffers of at least this many bytes are kept as they are. Smaller ones are copied: a copy is
+/// cheaper than one more slice in the vectored write.
 pub(crate) const KEPT_FROM: usize = 1024;
 
-/// So many sockets' writes are laid aside; a bundle's number takes two bytes in each socket.
+/// The writes of at most this many sockets are laid aside: a bundle's number takes two bytes in each socket.
 const MAX_BUNDLES: usize = u16::MAX as usize;
 
 /// No piece, no tick.

@@ -1,13 +1,13 @@
 //! Buffers that are as large as a caller says.
 //!
-//! Where there is no memory for one Rust ends the process. Node tells the caller, and so does who asks here
+//! Where there is no memory for one, Rust ends the process. Node tells the caller, and so can whoever asks here
 //! first.
 
 use std::hint::black_box;
 
 use super::error::Error;
 
-/// Up to so many bytes nobody asks.
+/// Up to this many bytes it is not asked whether there is memory.
 const LARGE: usize = 64 << 20;
 
 /// Whether there is memory for a buffer of so many bytes.
@@ -17,7 +17,7 @@ pub(crate) fn is_possible(bytes: usize) -> bool {
     }
     let mut buffer = Vec::<u8>::new();
     let is_possible = buffer.try_reserve_exact(bytes).is_ok();
-    // Or the compiler sees that nobody needs it.
+    // Otherwise the compiler sees that nobody needs it, and leaves it out.
     black_box(&buffer);
     is_possible
 }

@@ -1,4 +1,4 @@
-//! A heap of numbered lists, the next to expire on top. Others than that are taken out many at a time.
+//! A heap of numbered lists, the next to expire on top. Those below the top are taken out many at a time.
 //!
 //! Four to a node instead of two: a new entry, which mostly expires late, then hardly moves, and
 //! the heap is half as high. In which order entries come out does not depend on it, since no two
@@ -6,7 +6,7 @@
 
 use super::mutations::mutated;
 
-/// Below each entry are so many.
+/// How many entries are below each.
 const WIDTH: usize = 4;
 
 /// The lists of a loop that are to be looked at, by number.
@@ -23,7 +23,7 @@ pub(crate) struct ListHeap {
 pub(crate) struct Entry {
     /// When it is looked at next.
     pub(crate) expiry_ms: u64,
-    /// Decides between equal expiries: who was put here later has the higher one.
+    /// Decides between equal expiries: the list that was put here later has the higher one.
     pub(crate) id: u64,
     /// Its number.
     pub(crate) list: u32,
@@ -97,7 +97,7 @@ impl ListHeap {
 
     /// Takes out all that are not to stay: a few steps for each that is here.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool) {
-        // Who stays is not to be foretold, so no branch depends on it.
+        // Which ones stay can't be predicted, so no branch depends on it.
         let mut kept = 0;
         for at in 0..self.entries.len() {
             let entry = self.entries[at];

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-/// Up to so many places a queue keeps: a usual burst costs no allocation.
+/// How many places a queue keeps: a usual burst costs no allocation.
 pub(crate) const KEPT_PLACES: usize = 64;
 
 /// Gives back the memory of a queue that has run dry and was long.

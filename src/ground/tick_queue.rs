@@ -3,7 +3,7 @@
 use super::mutations::mutated;
 use std::collections::VecDeque;
 
-/// After so many ticks in one drain a warning is logged, once per loop. Ticks have no limit
+/// After this many ticks in one drain a warning is logged, once per loop. Ticks have no limit
 /// (N8), so a tick that queues ticks for ever starves everything else without a trace; ten
 /// thousand is far above what a program with a purpose queues in one go.
 pub(crate) const WARN_AFTER: u32 = 10_000;

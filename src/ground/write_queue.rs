@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use super::error::Completion;
 use super::spare::give_back;
 
-/// At most so many buffers go into one vectored write: Linux takes 1,024 (UIO_MAXIOV) and most
-/// others at least 16; past some 64 the saving per buffer is gone and the array on the stack grows.
+/// The most buffers that go into one vectored write. Linux takes 1,024 (UIO_MAXIOV) and most others at
+/// least 16; past some 64 the saving per buffer is gone and the array on the stack grows.
 pub(crate) const MAX_SLICES: usize = 64;
 
 /// What a socket still has to write, oldest first.
