@@ -1,5 +1,5 @@
-//! The two kinds of errors that a loop meets all the time, told apart in place: from a number to its
-//! [`ErrorKind`] it is a long way, through code that is in no cache.
+//! The two kinds of errors that a loop meets all the time, told apart in place: looking up the [`ErrorKind`]
+//! of a number is a long way through code that is in no cache.
 
 use std::io::{Error, ErrorKind};
 

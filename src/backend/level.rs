@@ -1,9 +1,9 @@
 //! Watching sockets by level, on Linux: those that listen, and UDP sockets whose datagrams come one by one.
 //!
-//! mio asks for edges: an event tells that connections have come, once, however many they are. Who takes
-//! one of them a turn then has to ask to be told again, a system call for each connection. By level the
-//! kernel tells as long as connections wait. It is what libuv does, and costs a look at the listening
-//! socket in the wait that follows an accept. So what mio has registered is changed, once.
+//! mio asks for edges: an event tells that connections have come, once, however many they are. A loop that
+//! takes one of them a turn then has to ask to be told again, a system call for each connection. By level the
+//! kernel tells as long as connections wait. That is what libuv does; it costs a look at the listening socket
+//! in the wait that follows an accept. So what mio has registered is changed, once.
 
 use std::io;
 #[cfg(unix)]

@@ -23,7 +23,7 @@ use none as system;
 /// worker. Half and twice as many cost the same (`benches/README.md`).
 pub(crate) const FILE_PIPE_SIZE: usize = 512 * 1024;
 
-/// Files that are sent in this way at a time; who comes then is read. Each has up to two pipes, of two
+/// Files that are sent in this way at a time; further ones are read. Each has up to two pipes, of two
 /// descriptors each, and more than the usual number of workers is rarely of use.
 const MAX_FILLING: usize = 8;
 

@@ -53,7 +53,7 @@ pub(crate) fn accept_one(core: &Core, id: Id) -> Result<()> {
 }
 
 /// Registers a new socket when 'connection' is over, also when a listener panics: as libuv, which
-/// tells epoll before its next wait. Who is turned away at once costs no registration.
+/// tells epoll before its next wait. A connection that a listener turns away at once costs no registration.
 struct WatchBehind<'a>(&'a Core, Id);
 
 impl Drop for WatchBehind<'_> {
@@ -63,7 +63,7 @@ impl Drop for WatchBehind<'_> {
     }
 }
 
-/// Tells who listens of a connection that was closed, since there are as many as are allowed (N85).
+/// Tells the listeners of 'drop' of a connection that was closed, since there are as many as are allowed (N85).
 fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
     let server = Server(core.raw(id));
     core.tell(|| match info.remote_address {
@@ -82,7 +82,7 @@ fn report_drop(core: &Core, id: Id, info: &DropInfo) -> Result<()> {
 enum Outcome {
     /// A socket was made.
     Socket(Id),
-    /// Nobody waited, or who waited was turned away and that was told of before.
+    /// Nobody waited, or whoever waited was turned away and there is nothing more to tell.
     Nothing,
     /// A connection was closed, since there are as many as are allowed.
     Dropped(DropInfo),
@@ -156,7 +156,7 @@ fn try_accept(state: &mut State, id: Id) -> Outcome {
     }
 }
 
-/// Nobody is told of who is on the list (N94).
+/// Whether a peer is on the server's list. Nobody is told of those (N94).
 fn is_blocked(server: &ServerState, peer: Option<SocketAddr>) -> bool {
     match (&server.block_list, peer) {
         (Some(list), Some(peer)) => list.check(peer),
@@ -185,7 +185,7 @@ fn make_socket(
         key: state.entries.vacant_key() as u32,
         serial: common.serial,
     };
-    // The null backend's have one.
+    // Only the peers of Unix sockets have no address; those of the null backend have one.
     let is_unix = peer.is_none();
     let mut stream = Stream::accepted(common, stream, peer);
     if is_unix {

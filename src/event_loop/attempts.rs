@@ -26,7 +26,7 @@ const ATTEMPT_TIMEOUT_MIN_MS: u64 = 10;
 
 /// What is remembered while several addresses are tried.
 pub(crate) struct Several {
-    /// Addresses that were not tried, the next last.
+    /// Addresses that were not tried, the next to be tried at the end.
     left: Vec<Found>,
     /// Attempts under way but for the latest, the oldest first.
     pub(crate) others: Vec<(backend::Stream, Box<Attempt>)>,
@@ -208,7 +208,8 @@ impl State {
         let Some(stream) = stream_of(entries, id) else {
             return;
         };
-        // Whatever it says, it says it of one that is not known; whoever changes is told of anew.
+        // Which of them it is about the event does not say, so its bits mean nothing; the poller tells of each
+        // change anew.
         stream.ready = 0;
         let latest_io = stream.io.take();
         let extra = stream.extra();

@@ -3,10 +3,9 @@
 //!
 //! As in Node the attempt begins on the tick after `connect`, whatever the address (N97); for a
 //! name when it was [looked up](super::look_up). Where a name has several addresses,
-//! [`attempts`](super::attempts) tries them. What is
-//! written before the connection stands is kept; it is sent between the 'connect' listeners that
-//! were there before the first write and those that came after (N99). A socket whose 'close' was
-//! emitted can be connected again and begins a new life (N110).
+//! [`attempts`](super::attempts) tries them. What is written before the connection stands is kept; it is
+//! sent between the 'connect' listeners that were there before the first write and those that came after
+//! (N99). A socket whose 'close' was emitted can be connected again and begins a new life (N110).
 
 use std::io;
 use std::net::SocketAddr;

@@ -94,7 +94,8 @@ pub(crate) fn emit_connect(core: &Core, id: Id) {
         let awaits = std::mem::take(&mut state.stream(id)?.extra.as_mut()?.awaits_connect);
         let mut until = None;
         for (behind, what) in awaits.into_iter().rev() {
-            // It is one emission: who is added within it waits for the next, who is removed is still called (N16).
+            // It is one emission: a listener that is added within it waits for the next, one that is removed is
+            // still called (N16).
             let rest = match state.entry(id).and_then(|entry| slot(entry, false)) {
                 Some(slot) => slot.between(behind, until),
                 None => Vec::new(),

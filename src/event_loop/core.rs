@@ -33,14 +33,14 @@ pub(crate) struct Core {
     pub(crate) running: Cell<bool>,
     /// Where the present turn is.
     pub(crate) phase: Cell<Option<Phase>>,
-    /// Whether somebody who is not the loop was in its state since the loop last asked: a listener that
-    /// has called nothing has changed nothing.
+    /// Whether anybody but the loop itself has used its state since the loop last asked: a listener that has
+    /// called nothing has changed nothing.
     pub(crate) was_called: Cell<bool>,
     /// What the log has told of the present turn.
     pub(crate) trace: Trace,
 }
 
-/// A panic leaves nothing half done (contract rule 6), so who has a loop may catch one around `run`.
+/// A panic leaves nothing half done (contract rule 6), so a program may catch one around `run`.
 impl RefUnwindSafe for Core {}
 
 /// The graveyard keeps its memory for so many; there are rarely more in one loop callback.

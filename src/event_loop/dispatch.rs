@@ -24,8 +24,8 @@ use crate::backend::{ready, would_block};
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::Shared;
 
-/// Turns the events of the last wait into bits in the slab, and appends who is to be served to
-/// the batch. Returns how many events there were.
+/// Turns the events of the last wait into bits in the slab, and appends the objects that are to be served
+/// to the batch. Returns how many events there were.
 #[inline(always)]
 pub(crate) fn harvest(state: &mut State) -> usize {
     let State {
@@ -113,10 +113,10 @@ enum Look {
 /// A listener of 'data'.
 type DataListener = dyn FnMut(Socket, &[u8]);
 
-/// Who is being served. Dropped in the middle of a share, by an error or a panic, it leaves the rest of it.
+/// The service of a batch. Dropped in the middle of a share, by an error or a panic, it leaves the rest.
 struct Service<'a> {
     core: &'a Core,
-    /// Who it is: the front of the batch. None between two.
+    /// Whose share it is: that of the batch's front. None between two.
     id: Option<Id>,
     /// Reads that are left of its share (N11).
     reads: u32,
@@ -157,8 +157,9 @@ impl Drop for ReadBuffer<'_> {
     }
 }
 
-/// Serves what an error or a panic has left of a batch. A share that was cut goes on with what it has left, or
-/// who sends again and fails each time would keep the loop from what is behind the poll.
+/// Serves what an error or a panic has left of a batch. A share that was cut goes on with the reads it has left:
+/// with a fresh share each time, a peer that sends on to a listener that fails would keep the loop from what is
+/// behind the poll.
 #[cold]
 pub(crate) fn serve_rest(core: &Core, trace: bool) -> Result<()> {
     if let Some((id, reads, was_short)) = core.inside(|state| state.cut_reads.take()) {

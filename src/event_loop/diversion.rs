@@ -104,9 +104,9 @@ impl State {
         }
     }
 
-    /// Has the poller tell no more of a source when there is room to write to it. Who asks for that is told
-    /// of it by every event that has nothing new to tell, such as that of bytes which were taken with those
-    /// before them; and of a stream of bytes these are many.
+    /// Has the poller no longer tell when there is room to write to a source. As long as it is asked for that,
+    /// it also makes an event of bytes that were taken already, with those before them, since there is room;
+    /// and in a stream of bytes these are many.
     fn watch_arrivals(&mut self, id: Id) {
         let State {
             entries, backend, ..
@@ -161,8 +161,8 @@ impl State {
             return None;
         };
         match result {
-            // Not always the end, which is no reason to doubt: an urgent byte that has come since the last wait
-            // stops a splice too, and once the peer has ended it says the same. A read knows.
+            // The end, which is no reason to doubt, or not: an urgent byte that has come since the last wait
+            // stops a splice too, which says the same then if the peer has ended. A read can tell them apart.
             Ok(0) => return None,
             Ok(1..DIVERTS_WHILE) => self.doubt(id),
             Ok(DIVERTS_WHILE..) if doubts > 0 => self.trust(id),

@@ -95,7 +95,7 @@ handle! {
     Server
 }
 
-/// By itself, since it has the name that Node gives it: `dgram.Socket`.
+/// A module of its own, since this handle is called `Socket` too, as Node's `dgram.Socket`.
 pub(crate) mod udp {
     use super::{Raw, fmt};
 

@@ -1,13 +1,14 @@
 //! What other threads have for the loop: results of work, posted closures, messages.
 //!
-//! There is one mailbox per loop. Who puts something into it while it is empty wakes the loop if it
-//! sleeps, who comes later need not; the loop takes all of it in one go, in the poll phase, in front
-//! of what the poller has said (H3). What it has taken and not come to, since `run` has ended in the
-//! middle, it keeps and delivers first.
+//! There is one mailbox per loop. Whoever puts something into an empty one wakes the loop if it sleeps;
+//! whoever comes later need not. The loop takes all of it in one go, in the poll phase, in front of what
+//! the poller has said (H3). What it has taken but not delivered, because `run` ended in the middle, it
+//! keeps and delivers first.
 //!
 //! A loop that is awake looks for mail before it sleeps, so waking it would be a system call for
-//! nothing. It says that it is going to sleep, and then looks; who brings mail puts it in, and then
-//! asks whether it sleeps. Both in one order for all threads, so one of the two notices.
+//! nothing. The loop says that it is going to sleep, and then looks for mail; whoever brings mail puts it
+//! in, and then asks whether the loop sleeps. All threads see these steps in one order (SeqCst), so at
+//! least one of the two notices the other.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,12 +104,12 @@ impl Mailbox {
         self.waits.load(Ordering::Acquire)
     }
 
-    /// The loop goes to sleep: who brings mail from now on wakes it. Returns whether some waits
-    /// already, of which nobody may have told.
+    /// The loop goes to sleep: whoever brings mail from now on wakes it. Returns whether some waits
+    /// already, which may have come without waking it.
     #[inline]
     pub(crate) fn doze(self: &Arc<Mailbox>) -> bool {
-        // Whoever could bring some holds it, and gets it from the loop. The last who did may have left
-        // some, which this fence shows; it costs nothing, and the order of `say_asleep` much.
+        // Whoever could bring mail holds the mailbox, so here nobody can. The last who held it may have left
+        // some, which this fence shows; it is free, while the order that `say_asleep` needs costs much.
         if Arc::strong_count(self) == 1 {
             fence(Ordering::Acquire);
             return self.waits.load(Ordering::Relaxed);
@@ -124,7 +125,7 @@ impl Mailbox {
     /// The loop does not sleep any more.
     #[inline]
     pub(crate) fn wake_up(&self) {
-        // Who has not seen it yet wakes the loop for nothing.
+        // A thread that has not seen this yet wakes the loop for nothing.
         self.awake.store(true, Ordering::Release);
     }
 

@@ -21,7 +21,7 @@ static END: Work = quiet("'end' follows if everything was taken", |core, id| {
     core.with(|state| state.end_if_consumed(id));
 });
 
-/// Starts to read on behalf of who listens to 'readable' (nReadingNextTick).
+/// Starts to read for a new listener of 'readable' (nReadingNextTick).
 static WANT_MORE: Work = quiet("reading starts", |core, id| {
     core.with(|state| state.want_more(id));
 });

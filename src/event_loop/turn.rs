@@ -101,7 +101,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
         state.runs_on = mode == RunMode::Default;
     });
     let stopped = core.inside(|state| state.stop);
-    // Who is stopped goes on with it in a later run.
+    // A run that is stopped leaves it to a later one.
     let cut = match stopped {
         true => None,
         false => core.inside(|state| state.cut.take()),
@@ -110,7 +110,7 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     // Behind an error Node makes an immediate, to see to the ticks: so there is a check phase, alive or not.
     let mut owed = mode == RunMode::Default
         && cut.is_some_and(|phase| phase == Phase::Start || phase >= Phase::Immediates);
-    // L2 and L3: only this mode runs timers before the first turn.
+    // Only this mode runs timers before the first turn (L2, L3).
     if mode == RunMode::Default && (alive || owed) && rest.is_none() && !stopped {
         core.phase.set(Some(Phase::Timers));
         timers::run_timers(core)?;
@@ -157,13 +157,13 @@ pub(crate) fn run(core: &Core, mode: RunMode) -> Result<bool> {
     Ok(alive)
 }
 
-/// Marks the loop as running; also when a listener panics it is not any more.
+/// Marks the loop as running, until it is dropped, also by a listener that panics.
 struct Running<'a>(&'a Core);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let cut = self.0.phase.take();
-        // A listener that panics has written what it has written.
+        // What a listener has written before it panicked is sent.
         self.0.inside(|state| {
             state.cut = state.cut.or(cut);
             state.flush_all();
@@ -187,7 +187,8 @@ fn calm_turns(core: &Core) -> Result<()> {
             let mail = wait_for_events(state, WaitLimit::Unlimited);
             (mail, state.sole_datagrams())
         });
-        // Who is alone needs no batch. Mostly there is nothing to do behind an answer, and nothing to ask.
+        // A socket that is alone needs no batch. Mostly there is nothing to do behind its answer, and nothing to
+        // ask.
         let is_calm = match (&mail, sole) {
             (Ok(false), Some(id)) => datagram_receive::serve_in_calm(core, id)?,
             _ => false,
@@ -254,7 +255,8 @@ fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
     enter(core, cut, trace);
     match cut {
         Phase::Poll => {
-            // Else who sends again and fails each time would keep the loop from what is behind the poll.
+            // No fresh mail: a program that posts again and fails each time would keep the loop from what is
+            // behind the poll.
             mailbox::deliver_rest(core)?;
             if trace {
                 core.trace_batch();
@@ -265,7 +267,8 @@ fn rest_of_turn(core: &Core, cut: Phase, trace: bool) -> Result<()> {
         Phase::Check => watchers::run_rest(core, WatcherKind::Check)?,
         Phase::Closing => socket::run_rest_of_closing(core)?,
         Phase::Timers => return timers::run_rest(core),
-        // That is all that is deferred by now; and what is in front of the poll is `run_rest_before`'s.
+        // What is left of pending again is all that is deferred by now: `run_phases_behind` does it. What is left
+        // of the phases before the poll is `run_rest_before`'s.
         _ => {}
     }
     run_phases_behind(core, cut, trace)
@@ -281,7 +284,7 @@ fn run_phases_before(core: &Core, trace: bool) -> Result<()> {
     run_pending(core)?;
     run_watchers_before(core, trace)?;
     if trace {
-        // It begins behind what the log is told of the wait.
+        // `poll` enters the phase once the log was told of the wait.
         core.trace_phase(Phase::Poll.name());
     }
     Ok(())
@@ -335,7 +338,7 @@ fn run_phases_before_closing(core: &Core, done: Phase, trace: bool) -> Result<()
         immediates::run_immediates(core)?;
     }
     if done < Phase::Check {
-        // To the log it is the same.
+        // The log has one name for both halves of the phase.
         core.phase.set(Some(Phase::Check));
         watchers::run_watchers(core, WatcherKind::Check)?;
     }
@@ -373,7 +376,7 @@ impl State {
     /// The same, once the batch is served.
     #[inline]
     fn leads_to_a_poll(&self) -> bool {
-        // Who has a watcher has one in every turn.
+        // A program that has a watcher has it in every turn.
         if self.watchers.has_any() {
             return false;
         }

@@ -25,12 +25,12 @@ pub(super) enum WaitLimit {
 /// How long the loop may block (L12–L16).
 #[inline]
 pub(super) fn wait_limit(state: &mut State, may_block: bool) -> WaitLimit {
-    // Who idles does so turn after turn, and need not hear all that would be a reason too.
+    // An idle watcher runs turn after turn: no need to look for the other reasons, too.
     if state.watchers.is_idling() || why_not_wait(state, may_block).is_some() {
         return WaitLimit::Now;
     }
-    // In most turns there is nothing to wait for but events. Who has cleared the last timer is not yet among
-    // them: the look at the lists forgets it, and only then turns are calm.
+    // In most turns there is nothing to wait for but events. When the last timer was just cleared, the lists are
+    // looked at once more: only that look forgets it, and then turns are calm.
     if !state.timers.may_wait() && state.deadlines.is_empty() && state.stalled.is_empty() {
         return WaitLimit::Unlimited;
     }
@@ -82,7 +82,7 @@ fn why_not_wait(state: &State, may_block: bool) -> Option<&'static str> {
 #[inline(never)]
 pub(super) fn wait_for_events(state: &mut State, limit: WaitLimit) -> io::Result<bool> {
     let waited = wait_and_harvest(state, limit);
-    // What it was not asked for comes before what has come since.
+    // What this socket was not asked for in the last turn comes before what has come since.
     if let Some(id) = state.unproven.take() {
         state.batch.bring_to_front(id);
     }
@@ -99,7 +99,7 @@ fn wait_and_harvest(state: &mut State, limit: WaitLimit) -> io::Result<()> {
             WaitLimit::Until(at_ms) => Some(time_until(state, at_ms)),
         };
         match wait_once(state, timeout) {
-            // L21: an interrupted wait goes on.
+            // An interrupted wait goes on (L21).
             Err(error) if is_interrupted(&error) => {}
             Err(error) => return Err(error),
             Ok(()) => {}
@@ -148,7 +148,7 @@ fn wait_for_more(state: &mut State) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the poller. While that may take its time, who brings mail ends it.
+/// Waits for the poller. A wait that may last is ended by whoever brings mail.
 fn wait_asleep(state: &mut State, timeout: Option<Duration>) -> io::Result<()> {
     let spin = state.settings.spin;
     if timeout == Some(Duration::ZERO) {
@@ -183,8 +183,8 @@ pub(crate) fn poll_timeout(state: &mut State) -> Option<Duration> {
     if !state.ready.is_empty() || !state.is_quiet() || state.cut.is_some() {
         return Some(Duration::ZERO);
     }
-    // A listening socket gives one connection a turn. That more wait is told by level, which whoever waits for
-    // the descriptor by edges does not hear: so there is a look, until one finds nobody.
+    // A listening socket gives one connection a turn. That more of them wait is told by level, which a loop that
+    // watches our descriptor by edges does not hear: so it is to turn again, until an accept finds nobody.
     if BY_LEVEL && state.accepted_in == state.turns {
         return Some(Duration::ZERO);
     }

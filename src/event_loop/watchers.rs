@@ -94,8 +94,7 @@ impl Watchers {
         !self.all.is_empty()
     }
 
-    /// Whether a wait must not block (L14). What an idle phase has left that was ended in the middle is to run,
-    /// too.
+    /// Whether a wait must not block (L14): an idle watcher is started.
     #[inline]
     pub(crate) fn is_idling(&self) -> bool {
         self.waits(WatcherKind::Idle)
@@ -338,7 +337,8 @@ fn run_phase(core: &Core, kind: WatcherKind, begins: bool) -> Result<()> {
         if let Some(call) = &mut running.call {
             call(watcher);
         }
-        // One look ends its loop callback, and finds the next. Who has called nothing has left nothing behind.
+        // One look ends its loop callback, and finds the next. A callback that has called nothing has left
+        // nothing behind.
         let mut left = None;
         next = core.inside(|state| {
             let dead = state.watchers.put_back(id, running.call.take());

@@ -271,7 +271,7 @@ impl Socket {
 
     /// Takes so many bytes from the buffer: Node's `socket.read(size)`. None if there are fewer, unless
     /// the peer has ended: then what is left; and None for 0. It emits no 'data' (Node's does). Meant for
-    /// who listens to [`readable`](Socket::on_readable), which comes again when there is more. A `size` above
+    /// listeners of [`readable`](Socket::on_readable), which comes again when there is more. A `size` above
     /// the [mark](Socket::readable_high_water_mark) raises that, so look at one that a peer has sent first.
     ///
     /// ```

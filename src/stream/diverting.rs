@@ -33,7 +33,8 @@ pub(super) fn divert(raw: Raw, listener: ListenerId, to: StreamId, pipe: Rc<dyn 
     });
 }
 
-/// Who gets the bytes of a stream at this moment without anybody seeing them, and by whose order.
+/// The socket that gets the bytes of a stream at this moment without anybody seeing them, and the pipe that has
+/// it so.
 fn diverted(state: &mut State, id: Id) -> Option<(Id, Rc<dyn Diverter>)> {
     let it = stream(state, id)?;
     let diversion = it.readable.diversion.as_ref()?;
@@ -82,8 +83,9 @@ pub(crate) fn push_out(raw: Raw, to: Id) {
 }
 
 /// Hands the first `size` bytes that are in a pipe on, as one chunk; `has_more` if the next are in a pipe, too.
-/// If they do not follow after all, they have to be [pushed out](push_out). Returns who has got them. None, and
-/// nothing was done, if somebody wants to see them by now, or nobody takes them.
+/// If those do not follow after all, what TCP holds back for them has to be [pushed out](push_out). Returns the
+/// socket that has got the chunk. None, and nothing was done, if somebody wants to see the bytes by now, or
+/// nobody takes them.
 pub(crate) fn hand_on(
     raw: Raw,
     pipe: &mut Option<KernelPipe>,

@@ -174,7 +174,7 @@ pub(super) fn stopped_listening(state: &mut State, id: Id) {
     state.tick(id, &LISTENING);
 }
 
-/// The tick behind a change of who listens to 'readable' (updateReadableListening).
+/// The tick behind a change among the listeners of 'readable' (updateReadableListening).
 fn update_readable_listening(state: &mut State, id: Id) {
     let Some(it) = stream(state, id) else { return };
     match it.listeners.readable.is_empty() {

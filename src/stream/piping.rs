@@ -15,9 +15,9 @@ use crate::ground::listeners::ListenerId;
 /// that fails or closes is unpiped, and the source stays open, paused if it was the last (N217); an error
 /// of the source does nothing to the destination. [`pipeline`](super::pipeline()) looks after both.
 ///
-/// A source to whose 'readable' somebody listens does not flow, so through a pipe from it nothing comes until the
-/// last such listener is taken [off](super::Readable::off). Who has read a header by itself pipes the rest in this
-/// way:
+/// A source to whose 'readable' somebody listens does not flow, so nothing comes through a pipe from it until the
+/// last such listener is taken [off](super::Readable::off). A program that has read a header by hand pipes the
+/// rest in this way:
 ///
 /// ```
 /// use nodeloop::{net, Loop};

@@ -71,7 +71,7 @@ pub(super) mod flag {
     pub(crate) const PAUSED: u64 = 1 << 28;
     /// A tick will emit 'end'.
     pub(crate) const END_SCHEDULED: u64 = 1 << 29;
-    /// The end came while nobody looked; who listens to 'readable' later is told.
+    /// The end came while nobody looked; a later listener of 'readable' is told of it.
     pub(crate) const EOF_READABLE_PENDING: u64 = 1 << 30;
     /// A step will deliver what was pushed.
     pub(crate) const DELIVERING: u64 = 1 << 31;
