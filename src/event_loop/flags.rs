@@ -1,10 +1,11 @@
-//! Everything that is yes or no about a server or a socket.
+//! Everything that is yes or no about a server, a socket or another stream.
 
 /// A set of [`flag`]s.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags(u64);
 
 /// Yes or no. The names follow the states of Node's streams, whose transitions they mirror.
+/// They are grouped by what they tell; the numbers mean nothing.
 pub(crate) mod flag {
     /// Holds the loop while it is active.
     pub(crate) const REFERENCED: u64 = 1 << 0;
