@@ -54,9 +54,9 @@ impl Socket {
     ///
     /// What the system finds wrong comes as an 'error' event in its stead: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL` (an address of the other family), with the system call
-    /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then the socket may be
-    /// bound again (N262). A [socket that exists](BindOptions::fd) is bound at once, and what is wrong with
-    /// it returned.
+    /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then
+    /// the socket may be bound again (N262). A [socket that exists](BindOptions::fd) is bound at once, and what is
+    /// wrong with it returned.
     ///
     /// # Errors
     /// - `ERR_SOCKET_ALREADY_BOUND` if it is bound, or will be.
@@ -207,7 +207,8 @@ impl Socket {
     ///
     /// # Errors
     /// As [`connect`](Socket::connect), what the system finds and `ERR_IP_BLOCKED` included;
-    /// `ERR_INVALID_ARG_VALUE` for a host that is no IP address; `ERR_SOCKET_ALREADY_BOUND` while a `bind` is under way.
+    /// `ERR_INVALID_ARG_VALUE` for a host that is no IP address; `ERR_SOCKET_ALREADY_BOUND` while a `bind` is under
+    /// way.
     pub fn connect_sync(self, to: impl Into<Destination>) -> Result<()> {
         let (host, port) = to.into().parts();
         self.attempt(|state, id| state.connect_sync(id, &host, port))

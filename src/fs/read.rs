@@ -24,7 +24,8 @@ use crate::stream::{Readable, ReadableOptions, attach};
 ///
 /// It is a [`Readable`], with its methods and events, whose listeners are given that: to ask the file in one
 /// capture this handle. What stands here comes in addition. Its file is opened, read and closed by
-/// [worker threads](crate::Builder::worker_threads), so the loop never waits for a disk. It is closed at its end, by an error and by `destroy`; then comes 'close'.
+/// [worker threads](crate::Builder::worker_threads), so the loop never waits for a disk. It is closed at its end, by
+/// an error and by `destroy`; then comes 'close'.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReadStream(Readable);
 

@@ -24,9 +24,9 @@ use crate::stream::{Done, Writable, WritableOptions, attach};
 ///
 /// It is a [`Writable`], with its methods and events, whose listeners are given that: to ask the file in one
 /// capture this handle. What stands here comes in addition. Its file is opened, written and closed by
-/// [worker threads](crate::Builder::worker_threads), one call at a time and in the order of the writes. 'finish' comes when the last byte is written (not before, and not
-/// necessarily on the disk: see [`flush`](WriteOptions::flush)); then the file is closed, and 'close'
-/// comes.
+/// [worker threads](crate::Builder::worker_threads), one call at a time and in the order of the writes. 'finish'
+/// comes when the last byte is written (not before, and not necessarily on the disk: see
+/// [`flush`](WriteOptions::flush)); then the file is closed, and 'close' comes.
 ///
 /// A [`destroy`](Writable::destroy) while a worker writes has that write fail, and the failure is an
 /// 'error', as in Node.

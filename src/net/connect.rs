@@ -102,8 +102,8 @@ impl Socket {
     /// What goes wrong comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` …
     /// with the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
     /// the system call `bind` for the local end; `ENOTFOUND` and `EAI_AGAIN` with the system call
-    /// `getaddrinfo` and the host name for a name that was not found, or not now; `EALREADY` if it was connecting, or is connected, already; `ERR_IP_BLOCKED` for an address
-    /// on the [block list](ConnectOptions::block_list).
+    /// `getaddrinfo` and the host name for a name that was not found, or not now; `EALREADY` if it was connecting, or
+    /// is connected, already; `ERR_IP_BLOCKED` for an address on the [block list](ConnectOptions::block_list).
     ///
     /// # Errors
     /// - `ERR_INVALID_ARG_VALUE` for a host with a NUL in it.
