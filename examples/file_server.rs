@@ -90,9 +90,23 @@ fn answer(socket: Socket, head: &[u8], is_whole: bool, root: PathBuf) {
                     false => finish(socket),
                 }
             }
-            _ => refuse(socket, "404 Not Found"),
+            Ok(Err(error)) if is_absent(&error) => refuse(socket, "404 Not Found"),
+            // It may be there: no descriptor or no thread was free, or the disk fails.
+            _ => refuse(socket, "500 Internal Server Error"),
         },
     );
+}
+
+/// Whether there is no such file for whoever comes from outside.
+fn is_absent(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::PermissionDenied
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+    )
 }
 
 /// Sends as many bytes of the file as were promised, even if it grows meanwhile.

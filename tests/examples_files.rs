@@ -214,6 +214,50 @@ fn file_server_answers_once_whatever_comes_behind_the_request() {
     }
 }
 
+/// It said that the file was not there.
+#[test]
+#[cfg(unix)]
+fn file_server_out_of_descriptors_does_not_deny_that_a_file_is_there() {
+    use std::io::Read;
+    use std::time::Instant;
+
+    use support_process::Process;
+    use support_process::examples::{Client, executable};
+
+    const REQUEST: &str = "GET /text.txt HTTP/1.0\r\n\r\n";
+    let scratch = Scratch::new();
+    scratch.file("text.txt", "text");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 32 && exec \"$0\" \"$@\""])
+        .arg(executable("file_server"))
+        .args(["127.0.0.1:0", &scratch.name("")]);
+    let mut server = Process::start(&mut command);
+    let address = server.listens();
+    let connect = || Client::connect(address);
+    let mut clients: Vec<Client> = (0..40).map(|_| connect()).collect();
+    // The last is turned away, so the descriptors are all in use.
+    let last = clients.last_mut().expect("there are some");
+    assert_eq!(last.reads_rest(), b"");
+    clients[0].says(REQUEST);
+    let answer = clients[0].reads_rest();
+    assert!(answer.starts_with(b"HTTP/1.0 500 "), "{answer:?}");
+    drop(clients);
+    // When it has seen that they have gone, it is there.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut client = connect();
+        client.says(REQUEST);
+        let mut answer = Vec::new();
+        // Whoever is turned away may be told by a reset.
+        let _ = client.stream.read_to_end(&mut answer);
+        if answer.ends_with(b"text") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+    }
+}
+
 #[test]
 fn buffer_watcher_shows_every_write() {
     let scratch = Scratch::new();
