@@ -9,13 +9,16 @@
 //! cargo run --release --example udp_file_receiver [ADDRESS [FILE [MILLISECONDS]]]
 //! ```
 //!
-//! After the sender's end it stays for so long, since its answer may be lost and asked for again.
+//! After the sender's end it stays for so long, since its answer may be lost and asked for again, and the end
+//! may have overtaken parts. So it counts when that time is over.
 
 mod common;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use common::parts::{Message, PART_SIZE};
 use common::{argument, family_of, report};
@@ -58,14 +61,20 @@ fn give_up(socket: Socket, path: &str, error: &std::io::Error) {
     socket.event_loop().fail(format!("{path}: {error}"));
 }
 
+/// How much has come.
+#[derive(Default)]
+struct Arrived {
+    parts: Cell<u32>,
+    bytes: Cell<u64>,
+}
+
 struct Transfer {
     file: File,
     stay_ms: u64,
     sender: Option<SocketAddr>,
     /// Which parts have come.
     has: Vec<bool>,
-    parts: u32,
-    bytes: u64,
+    arrived: Rc<Arrived>,
     /// From the sender's end on.
     staying: Option<Timer>,
 }
@@ -77,8 +86,7 @@ impl Transfer {
             stay_ms,
             sender: None,
             has: Vec::new(),
-            parts: 0,
-            bytes: 0,
+            arrived: Rc::default(),
             staying: None,
         }
     }
@@ -108,8 +116,9 @@ impl Transfer {
         if std::mem::replace(&mut self.has[index], true) {
             return Ok(());
         }
-        self.parts += 1;
-        self.bytes += bytes.len() as u64;
+        let Arrived { parts, bytes: sum } = &*self.arrived;
+        parts.set(parts.get() + 1);
+        sum.set(sum.get() + bytes.len() as u64);
         self.file
             .seek(SeekFrom::Start(index as u64 * PART_SIZE as u64))?;
         self.file.write_all(bytes)
@@ -123,21 +132,22 @@ impl Transfer {
         parts: u32,
         bytes: u64,
     ) -> std::io::Result<()> {
-        report(socket.send_to(Message::Receipt(self.parts).write(), from));
+        let receipt = Message::Receipt(self.arrived.parts.get());
+        report(socket.send_to(receipt.write(), from));
         match self.staying {
             Some(timer) => timer.refresh(),
             None => {
-                let lost = parts.saturating_sub(self.parts);
-                println!(
-                    "{} of {parts} datagrams have arrived, {lost} were lost",
-                    self.parts
-                );
-                println!("{} of {bytes} bytes", self.bytes);
                 self.file.set_len(bytes)?;
-                let timer = socket
-                    .event_loop()
-                    .set_timeout(self.stay_ms, move |_| report(socket.close()));
-                self.staying = Some(timer);
+                let arrived = self.arrived.clone();
+                let count_and_close = move |_| {
+                    let count = arrived.parts.get();
+                    let lost = parts.saturating_sub(count);
+                    println!("{count} of {parts} datagrams have arrived, {lost} were lost");
+                    println!("{} of {bytes} bytes", arrived.bytes.get());
+                    report(socket.close());
+                };
+                let lp = socket.event_loop();
+                self.staying = Some(lp.set_timeout(self.stay_ms, count_and_close));
             }
         }
         Ok(())

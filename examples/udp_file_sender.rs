@@ -3,7 +3,7 @@
 //! The pattern: UDP holds nobody back. Whoever sends as fast as he can fills the receiver's buffer, and the
 //! rest is thrown away without a word. So this sends a few datagrams each millisecond; and since what
 //! arrives nobody but the receiver knows, it asks him at the end, again and again until an answer
-//! comes.
+//! comes. The question may overtake what it asks about: whoever has not everything is asked once more.
 //!
 //! ```text
 //! cargo run --release --example udp_file_sender [FILE [ADDRESS [BURST]]]
@@ -105,22 +105,30 @@ fn next_part(file: &mut File) -> std::io::Result<Vec<u8>> {
 fn ask(socket: Socket, parts: u32, bytes: u64, whole: Rc<Cell<bool>>) {
     let end = Message::End(parts, bytes).write();
     report(socket.send(&end));
-    let mut asked = 1;
+    let asked = Rc::new(Cell::new(1));
+    let in_interval = asked.clone();
     let asking = socket
         .event_loop()
         .set_interval(ASK_EVERY_MS, move |timer| {
-            if asked == ASK_TIMES {
+            if in_interval.get() == ASK_TIMES {
                 eprintln!("the receiver does not answer");
                 timer.clear();
                 return report(socket.close());
             }
-            asked += 1;
+            in_interval.set(in_interval.get() + 1);
             report(socket.send(&end));
         });
+    // To which question the last answer came, and how many had arrived by then.
+    let mut last = (0, 0);
     socket.on_message(move |socket, message, _| {
         let Some(Message::Receipt(received)) = Message::read(message) else {
             return;
         };
+        let (question, before) = std::mem::replace(&mut last, (asked.get(), received));
+        // More may be on their way as long as more come.
+        if received < parts && (question == asked.get() || received > before) {
+            return;
+        }
         println!(
             "{received} have arrived, {} were lost",
             parts.saturating_sub(received)

@@ -208,7 +208,7 @@ fn a_file_arrives_or_what_was_lost_is_counted() {
     let scratch = Scratch::new();
     let received = scratch.name("received");
     scratch.file("sent", &bytes);
-    let mut receiver = Server::start("udp_file_receiver", &[&received, "100"]);
+    let mut receiver = Server::start("udp_file_receiver", &[&received, "500"]);
     let address = receiver.address.to_string();
     let mut sender = example("udp_file_sender", &[&scratch.name("sent"), &address]);
     sender.prints("sent 834 datagrams, 1000000 bytes");

@@ -3,10 +3,12 @@
 mod support_process;
 
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use support_process::DEADLINE;
 use support_process::examples::{Client, Server, accept, example};
+use support_process::files::Scratch;
 
 /// Longer than any test takes.
 const NEVER_MS: &str = "3600000";
@@ -446,4 +448,50 @@ fn reconnect_does_not_take_a_server_that_hangs_up_for_a_good_one() {
     drop(accept(&listener));
     process.prints("connected");
     process.fails(1, "Error: 3 failures in a row");
+}
+
+// A file in datagrams.
+
+/// Both took what had not come yet for lost.
+#[test]
+fn udp_file_sender_asks_again_for_what_its_question_has_overtaken() {
+    let scratch = Scratch::new();
+    let (sent, received) = (scratch.name("sent"), scratch.name("received"));
+    scratch.file("sent", [7; 3000]);
+    let mut receiver = Server::start("udp_file_receiver", &[&received, "1000"]);
+    let [front, back] = [(); 2].map(|()| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        socket
+    });
+    back.connect(receiver.address).expect("it is bound");
+    let address = front.local_addr().expect("it is bound").to_string();
+    let mut sender = example("udp_file_sender", &[&sent, &address]);
+    let mut buffer = [0; 2000];
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        let (size, _) = front.recv_from(&mut buffer).expect("a part");
+        parts.push(buffer[..size].to_vec());
+    }
+    let late = parts.pop().expect("there are three");
+    for part in &parts {
+        back.send(part).expect("it is sent");
+    }
+    // The question, which comes before the last part, and those that follow.
+    for arrived in [2, 3] {
+        let (size, from) = front.recv_from(&mut buffer).expect("a question");
+        back.send(&buffer[..size]).expect("it is sent");
+        let size = back.recv(&mut buffer).expect("an answer");
+        assert_eq!(buffer[..size], [2, 0, 0, 0, arrived]);
+        back.send(&late).expect("it is sent");
+        front.send_to(&buffer[..size], from).expect("it is sent");
+    }
+    sender.prints("sent 3 datagrams, 3000 bytes");
+    sender.prints("3 have arrived, 0 were lost");
+    sender.ends_well();
+    receiver.prints("3 of 3 datagrams have arrived, 0 were lost");
+    receiver.prints("3000 of 3000 bytes");
+    receiver.prints("close");
+    receiver.ends_well();
+    assert!(std::fs::read(received).is_ok_and(|got| got == [7; 3000]));
 }
