@@ -74,9 +74,9 @@ use crate::event_loop::api::AsLoop;
 use crate::event_loop::core::SlotOf;
 use crate::event_loop::entry::{Entry, flag};
 use crate::event_loop::extension::{
-    Extension, Object, Work, add_listener, quiet, remove_listener, told,
+    Extension, Object, Work, WorkOf, add_listener, quiet, remove_listener, told,
 };
-use crate::event_loop::handle::{LoopHandle, Raw};
+use crate::event_loop::handle::{Id, LoopHandle, Raw};
 use crate::event_loop::info::HandleKind;
 use crate::event_loop::state::State;
 use crate::event_loop::table;
@@ -137,6 +137,10 @@ enum Told {
     /// The input has ended: it closes.
     End,
 }
+
+/// How something is emitted: by [`State::tick`] for a call of the program, by [`State::step`] for the end of the
+/// input, so that whoever listens may still write before a socket ends itself (N123).
+type Emit = fn(&mut State, Id, WorkOf);
 
 macro_rules! slots {
     ($($slot:ident: $field:ident, $listener:ty;)+) => {
@@ -208,7 +212,7 @@ static TELL: Work = told("'line'", |core, id| {
                 core.uncaught(error);
             }
         }
-        Some((Told::End, _)) => Interface(raw).close(),
+        Some((Told::End, _)) => Interface(raw).close_by(State::step),
         None => {}
     }
 });
@@ -246,7 +250,7 @@ static GONE: Work = quiet("an interface whose input was closed", |core, id| {
     });
 });
 
-fn interface(state: &mut State, id: crate::event_loop::handle::Id) -> Option<&mut InterfaceState> {
+fn interface(state: &mut State, id: Id) -> Option<&mut InterfaceState> {
     state.extension(id)
 }
 
@@ -436,6 +440,10 @@ impl Interface {
     /// Holds the input back: Node's `rl.pause`. Lines of a chunk that was read already still come.
     /// 'pause' comes on the next tick.
     pub fn pause(self) {
+        self.pause_by(State::tick);
+    }
+
+    fn pause_by(self, emit: Emit) {
         let input = with(self.0, |it| {
             let pauses = !it.paused && !it.closed;
             it.paused |= pauses;
@@ -443,7 +451,7 @@ impl Interface {
         });
         if let Some(input) = input.flatten() {
             input.pause();
-            table::with(self.0, |state, id| state.tick(id, &EMIT_PAUSE));
+            table::with(self.0, |state, id| emit(state, id, &EMIT_PAUSE));
         }
     }
 
@@ -463,7 +471,11 @@ impl Interface {
     /// Ends it: Node's `rl.close`. The input is paused and belongs to others from now on. Lines of a
     /// chunk that was read already still come, as in Node. 'close' comes on the next tick.
     pub fn close(self) {
-        self.pause();
+        self.close_by(State::tick);
+    }
+
+    fn close_by(self, emit: Emit) {
+        self.pause_by(emit);
         let ended = with(self.0, |it| {
             if std::mem::replace(&mut it.closed, true) {
                 return None;
@@ -476,7 +488,7 @@ impl Interface {
         for id in at_input {
             input.off(id);
         }
-        table::with(self.0, |state, id| state.tick(id, &EMIT_CLOSE));
+        table::with(self.0, |state, id| emit(state, id, &EMIT_CLOSE));
     }
 
     /// Whether it is closed: Node's `rl.closed`. True once it is gone.
@@ -505,8 +517,9 @@ impl Interface {
         add_listener(self.0, LINE, call, true)
     }
 
-    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called. It does not
-    /// come if the input was destroyed before its end.
+    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called. At the input's
+    /// end it comes behind that's listeners, before a socket that is not half-open ends itself: the place for a
+    /// last word. It does not come if the input was destroyed before its end.
     pub fn on_close(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(Interface(raw)));
         add_listener(self.0, CLOSE, call, false)

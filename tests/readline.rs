@@ -5,6 +5,7 @@ mod support;
 mod support_process;
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 
 use nodeloop::Loop;
@@ -283,6 +284,32 @@ fn sockets_have_lines_too_and_pause_holds_them_back() {
     send_and_end(&peer, b"one\r\ntwo\nthree");
     turn_until(&lp, || log.has("close"));
     log.expect(&["one", "two", "three", "close"]);
+}
+
+/// The socket ends itself a tick after 'end'. The interface's 'close' came behind that, so the last word was
+/// ERR_STREAM_WRITE_AFTER_END.
+#[test]
+fn the_close_at_the_end_of_a_socket_leaves_time_for_a_last_word() {
+    for (sent, heard) in [("", "bye"), ("one\ntwo", "onetwobye")] {
+        let lp = Loop::new().unwrap();
+        let _deadline = deadline(&lp, 10);
+        let (socket, mut peer) = pair(&lp);
+        let lines = readline::create_interface(&socket);
+        lines.on_line(move |_, line| {
+            socket.write(line);
+        });
+        lines.on_close(move |_| socket.end_with("bye"));
+        let log = Recorder::new();
+        lines.on_pause(log.noting("pause"));
+        socket.on_end(log.noting("end"));
+        lines.on_close(log.noting("close"));
+        send_and_end(&peer, sent.as_bytes());
+        lp.run().unwrap();
+        log.expect(&["end", "pause", "close"]);
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, heard);
+    }
 }
 
 #[test]
