@@ -88,6 +88,35 @@
 //! | `*const ()` cannot be sent between threads safely | handles and loops belong to their thread; others reach it by a [channel](LoopHandle::channel) or a [remote](LoopHandle::remote), and name a socket by its [`id`](net::Socket::id) |
 //! | expected `()`, found `bool` | `write` answers, a listener does not: `{ socket.write(chunk); }` |
 //!
+//! # Bytes that are kept
+//!
+//! What 'data' brings is lent. What is [read](net::Socket::read) by hand, and what a stream's own
+//! [sink](stream::WritableOptions::write) gets, is its receiver's: [`Bytes`], a type of the crate
+//! [`bytes`](https://docs.rs/bytes), which is here under this name too, so that a program need not ask for that
+//! crate. A clone copies nothing.
+//!
+//! ```
+//! use nodeloop::{net, Bytes, Loop};
+//!
+//! struct Request {
+//!     header: Bytes,
+//! }
+//!
+//! # fn main() -> nodeloop::Result<()> {
+//! let lp = Loop::new()?;
+//! net::create_server(&lp, |socket| {
+//!     let mut requests = Vec::new();
+//!     socket.on_readable(move |socket| {
+//!         while let Some(header) = socket.read(4) {
+//!             requests.push(Request { header });
+//!         }
+//!     });
+//!     // …
+//! });
+//! # lp.run()
+//! # }
+//! ```
+//!
 //! # Logging
 //!
 //! The loop logs with [`log`](https://docs.rs/log): `error` for a loop that other threads can't wake, `warn` for what
@@ -127,6 +156,8 @@ pub mod stream;
 pub mod timers;
 
 pub use backend::Counts;
+#[doc(no_inline)]
+pub use bytes::Bytes;
 pub use event_loop::api::{AsLoop, Loop};
 pub use event_loop::builder::Builder;
 pub use event_loop::channels::{SendError, Sender};
