@@ -469,9 +469,14 @@ impl Interface {
     }
 
     /// Ends it: Node's `rl.close`. The input is paused and belongs to others from now on. Lines of a
-    /// chunk that was read already still come, as in Node. 'close' comes on the next tick.
+    /// chunk that was read already still come, as in Node. 'close' comes on the next tick; for the last line of an
+    /// input that has ended, as at that's end.
     pub fn close(self) {
-        self.close_by(State::tick);
+        let ends = with(self.0, |it| matches!(it.told.back(), Some(Told::End)));
+        self.close_by(match ends {
+            Some(true) => State::step,
+            _ => State::tick,
+        });
     }
 
     fn close_by(self, emit: Emit) {

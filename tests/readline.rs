@@ -312,6 +312,33 @@ fn the_close_at_the_end_of_a_socket_leaves_time_for_a_last_word() {
     }
 }
 
+/// As it is with `printf quit | nc -N`.
+#[test]
+fn who_closes_for_the_last_line_of_a_socket_has_time_for_a_last_word_too() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let (socket, mut peer) = pair(&lp);
+    let lines = readline::create_interface(&socket);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lines.on_line(move |lines, line| {
+        inner.note(line);
+        lines.close();
+        inner.note(lines.closed());
+    });
+    let inner = log.clone();
+    lines.on_close(move |_| {
+        inner.note("close");
+        socket.end_with("bye");
+    });
+    send_and_end(&peer, b"quit");
+    lp.run().unwrap();
+    log.expect(&["quit", "true", "close"]);
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "bye");
+}
+
 #[test]
 fn a_reset_of_a_socket_wants_a_listener_at_the_interface_too() {
     if tcp_only("there are no resets") {
