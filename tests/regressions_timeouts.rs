@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -118,4 +119,31 @@ fn n245_ipv6_only_says_nothing_about_an_ipv4_address() {
     turn_until(&lp, || log.has("listening"));
     server.close();
     lp.run().unwrap();
+}
+
+#[test]
+fn n204_a_write_that_completes_unheard_puts_the_timeout_off() {
+    const SIZE: usize = 8 << 20;
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 65536));
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(300);
+    assert!(!socket.write(vec![0; SIZE]));
+    assert!(!socket.write(vec![0; SIZE]));
+    let (go, may_read) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        may_read.recv().unwrap();
+        // The first write is over then, and the second is stuck.
+        (&peer).read_exact(&mut vec![0; SIZE]).unwrap();
+        peer
+    });
+    lp.set_timeout_once(150, move |_| go.send(()).unwrap());
+    // The first expiry, which finds progress, was at 450 or later, and at 300 had that not been activity.
+    lp.set_timeout_once(675, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+    socket.destroy();
+    drop(join(reader));
 }

@@ -43,9 +43,10 @@ impl State {
     pub(crate) fn flush_queue(&mut self, id: Id) {
         // What was in flight is told now. What waited behind it was, in Node, handed down just now
         // and taken at once, so it is told on a tick, like any write that the kernel takes at once.
-        let mut told_now = self
+        let in_flight = self
             .stream(id)
             .map_or(0, |stream| stream.extra().writes.in_flight());
+        let mut told_now = in_flight;
         let mut told = Vec::new();
         let result = self.write_queue(id, |done| match told_now.checked_sub(1) {
             Some(left) => {
@@ -56,7 +57,8 @@ impl State {
             None => done,
         });
         let emptied = matches!(result, Written::All);
-        if !told.is_empty() || emptied {
+        // Also if nobody is told.
+        if told_now < in_flight || emptied {
             self.touch_writing(id);
         }
         if emptied
