@@ -441,3 +441,45 @@ fn n107_a_reset_that_waits_for_the_connection_comes_before_what_is_written_later
     ]);
     assert_eq!(ending(&listener.accept().unwrap().0), "reset");
 }
+
+#[test]
+fn n187_what_uncork_hands_down_behind_a_failure_fails_by_itself() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, peer) = pair(&lp);
+    log.follow(socket);
+    reset(peer);
+    assert!(!socket.write_then("one", log.done("one")));
+    socket.cork();
+    assert!(!socket.write_then("two", log.done("two")));
+    socket.uncork();
+    turn_until(&lp, || log.has("close true"));
+    // The kernel tells of the reset once.
+    log.expect(&[
+        "one ECONNRESET",
+        "two EPIPE",
+        "error ECONNRESET",
+        "close true",
+    ]);
+}
+
+#[test]
+fn n187_a_cork_that_end_opens_behind_a_failure_changes_no_error() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, peer) = pair(&lp);
+    log.follow(socket);
+    reset(peer);
+    assert!(!socket.write_then("one", log.done("one")));
+    socket.cork();
+    socket.end_with_then("two", log.done("end"));
+    turn_until(&lp, || log.has("close true"));
+    log.expect(&[
+        "one ECONNRESET",
+        "end ECONNRESET",
+        "error ECONNRESET",
+        "close true",
+    ]);
+}

@@ -172,7 +172,7 @@ impl State {
         }
         stream.common.flags.clear(flag::CORKED);
         let flags = stream.common.flags;
-        if !flags.any(flag::WRITING | flag::DESTROYED | flag::ERRORED) {
+        if !flags.any(flag::WRITING | flag::DESTROYED) {
             self.hand_down(id);
         }
     }
