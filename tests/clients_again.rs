@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use nodeloop::Loop;
-use nodeloop::net::{self, Socket, SocketOptions};
+use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
 use support::traced::*;
 use support::*;
 
@@ -218,4 +218,29 @@ fn a_socket_that_is_gone_is_not_connected_again() {
     assert_eq!(code(result), "ERR_HANDLE_GONE");
     assert!(dropped.get());
     assert!(!lp.is_alive());
+}
+
+#[test]
+fn n110_n133_destroy_soon_is_about_one_life() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let options = ServerOptions::new().allow_half_open(true);
+    let (server, address) = listening_with(&lp, options, |socket| {
+        socket.on_error(|_, _| {});
+        socket.on_end(|socket| socket.end_with("late"));
+        socket.resume();
+    });
+    let socket = Socket::new(&lp, SocketOptions::new());
+    let log = Recorder::new();
+    socket.connect(target(address)).unwrap();
+    socket.once_connect(|socket| socket.destroy_soon());
+    socket.once_close(move |socket, _| {
+        socket.connect(target(address)).unwrap();
+        socket.end();
+        socket.once_close(move |_, _| server.close());
+    });
+    let inner = log.clone();
+    socket.on_data(move |_, chunk| inner.note(String::from_utf8_lossy(chunk)));
+    lp.run().unwrap();
+    log.expect(&["late"]);
 }

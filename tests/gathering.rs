@@ -450,3 +450,38 @@ fn a_bundle_that_fills_a_call_is_one_call() {
     assert_eq!(calls, (0, 1));
     assert_eq!(read(&peer, 63 * 1024).len(), 63 * 1024);
 }
+
+/// The same with one more small write behind it, and a large one.
+#[test]
+fn a_large_write_waits_for_the_slices_of_the_next_call() {
+    let (lp, socket, peer) = world();
+    let _deadline = deadline(&lp, 10);
+    let calls = writes_of(&lp, move || {
+        for _ in 0..63 {
+            socket.write(vec![b'x'; 1024]);
+        }
+        socket.write("small");
+        socket.write(vec![b'L'; 20_000]);
+    });
+    assert_eq!(calls, (2, 2));
+    let sent = [vec![b'x'; 63 * 1024], b"small".to_vec(), vec![b'L'; 20_000]].concat();
+    assert!(read(&peer, sent.len()) == sent);
+}
+
+#[test]
+fn n188_a_small_write_that_has_failed_counts_no_more() {
+    if tcp_only("there are no resets") {
+        return;
+    }
+    let (lp, socket, peer) = world();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    log.follow(socket);
+    reset(peer);
+    lp.next_tick(move |_| {
+        assert!(socket.write("one"));
+        assert_eq!(socket.bytes_written(), 3);
+    });
+    socket.on_close(move |socket, _| assert_eq!(socket.bytes_written(), 0));
+    turn_until(&lp, || log.has("close true"));
+}

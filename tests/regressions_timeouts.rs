@@ -147,3 +147,32 @@ fn n204_a_write_that_completes_unheard_puts_the_timeout_off() {
     socket.destroy();
     drop(join(reader));
 }
+
+#[test]
+fn n204_an_end_with_data_puts_the_timeout_off() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(300);
+    lp.set_timeout_once(150, move |_| socket.end_with("data"));
+    lp.set_timeout_once(375, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+}
+
+#[test]
+fn n206_small_writes_that_are_stuck_pass_the_first_expiry_over() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, _peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    socket.on_timeout(log.noting("timeout"));
+    socket.set_timeout(200);
+    // As one callback's they are gathered.
+    lp.next_tick(move |_| while socket.write([0; 8192].as_slice()) {});
+    lp.set_timeout_once(300, log.noting("between"));
+    turn_until(&lp, || log.has("timeout"));
+    log.expect(&["between", "timeout"]);
+}

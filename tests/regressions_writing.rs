@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nodeloop::net::{self, ServerOptions, Socket};
+use nodeloop::net::{self, ServerOptions, Socket, SocketOptions};
 use nodeloop::{Loop, LoopHandle};
 use support::*;
 
@@ -440,6 +440,105 @@ fn n107_a_reset_that_waits_for_the_connection_comes_before_what_is_written_later
         "ready true",
     ]);
     assert_eq!(ending(&listener.accept().unwrap().0), "reset");
+}
+
+#[test]
+fn n183_no_drain_follows_what_uncork_has_taken_whole_if_it_is_destroyed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.on_drain(log.noting("drain"));
+    let inner = log.clone();
+    socket.on_close(move |_, _| inner.note("close"));
+    socket.cork();
+    assert!(!socket.write_then(vec![0; 64 << 10], log.done("write")));
+    socket.uncork();
+    socket.destroy();
+    turn_until(&lp, || log.has("close"));
+    log.expect(&["write ok", "close"]);
+}
+
+#[test]
+fn n181_n187_what_uncork_has_taken_whole_drains_unheard() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    socket.on_drain(log.noting("drain"));
+    socket.cork();
+    assert!(!socket.write(vec![0; 64 << 10]));
+    socket.uncork();
+    turn_until(&lp, || log.has("drain"));
+}
+
+#[test]
+fn n123_a_listener_of_end_may_write_behind_what_is_in_flight() {
+    const SIZE: usize = 8 << 20;
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let log = Recorder::new();
+    let (socket, peer) = pair_with(&lp, ServerOptions::new(), |to| connect_narrow(to, 4096));
+    assert!(!socket.write(vec![0; SIZE]));
+    let inner = log.clone();
+    socket.on_end(move |socket| {
+        socket.write_then("tail", inner.done("tail"));
+        inner.note("end");
+    });
+    socket.on_error(|_, error| panic!("{error}"));
+    socket.resume();
+    send_and_end(&peer, b"");
+    turn_until(&lp, || log.has("end"));
+    let reader = std::thread::spawn(move || read_to_end(&peer).len());
+    turn_until(&lp, || log.has("tail ok"));
+    lp.run().unwrap();
+    assert_eq!(join(reader), SIZE + 4);
+}
+
+#[test]
+fn n180_an_empty_write_is_no_system_call() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    let before = lp.counts().writes;
+    assert!(socket.write_then("", log.done("empty")));
+    turn_until(&lp, || log.has("empty ok"));
+    assert_eq!(lp.counts().writes, before);
+}
+
+#[test]
+fn end_says_that_it_is_finished_also_if_it_is_destroyed() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (socket, _peer) = pair(&lp);
+    let inner = log.clone();
+    socket.on_finish(move |socket| {
+        socket.destroy();
+        socket.end_then(inner.done("end"));
+    });
+    socket.end();
+    lp.run_nowait().unwrap();
+    turn_until(&lp, || log.last().is_some());
+    log.expect(&["end ERR_STREAM_ALREADY_FINISHED"]);
+}
+
+#[test]
+fn end_is_noted_behind_a_destroy_without_an_error() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    for error in [None, Some("broken")] {
+        let socket = Socket::new(&lp, SocketOptions::new());
+        socket.on_error(|_, _| {});
+        match error {
+            None => socket.destroy(),
+            Some(error) => socket.destroy_with(error),
+        }
+        socket.end();
+        assert_eq!(socket.writable_ended(), error.is_none());
+    }
+    lp.run().unwrap();
 }
 
 #[test]
