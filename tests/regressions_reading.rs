@@ -1,4 +1,4 @@
-//! Bugs of who reads by 'readable' and `read` that were found and fixed.
+//! Reading by 'readable' and `read`: bugs that were found and fixed, and what no other test would have noticed.
 
 mod support;
 
@@ -281,4 +281,142 @@ fn what_is_put_back_before_a_socket_has_read_comes_behind_its_resume() {
     socket.unshift("front");
     lp.run().unwrap();
     log.expect(&["resume", "data front", "data behind"]);
+}
+
+/// A socket with a mark of ten bytes, which stays open behind its peer's end.
+fn with_mark_ten(lp: &Loop) -> (Socket, TcpStream) {
+    let options = ServerOptions::new().high_water_mark(10);
+    pair_with(lp, options.allow_half_open(true), connect)
+}
+
+fn noting_readable(socket: Socket, log: &Recorder) {
+    let log = log.clone();
+    socket.on_readable(move |socket| log.note(format!("readable {}", socket.readable_length())));
+}
+
+#[test]
+fn a_read_of_more_than_the_mark_raises_it() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, _peer) = with_mark_ten(&lp);
+    assert_eq!(socket.read(10), None);
+    assert_eq!(socket.readable_high_water_mark(), 10);
+    assert_eq!(socket.read(100_000), None);
+    assert_eq!(socket.readable_high_water_mark(), 131_072);
+}
+
+#[test]
+fn a_read_of_more_than_there_is_takes_the_rest_at_the_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = with_mark_ten(&lp);
+    let log = Recorder::new();
+    let it = log.clone();
+    socket.on_readable(move |socket| it.note(format!("{:?}", socket.read(10))));
+    socket.on_end(log.noting("end"));
+    (&peer).write_all(b"abc").unwrap();
+    turn_until(&lp, || log.has("None"));
+    send_and_end(&peer, b"");
+    turn_until(&lp, || log.has("end"));
+    log.expect(&["None", "Some(b\"abc\")", "end"]);
+}
+
+#[test]
+fn a_read_of_just_what_there_is_brings_no_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = with_mark_ten(&lp);
+    let log = Recorder::new();
+    noting_readable(socket, &log);
+    socket.on_end(log.noting("end"));
+    send_and_end(&peer, b"abc");
+    turn_until(&lp, || log.count("readable 3") == 2);
+    assert_eq!(socket.read(3).as_deref(), Some(&b"abc"[..]));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    assert!(!log.has("end"));
+    assert_eq!(socket.read_chunk(), None);
+    turn_until(&lp, || log.has("end"));
+}
+
+#[test]
+fn reading_goes_on_behind_a_buffer_that_was_full() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    // Above the mark all is taken, at the mark a part.
+    for (sent, taken, next) in [(20, 20, "readable 3"), (10, 4, "readable 9")] {
+        let (socket, peer) = with_mark_ten(&lp);
+        let log = Recorder::new();
+        noting_readable(socket, &log);
+        (&peer).write_all(&vec![0; sent]).unwrap();
+        let first = format!("readable {sent}");
+        turn_until(&lp, || log.has(&first));
+        assert_eq!(socket.read(taken).map(|bytes| bytes.len()), Some(taken));
+        (&peer).write_all(b"mor").unwrap();
+        turn_until(&lp, || log.has(next));
+        log.expect(&[&first, next]);
+        socket.destroy();
+    }
+}
+
+#[test]
+fn nothing_is_readable_behind_the_end() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, peer) = with_mark_ten(&lp);
+    let log = Recorder::new();
+    socket.on_end(log.noting("end"));
+    socket.on_error(|_, error| panic!("{error}"));
+    socket.resume();
+    send_and_end(&peer, b"");
+    turn_until(&lp, || log.has("end"));
+    noting_readable(socket, &log);
+    assert!(!socket.unshift(""));
+    for _ in 0..3 {
+        lp.run_nowait().unwrap();
+    }
+    log.expect(&["end"]);
+}
+
+#[test]
+fn a_pause_behind_resume_holds_when_nobody_listens_to_readable_any_more() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, _peer) = with_mark_ten(&lp);
+    let listener = socket.on_readable(|_| {});
+    lp.run_nowait().unwrap();
+    socket.off(listener);
+    socket.resume();
+    socket.pause();
+    assert_eq!(socket.readable_flowing(), Some(false));
+    lp.run_nowait().unwrap();
+    assert_eq!(socket.readable_flowing(), None);
+}
+
+#[test]
+fn what_is_unshifted_is_told() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (flowing, _peer) = with_mark_ten(&lp);
+    let (pulled, _other) = with_mark_ten(&lp);
+    let log = Recorder::new();
+    log.follow(flowing);
+    noting_readable(pulled, &log);
+    lp.run_nowait().unwrap();
+    assert!(flowing.unshift("x"));
+    turn_until(&lp, || log.has("data x"));
+    assert!(pulled.unshift("y"));
+    turn_until(&lp, || log.has("readable 1"));
+    log.expect(&["data x", "readable 1"]);
+}
+
+#[test]
+fn unshift_says_whether_there_is_room() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 20);
+    let (socket, _peer) = with_mark_ten(&lp);
+    socket.pause();
+    assert!(socket.unshift("nine byte"));
+    assert!(!socket.unshift("s"));
 }
