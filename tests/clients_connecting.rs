@@ -394,3 +394,24 @@ fn c1_c12_without_a_word_of_the_peer_ipv6_is_the_same() {
     lp.run().unwrap();
     log.expect(&["end", "finish", "close false"]);
 }
+
+#[test]
+fn no_attempt_follows_a_destroy_in_lookup() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let to = net::ConnectOptions::new("some.name", 9)
+        .lookup(|_, _, answer| answer.found([std::net::Ipv4Addr::LOCALHOST.into()]));
+    let socket = net::connect(&lp, to);
+    let inner = log.clone();
+    socket.on_lookup(move |socket, _, _| {
+        inner.note("lookup");
+        socket.destroy();
+    });
+    let inner = log.clone();
+    socket.on_connection_attempt(move |_, _| inner.note("attempt"));
+    let inner = log.clone();
+    socket.on_close(move |_, _| inner.note("close"));
+    lp.run().unwrap();
+    log.expect(&["lookup", "close"]);
+}
