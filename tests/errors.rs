@@ -227,6 +227,24 @@ fn n72_listening_twice_while_the_first_is_looked_up() {
 }
 
 #[test]
+fn n72_of_two_addresses_the_second_is_listened_at() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let server = net::create_server(&lp, |_| {});
+    let log = Recorder::new();
+    // Neither needs a look-up, and both wait for a tick.
+    server.listen(("127.0.0.2", 0)).unwrap();
+    server.listen(("127.0.0.1", 0)).unwrap();
+    let inner = log.clone();
+    server.on_listening(move |server| {
+        inner.note(server.address().unwrap().ip());
+        server.close();
+    });
+    lp.run().unwrap();
+    log.expect(&["127.0.0.1"]);
+}
+
+#[test]
 fn n81_closing_a_server_that_does_not_run() {
     let lp = Loop::new().unwrap();
     let _deadline = deadline(&lp, 10);
