@@ -213,3 +213,15 @@ fn dropping_a_loop_inside_a_listener_of_another() {
     log.expect(&["dropped"]);
     assert_eq!(read_to_end(&peer), b"");
 }
+
+/// A callback that is given to a loop that is gone is dropped by the call, also where another loop has its
+/// place by now; what it captured may do anything there.
+#[test]
+fn a_callback_for_a_loop_that_is_gone_may_own_another_loop() {
+    let gone = Loop::new().unwrap().handle();
+    let _successor = Loop::new().unwrap();
+    let other = Loop::new().unwrap();
+    let making = on_drop(|| drop(Loop::new().unwrap()));
+    gone.set_timeout_once(1, move |_| drop(other));
+    gone.spawn_blocking(|| {}, move |_, _| making.hold());
+}

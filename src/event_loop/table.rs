@@ -82,7 +82,12 @@ pub(crate) fn with_loop<R>(
     serial: u64,
     act: impl FnOnce(&mut State) -> R,
 ) -> Option<R> {
-    enter(index, |core| (core.serial == serial).then(|| core.act(act)))
+    // Left here if the place is another loop's by now, and dropped behind the borrow of the table.
+    let mut act = Some(act);
+    enter(index, |core| {
+        let act = act.take_if(|_| core.serial == serial)?;
+        Some(core.act(act))
+    })
 }
 
 /// Looks at a loop in its place in the table, so that no count of its owners changes; then sees to
