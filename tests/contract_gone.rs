@@ -225,3 +225,14 @@ fn a_callback_for_a_loop_that_is_gone_may_own_another_loop() {
     gone.set_timeout_once(1, move |_| drop(other));
     gone.spawn_blocking(|| {}, move |_, _| making.hold());
 }
+
+/// A loop that is gone gave its successor's socket back.
+#[test]
+fn a_name_of_a_successors_object_names_nothing_for_a_loop_that_is_gone() {
+    let gone = Loop::new().unwrap().handle();
+    let successor = Loop::new().unwrap();
+    let (socket, _peer) = pair(&successor);
+    assert!(!socket.destroyed());
+    assert_eq!(successor.handle().socket(socket.id()), socket);
+    assert!(gone.socket(socket.id()).destroyed());
+}

@@ -112,7 +112,9 @@ impl Name {
         let is_ours = self.thread == thread::current().id()
             && self.index == lp.index
             // Serials are counted per thread: what is older belonged to an earlier loop.
-            && self.serial > lp.serial;
+            && self.serial > lp.serial
+            // What is younger may be a later loop's.
+            && table::with_loop(lp.index, lp.serial, |_| ()).is_some();
         let id = Id {
             key: self.key,
             serial: self.serial,
