@@ -25,8 +25,8 @@ static TELL_LATE: Work = quiet("an error is told", |core, id| {
         }
     });
 });
-static EMIT_ERROR: Work = quiet("pipes see 'error' first", watch_error);
-static EMIT_ERROR_NOW: Work = told("'error'", emit_error);
+static WATCH_ERROR: Work = quiet("pipes see 'error' first", watch_error);
+static EMIT_ERROR: Work = told("'error'", emit_error);
 static EMIT_CLOSE: Work = told("'close'", emit_close);
 
 /// The tick behind the making of a stream that constructs itself (constructNT).
@@ -103,7 +103,7 @@ fn tell(state: &mut State, id: Id, error: Error) {
         Some(it) if !it.flags.any(flag::ERROR_EMITTED) => {
             it.flags.set(flag::ERROR_EMITTED);
             it.told_error = Some(error);
-            state.step(id, &EMIT_ERROR);
+            state.step(id, &WATCH_ERROR);
         }
         _ => state.bury(error),
     }
@@ -188,7 +188,7 @@ fn destroyed(state: &mut State, id: Id) {
     let Some(it) = stream(state, id) else { return };
     if it.told_error.is_some() && !it.flags.any(flag::ERROR_EMITTED) {
         it.flags.set(flag::ERROR_EMITTED);
-        state.step(id, &EMIT_ERROR);
+        state.step(id, &WATCH_ERROR);
     }
     state.step(id, &EMIT_CLOSE);
 }
@@ -199,7 +199,7 @@ fn watch_error(core: &Core, id: Id) {
     };
     let raw = core.raw(id);
     core.emit(id, ERROR_WATCH, |listener| listener(raw, &error));
-    core.with(|state| state.step(id, &EMIT_ERROR_NOW));
+    core.with(|state| state.step(id, &EMIT_ERROR));
 }
 
 fn emit_error(core: &Core, id: Id) {
