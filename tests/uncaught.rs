@@ -504,3 +504,71 @@ fn what_is_void_holds_no_loop_behind_a_close_that_fails() {
     assert_eq!(lp.run_once().unwrap_err().to_string(), "error");
     assert!(!lp.run_once().unwrap(), "{}", lp.why_alive());
 }
+
+#[test]
+fn an_error_in_front_of_the_first_turn_leaves_the_rest_of_an_earlier_one() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_immediate(move |immediate| {
+        immediate.event_loop().set_timeout(1, inner.noting("timer"));
+        block(5);
+        immediate.event_loop().fail("within");
+    });
+    lp.set_immediate(log.noting("rest"));
+    assert!(lp.run().is_err());
+    lp.fail("outside");
+    run_through(&lp, &log);
+    log.expect(&["outside", "rest", "timer"]);
+}
+
+#[test]
+fn a_timer_that_is_due_comes_first_behind_an_error_in_front_of_the_first_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    // Neither holds the loop: Node is alive all the same, by its immediate for the ticks.
+    lp.set_immediate(log.noting("immediate")).unref();
+    lp.set_timeout(1, log.noting("timer")).unref();
+    block(5);
+    lp.fail("error");
+    run_through(&lp, &log);
+    log.expect(&["error", "timer", "immediate"]);
+}
+
+#[test]
+fn the_rest_of_the_mail_comes_in_front_of_the_immediates() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let inner = log.clone();
+    let first = lp.channel(move |lp, ()| {
+        lp.set_immediate(inner.noting("immediate"));
+        lp.fail("error");
+    });
+    let inner = log.clone();
+    let second = lp.channel(move |_, ()| inner.note("rest"));
+    for sender in [first, second] {
+        sender.send(()).unwrap();
+    }
+    run_through(&lp, &log);
+    log.expect(&["error", "rest", "immediate"]);
+}
+
+#[test]
+fn an_idle_watcher_that_fails_leaves_the_prepare_watchers_to_the_next_run() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    lp.prepare(log.noting("prepare")).unref();
+    lp.check(log.noting("check")).unref();
+    lp.idle(log.noting("rest")).unref();
+    lp.idle(|watcher| {
+        watcher.close();
+        watcher.event_loop().fail("error");
+    });
+    assert!(lp.run_once().is_err());
+    lp.run_once().unwrap();
+    log.expect(&["rest", "prepare", "check"]);
+}
