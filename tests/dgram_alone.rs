@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::net::UdpSocket;
 use std::rc::Rc;
 
+#[cfg(target_os = "linux")]
+use nodeloop::dgram::{self, SocketOptions, SocketType};
 use nodeloop::{Loop, LoopHandle};
 use support::udp::*;
 use support::{Recorder, watched};
@@ -189,4 +191,32 @@ fn a_send_that_waits_is_told_of_room_while_datagrams_come_alone() {
         assert_eq!(receive(&peer), b"answer");
     }
     assert!(lp.counts().waits < 50 * u64::from(MANY), "it spins");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn whom_a_list_blocks_is_not_heard_while_datagrams_come_alone() {
+    let _deadline = watched(20);
+    let lp = Loop::new().unwrap();
+    let list = nodeloop::net::BlockList::new();
+    list.add_address("127.0.0.2").unwrap();
+    let options = SocketOptions::new(SocketType::Udp4).receive_block_list(&list);
+    let socket = dgram::create_socket(&lp, options);
+    let address = socket.bind_sync(("127.0.0.1", 0)).unwrap();
+    let (peer, _) = peer();
+    let blocked = UdpSocket::bind("127.0.0.2:0").unwrap();
+    peer.connect(address).unwrap();
+    peer.send(b"x").unwrap();
+    let count = Cell::new(0);
+    socket.on_message(move |socket, message, _| {
+        assert_eq!(message, b"x");
+        count.set(count.get() + 1);
+        match count.get() {
+            number if number < MANY => {}
+            MANY => drop(blocked.send_to(b"blocked", address).unwrap()),
+            _ => return socket.close().unwrap(),
+        }
+        peer.send(b"x").unwrap();
+    });
+    lp.run().unwrap();
 }
