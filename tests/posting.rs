@@ -476,3 +476,47 @@ fn what_is_posted_before_run_ends_with_an_error_waits_for_the_next_turn() {
     assert_eq!(*turns.borrow(), (1..=10).collect::<Vec<_>>());
     assert_eq!(checked.get(), 9);
 }
+
+#[test]
+fn a_name_of_another_thread_s_object_names_nothing_here() {
+    // Each is the first of its thread, so all else is alike.
+    let make = || {
+        let lp = Loop::new().unwrap();
+        let server = Server::new(&lp, net::ServerOptions::new());
+        (lp, server)
+    };
+    let (lp, own) = make();
+    let theirs = join(thread::spawn(move || make().1.id()));
+    assert_ne!(lp.server(theirs), own);
+}
+
+#[test]
+fn what_is_said_of_a_channel_concerns_no_other_of_the_thread_where_it_is_said() {
+    // Each is the first of its thread, so all else is alike.
+    let make = || {
+        let lp = Loop::new().unwrap();
+        let sender = lp.channel(|_, (): ()| {});
+        (lp, sender)
+    };
+    let (lp, sender) = make();
+    let closer = sender.clone();
+    join(thread::spawn(move || {
+        let (_lp, own) = make();
+        closer.close();
+        assert!(!own.is_closed());
+    }));
+    lp.run_nowait().unwrap();
+    assert!(sender.is_closed());
+}
+
+#[test]
+fn mail_that_waits_behind_an_error_holds_the_loop() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    remote.post(|lp| lp.fail("error")).unwrap();
+    remote.post(|_| {}).unwrap();
+    assert!(lp.run().is_err());
+    assert!(lp.is_alive());
+    lp.run().unwrap();
+    assert!(!lp.is_alive());
+}
