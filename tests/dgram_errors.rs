@@ -523,3 +523,29 @@ fn the_usual_bound_is_4096_datagrams_and_8_mib() {
     assert_eq!(fill(size, fit), 0);
     assert_eq!(fill(size, fit + 2), 2);
 }
+
+// libuv's reception ends with an error; what lies behind it is the next turn's.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_lies_behind_an_error_comes_in_the_next_turn() {
+    let lp = Loop::new().unwrap();
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    let (peer, address) = peer();
+    let socket = connected(&lp, address);
+    follow(&log, socket);
+    let inner = log.clone();
+    socket.on_error(move |socket, _| {
+        socket.event_loop().set_immediate(inner.noting("immediate"));
+    });
+    lp.set_immediate(move |_| {
+        drop(peer);
+        // Nobody is there.
+        socket.send("x").unwrap();
+        socket.flush();
+        let successor = UdpSocket::bind(address).unwrap();
+        successor.send_to(b"x", socket.address().unwrap()).unwrap();
+    });
+    turn_until(&lp, || log.has("message x"));
+    log.expect(&["error ECONNREFUSED", "immediate", "message x"]);
+}

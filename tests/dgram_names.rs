@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
-use nodeloop::Loop;
 use nodeloop::dgram::{self, Socket, SocketOptions, SocketType};
 use nodeloop::dns::LookupAnswer;
+use nodeloop::{Loop, Result};
 use support::*;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -260,4 +260,37 @@ fn an_address_with_an_empty_zone_is_a_name() {
     answer(&questions, "::1%");
     socket.close().unwrap();
     lp.run().unwrap();
+}
+
+#[test]
+fn a_name_of_a_socket_for_ipv6_is_looked_up_as_one() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let log = Recorder::new();
+    for socket_type in [SocketType::Udp4, SocketType::Udp6] {
+        let inner = log.clone();
+        let options = SocketOptions::new(socket_type).lookup(move |host, options, answer| {
+            inner.note(format!("{host:?} {:?}", options.get_family()));
+            answer.not_found();
+        });
+        let socket = dgram::create_socket(&lp, options);
+        socket.on_error(|_, _| {});
+        // A user's function may understand what no resolver is asked for.
+        socket.bind(("a\0b", 0))?;
+    }
+    lp.run()?;
+    log.expect(&[r#""a\0b" Some(V4)"#, r#""a\0b" Some(V6)"#]);
+    Ok(())
+}
+
+#[test]
+fn an_empty_name_is_none() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let socket = dgram::create_socket(&lp, SocketType::Udp4);
+    let address = socket.bind_sync(("", 0))?;
+    assert!(address.ip().is_unspecified());
+    socket.on_message(|socket, _, _| socket.close().unwrap());
+    socket.send_to("x", ("", address.port()))?;
+    lp.run()
 }

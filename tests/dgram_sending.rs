@@ -240,3 +240,46 @@ fn what_is_to_go_before_the_first_tick_holds_the_loop() -> Result<()> {
     assert_eq!(receive(&peer), b"x");
     Ok(())
 }
+
+#[test]
+fn what_is_laid_aside_goes_out_for_who_asks_how_much_waits() -> Result<()> {
+    let lp = Loop::builder().refuse_sends(2).build()?;
+    let _deadline = deadline(&lp, 10);
+    let (peer, address) = peer();
+    let sockets = [connected(&lp, address), connected(&lp, address)];
+    let log = Recorder::new();
+    let inner = log.clone();
+    lp.set_immediate(move |_| {
+        let [one, two] = sockets;
+        one.unref();
+        one.send("one").unwrap();
+        inner.note(one.send_queue_count());
+        two.unref();
+        // The kernel refuses every other one.
+        two.send("two").unwrap();
+        two.flush();
+        two.send("three").unwrap();
+        inner.note(two.send_queue_size());
+    });
+    lp.run()?;
+    log.expect(&["1", "5"]);
+    let mut got: Vec<_> = (0..3).map(|_| receive(&peer)).collect();
+    got.sort();
+    assert_eq!(got, [&b"one"[..], b"three", b"two"]);
+    Ok(())
+}
+
+#[test]
+fn flushing_the_loop_sends_what_is_laid_aside() -> Result<()> {
+    let lp = Loop::new()?;
+    let _deadline = deadline(&lp, 10);
+    let (peer, address) = peer();
+    let socket = connected(&lp, address);
+    lp.set_immediate(move |_| {
+        socket.send("x").unwrap();
+        socket.event_loop().flush();
+        assert_eq!(receive(&peer), b"x");
+        socket.close().unwrap();
+    });
+    lp.run()
+}

@@ -225,7 +225,7 @@ fn start_thread(shared: &Arc<Shared>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -330,5 +330,22 @@ mod tests {
         drop(says);
         // The channel is closed when the last job's closure is gone, and no other job began.
         assert!(said.recv_timeout(PATIENCE).is_err());
+    }
+
+    #[test]
+    fn closing_ends_a_thread_that_waits_for_work() {
+        let mut workers = Workers::new(1);
+        assert!(workers.start(1, false, Box::new(|| {})).is_ok());
+        let shared = workers.shared.clone().unwrap();
+        let until = |wanted: fn(&Pool) -> bool| {
+            let over_at = Instant::now() + PATIENCE;
+            while !wanted(&shared.lock()) {
+                assert!(Instant::now() < over_at, "it does not come to it");
+                thread::yield_now();
+            }
+        };
+        until(|pool| pool.idle == 1 && pool.usual.is_empty());
+        workers.close();
+        until(|pool| pool.threads == 0);
     }
 }
