@@ -161,7 +161,7 @@ fn play(lp: &Loop, log: &Recorder, point: &str, what: &str, half_open: bool) {
         socket.destroy();
     }
     lp.run().unwrap();
-    assert_eq!(lp.handles().len(), 1, "{:?}", lp.handles());
+    assert_eq!(lp.handles().len(), 0, "{:?}", lp.handles());
 }
 
 /// What Node printed for a cell.

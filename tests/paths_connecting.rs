@@ -221,7 +221,7 @@ fn n109_connecting_again() {
             events.remove(0);
         }
         log.expect(&events);
-        assert_eq!(lp.handles().len(), 1);
+        assert_eq!(lp.handles().len(), 0);
     }
 }
 

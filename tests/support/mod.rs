@@ -33,7 +33,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nodeloop::net::{self, ReadyState, Server, ServerOptions, Socket};
-use nodeloop::{AsLoop, Builder, Loop};
+use nodeloop::{AsLoop, Builder, Loop, LoopHandle};
 
 #[allow(unused_imports, reason = "every test file uses a part")]
 pub use over_unix::{
@@ -157,25 +157,39 @@ pub fn expect_gone(socket: Socket) {
 #[must_use = "the test is watched as long as this lives"]
 pub struct Deadline(#[allow(dead_code, reason = "its end disarms")] mpsc::Sender<()>);
 
-/// Has the test fail after `secs`, telling what is still alive. It holds the loop no longer than
-/// it would live without.
+/// Has the test fail after `secs`, telling what is still alive. It holds the loop no longer than it would live
+/// without, and leaves nothing in it: a timer would keep its turns from being calm ones, which most programs
+/// have most of the time.
 ///
-/// A loop that still turns ends by a timer; one that does not is ended with the whole process.
+/// A loop that still turns ends by a panic; one that does not is ended with the whole process.
 pub fn deadline(lp: &impl AsLoop, secs: u64) -> Deadline {
-    let timer = lp.event_loop().set_timeout(secs * 1000, move |timer| {
-        panic!("over after {secs} s; {}", timer.event_loop().why_alive());
-    });
-    timer.unref();
-    watched(secs + 2)
+    let remote = lp.event_loop().remote();
+    watch(secs, move || {
+        let over = move |lp: LoopHandle| panic!("over after {secs} s; {}", lp.why_alive());
+        // A loop that is gone has ended.
+        let _ = remote.post(over);
+    })
 }
 
-/// Ends the whole process after `secs`: for what no timer of a loop can end.
+/// Ends the whole process after `secs`: for what nothing in the loop can end.
 pub fn watched(secs: u64) -> Deadline {
+    watch(secs, || {})
+}
+
+/// After `secs` does `first`, and soon after that ends the whole process.
+fn watch(secs: u64, first: impl FnOnce() + Send + 'static) -> Deadline {
     let (armed, disarmed) = mpsc::channel();
     let test = thread::current().name().unwrap_or("a test").to_string();
     thread::spawn(move || {
-        let limit = Duration::from_secs(secs);
-        if disarmed.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+        let is_over = |secs| {
+            let limit = Duration::from_secs(secs);
+            disarmed.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+        };
+        if !is_over(secs) {
+            return;
+        }
+        first();
+        if is_over(2) {
             // Past the capture of output, which ends with the process.
             let _ = writeln!(std::io::stderr(), "{test} hangs: over after {secs} s");
             std::process::abort();
@@ -311,7 +325,7 @@ pub fn turn_until(lp: &Loop, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A loop that a listening server keeps alive, which waits without limit but for the deadline.
+/// A loop that a listening server keeps alive, which waits without limit.
 #[track_caller]
 pub fn waiting_loop() -> (Loop, Server, Deadline) {
     let lp = Loop::new().unwrap();

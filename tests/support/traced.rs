@@ -134,8 +134,7 @@ pub fn scene(expected: &str, play: impl Fn(&Loop, &Recorder)) {
         play(&lp, &log);
         lp.run().unwrap();
         log.expect_lines(expected);
-        // But for the timer of the deadline.
-        assert_eq!(lp.handles().len(), 1, "{:?}", lp.handles());
+        assert_eq!(lp.handles().len(), 0, "{:?}", lp.handles());
     }
 }
 
