@@ -2,9 +2,9 @@
 //!
 //! The pattern: a service manager binds the ports, as root if they need that, and starts the program
 //! when somebody connects; while it is restarted, connections wait instead of being refused. What it
-//! passes are the descriptors from 3 on; their number stands in `LISTEN_FDS`, and `LISTEN_PID` says for
-//! whom they are (systemd's sd_listen_fds). Taking over a descriptor by its number is for a crate
-//! that checks it; a server then listens at what `std` calls a listener.
+//! passes are the descriptors from 3 on. `LISTEN_FDS` says how many there are, and `LISTEN_PID` which
+//! process they are meant for (systemd's sd_listen_fds). Taking over a descriptor by its number is left to
+//! a crate that checks it; the server then listens on an ordinary `std` listener.
 //!
 //! ```text
 //! cargo run --release --example activated # says that nothing was passed

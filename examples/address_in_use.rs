@@ -1,8 +1,8 @@
-//! A server whose address is taken, and who tries again until it is free.
+//! A server whose address is taken, and which tries again until it is free.
 //!
-//! The pattern: what the system finds wrong with `listen` comes as an 'error' event, and its code
-//! tells what to do. An address in use may become free, so it is tried again a while later, a limited
-//! number of times; anything else will not get better, and ends the program.
+//! The pattern: a failed `listen` is reported as an 'error' event, and its code says what to do. An
+//! address in use may become free, so the server tries again a while later, a limited number of times.
+//! Any other error will not go away, and ends the program.
 //!
 //! ```text
 //! cargo run --release --example address_in_use [ADDRESS [MILLISECONDS [TIMES]]]

@@ -1,9 +1,9 @@
-//! Two clients and a pipe between them: what the second sends, the first gets. A first client who
-//! reads slowly slows the second down, and the program tells when.
+//! Two clients and a pipe between them: what the second sends, the first gets. A first client that
+//! reads slowly slows the second down, and the program shows when.
 //!
-//! The pattern: backpressure. `write` returns false when enough waits, and whoever writes on anyway
-//! only fills the memory. So the source is paused, which fills the kernel's buffers up to the sender,
-//! who stops too; and at 'drain' it is resumed. However much goes through, little ever waits.
+//! The pattern: backpressure. `write` returns false when enough bytes wait; writing on regardless only
+//! fills memory. So the source is paused, the kernel's buffers fill up back to the sender, and the
+//! sender stops too. At 'drain' the source is resumed. However much goes through, little ever waits.
 //!
 //! ```text
 //! cargo run --release --example backpressure [ADDRESS [MILLISECONDS]]
@@ -11,7 +11,7 @@
 //!
 //! Then in a second terminal the slow one, `nc 127.0.0.1 40000 > /dev/null`, and in a third the fast
 //! one, `yes | nc 127.0.0.1 40000`. Ctrl-Z in the second stops its reading, `fg` starts it again.
-//! A short pause is nothing special; those of at least so many milliseconds are shown.
+//! A short pause is nothing special; those of at least MILLISECONDS are shown.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! The servers that `benches/suite` measures.
 //!
-//! The pattern: small writes of one callback leave together, whoever keeps bytes for many receivers
-//! shares them, and whoever writes without end stops when `write` says so and goes on at 'drain'.
+//! The pattern: small writes of one callback leave together; bytes for many receivers are shared, not
+//! copied; and a server that writes without end stops when `write` returns false and goes on at 'drain'.
 //!
 //! ```text
 //! cargo run --release --example bench_server MODE ADDRESS [OPTION...]
@@ -14,7 +14,7 @@
 //! each client a file and ends; `tcp-proxy`, which passes each connection on to another address, and
 //! back; `udp-echo`; `udp-sink`, which counts datagrams, and answers one of four bytes, which does not
 //! count, with the count as eight bytes, the lowest first; `udp-burst`, which answers a number of two
-//! bytes, the lower first, with 256 datagrams of so many bytes.
+//! bytes, the lower first, with 256 datagrams of that size.
 //!
 //! It prints `ready`, and on the next line where it listens. Options: `--chunk BYTES` is the read
 //! chunk, `--spin-us MICROSECONDS` how long it looks for events before it blocks, `--no-gather`

@@ -1,8 +1,8 @@
 //! Sends a file two bytes at a time, and shows what `write` returns and how much waits.
 //!
-//! The pattern: backpressure, seen from inside. `write` takes everything, always; false means that the
-//! bytes that wait have reached the mark. Here the file is held back then, until 'drain'. With a server
-//! that reads nothing, such as `nc -l 40000 | sleep 1000`, and a large file it can be watched for long.
+//! The pattern: backpressure, seen from inside. `write` always takes everything; false means that the
+//! bytes that wait have reached the mark. The file is then held back until 'drain'. With a server that
+//! reads nothing, such as `nc -l 40000 | sleep 1000`, and a large file there is much to watch.
 //!
 //! ```text
 //! cargo run --release --example buffer_watcher FILE [ADDRESS]

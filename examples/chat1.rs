@@ -1,8 +1,8 @@
 //! Chat 1.0: what one says, the others hear.
 //!
 //! The pattern: connections that know of each other. They share one room; it holds handles, which
-//! are only names, so there is nothing to free and no cycle. Who leaves is taken out of it, however
-//! he leaves: by `byebye`, by ending, or by vanishing, which is 'close' after 'error'.
+//! are only names, so there is nothing to free and no cycle. A member that leaves is taken out of it,
+//! whichever way it leaves: by `byebye`, by ending, or by vanishing, which is 'close' after 'error'.
 //!
 //! No call into the loop calls a listener before it returns; so the room may stay borrowed while
 //! its members are written to.

@@ -1,8 +1,8 @@
 //! Chat 2.0: a chat with commands.
 //!
 //! The pattern: a protocol of lines. A line is parsed into a command first, by a function that
-//! knows nothing of connections; then the room does what it says. What can't be parsed is answered,
-//! never ignored, so that the user learns the language from its errors.
+//! knows nothing of connections; then the room does what it says. A line that can't be parsed gets an
+//! answer and is never ignored, so the user learns the language from its errors.
 //!
 //! ```text
 //! cargo run --release --example chat2 [ADDRESS]

@@ -9,11 +9,11 @@
 //! cargo run --release --example echo unix:PATH
 //! ```
 //!
-//! At a path it does what every such server has to: the file that one leaves behind that was killed is
-//! in the way of the next, which removes it if nobody answers there. `run` may be called again after
+//! At a path it does what every such server has to: a server that was killed leaves its file behind, which
+//! is in the way of the next, so that removes the file if nobody answers there. `run` may be called again after
 //! an error, and goes on where it was.
 //!
-//! With `RUST_LOG=trace` in front it tells every turn of the loop, phase by phase.
+//! With `RUST_LOG=trace` in front it shows every turn of the loop, phase by phase.
 
 use std::cell::Cell;
 use std::net::SocketAddr;

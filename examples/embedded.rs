@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Then `nc 127.0.0.1 40000`, and in another terminal `nc -u 127.0.0.1 40000`. A client that is silent
-//! for so many milliseconds is ended.
+//! for MILLISECONDS is ended.
 
 #[cfg(unix)]
 mod common;

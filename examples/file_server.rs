@@ -1,9 +1,9 @@
 //! Serves the files of a folder to browsers and `curl`: HTTP/1.0, as small as it can be.
 //!
 //! The pattern: what blocks is done by a worker thread (finding and opening a file), what flows by a pipe
-//! (`file.pipe(socket)`), and whoever comes from outside gets no further than the folder: a path is
-//! followed to its end, links and `..` included, before it is compared. On Linux a large file does not pass
-//! through this program at all.
+//! (`file.pipe(socket)`), and no request gets out of the folder: a path is resolved, links
+//! and `..` included, before it is compared. On Linux the bytes of a large file do not pass through this
+//! program at all.
 //!
 //! ```text
 //! cargo run --release --example file_server [ADDRESS] [FOLDER]

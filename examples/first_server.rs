@@ -1,7 +1,7 @@
 //! The simplest server of a TCP course: it answers what it is told, and says what happens.
 //!
 //! The pattern: a server is a function that is called for every connection, and a connection is
-//! what its listeners do with it: 'data', 'error', 'close'. Nobody waits for anybody: the loop
+//! what its listeners do with it: 'data', 'error', 'close'. Nothing blocks: the loop
 //! calls when something has happened, so one thread serves all connections, and each listener
 //! remembers what it was made with, here the peer's address.
 //!
@@ -9,7 +9,7 @@
 //! cargo run --release --example first_server [ADDRESS]
 //! ```
 //!
-//! Then talk to it, with `nc 127.0.0.1 40000` for one. What it lacks for a peer that sends much and
+//! Then talk to it, for example with `nc 127.0.0.1 40000`. What it lacks for a peer that sends much and
 //! reads little is in `examples/echo.rs`.
 
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! A server that shuts down without cutting anybody off in the middle.
 //!
-//! The pattern: first nobody new (`close`); then who has nothing to wait for is ended, and who waits
-//! for an answer gets it and is ended then; at last, after a time of grace, who is still there is cut
-//! off. That deadline is unref'd: it strikes if somebody is left, but does not itself keep the program
+//! The pattern: first accept nobody new (`close`); then end the connections that wait for nothing, and
+//! those that wait for an answer once they have it; finally, after a time of grace, cut off whatever is
+//! left. That deadline is unref'd: it strikes if somebody is left, but does not itself keep the program
 //! waiting. Nothing says "exit": the program ends when the last connection has.
 //!
 //! ```text

@@ -1,9 +1,9 @@
 //! Counts lines, words and bytes: the question ends with the peer's end, the answer comes later.
 //!
-//! The pattern: a connection has two directions, and each ends for itself. A peer who ends has said
-//! all that he wants to say, and may still listen. A socket answers a peer's end with its own by
-//! itself, unless half-open is allowed. Without it there is just time for an answer in 'end'; this
-//! answer takes longer, as it would with a look at a database. So the program serves two addresses:
+//! The pattern: a connection has two directions, and each ends for itself. A peer that ends has said
+//! all it wants to say, and may still listen. A socket answers its peer's end with its own, unless
+//! half-open is allowed. Without that there is just time for an answer in 'end'; this answer takes
+//! longer, as it would if it came from a database. So the program serves two addresses:
 //! at the first half-open is allowed, at the second it is not, and the answer comes too late.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! Says hello to a server at the port that the command line tells, and prints the answer.
+//! Says hello to a server at the port given on the command line, and prints the answer.
 //!
 //! The pattern: the whole life of a client. It connects, writes, ends its side, reads until the server
 //! ends too, and then nothing keeps the program. The answer may come in several pieces; only the

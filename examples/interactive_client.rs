@@ -1,7 +1,7 @@
 //! Sends what is typed, line by line, and prints what comes back. `Quit` ends it.
 //!
 //! The pattern: standard input is a stream like any other, `readline` makes lines of it, and the program
-//! ends when nothing is left that could go on: so whichever side ends first lets go of the other.
+//! ends when nothing is left that could go on: so whichever side ends first releases the other.
 //!
 //! ```text
 //! cargo run --release --example interactive_client [ADDRESS]

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Then `nc 127.0.0.1 40000`, and type: `close` closes the server; `unref` and `ref` say whether this
-//! connection counts; `timer` starts a timer of so many milliseconds; `quit` ends this connection. The
+//! connection counts; `timer` starts a timer of MILLISECONDS; `quit` ends this connection. The
 //! answer to every line is what lives in the loop: `+` keeps it alive, `-` does not. There is a timer
 //! from the beginning: it repeats, for ever, and is unref'd.
 

@@ -1,8 +1,8 @@
 //! A server that has at most two clients at a time, and prints how many it has.
 //!
-//! The pattern: a limit protects what exists. Who comes beyond it is accepted and closed at once,
-//! which costs next to nothing; 'drop' tells of it. The count falls when a connection is destroyed,
-//! so in its 'close' it is already the new one.
+//! The pattern: a limit protects the clients that are there. A connection beyond it is accepted and closed
+//! at once, which costs next to nothing; 'drop' reports it. The count falls when a connection is
+//! destroyed, so in its 'close' it is already lower.
 //!
 //! ```text
 //! cargo run --release --example max_connections [ADDRESS [LIMIT]]

@@ -1,4 +1,4 @@
-//! Tells of each line whether it is a palindrome.
+//! Says whether each line is a palindrome.
 //!
 //! The pattern: text comes in lines, and a line is decoded when it is whole, so that no character
 //! is cut in two (`common/lines.rs`). What a client sends is bounded twice: a line has a limit, and

@@ -1,7 +1,7 @@
-//! A server that lets each client wait ten seconds before it listens to it.
+//! A server that makes each client wait ten seconds before it reads from it.
 //!
-//! The pattern: `pause_on_connect` hands connections over before a byte of them was read, so that
-//! something else may come first: a look at a database, a hand-over to another part of the program.
+//! The pattern: `pause_on_connect` hands connections over before a byte of them is read, so that
+//! something else may come first: a database query, a hand-over to another part of the program.
 //! Nothing is lost meanwhile; the kernel keeps what comes, and stops the client when it has enough.
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! An echo server in one call, with numbered clients.
 //!
-//! The pattern: a socket is a stream with two sides, so it can be piped into itself. The pipe sees to
-//! everything: a client that reads slowly is read slowly, and its end is echoed, too.
+//! The pattern: a socket is a stream with two sides, so it can be piped into itself. The pipe does
+//! the rest: a client that reads slowly is read slowly, and its end is echoed, too.
 //!
 //! ```text
 //! cargo run --release --example pipe_echo [ADDRESS]

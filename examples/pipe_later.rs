@@ -10,7 +10,7 @@
 //!
 //! WHAT is one of
 //!
-//! - `unpipe`: it echoes for 5 seconds, or so many, and then no more;
+//! - `unpipe`: it echoes for 5 seconds (or SECONDS), and then no more;
 //! - `pause`: it echoes after 10 seconds;
 //! - `timeout`: it echoes when the client has been silent for 3 seconds.
 

@@ -1,7 +1,7 @@
 //! An echo server that has the last word.
 //!
 //! The pattern: a pipe ends its destination when its source has ended, unless it is asked not to. Then
-//! there is time to say something, and to end it oneself. Half-open has to be allowed: the client has
+//! there is time to say something, and the program ends it itself. Half-open has to be allowed: the client has
 //! ended by then.
 //!
 //! ```text

@@ -1,9 +1,9 @@
 //! Passes every connection on to another address, and back.
 //!
 //! The pattern: two pipes, one for each direction, at the pace of the slower side. Each direction ends
-//! for itself, so half-open is allowed on **both** sockets; without it a client that ends and waits for
-//! its answer is cut off, which is the most common bug of proxies. An error of one side does nothing to
-//! the other by itself: whoever closes takes the other with it. Bulk stays in the kernel on Linux, since
+//! by itself, so half-open is allowed on **both** sockets; without it a client that ends and waits for
+//! its answer is cut off, which is the most common bug of proxies. An error of one side does not close
+//! the other: each side's 'close' has to take the other with it. Bulk stays in the kernel on Linux, since
 //! nobody else listens to 'data'.
 //!
 //! ```text

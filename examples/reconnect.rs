@@ -1,8 +1,8 @@
 //! A client that connects again whenever its connection is lost.
 //!
 //! The pattern: after a failure wait, after each further one twice as long, up to a limit: a server
-//! that is in trouble must not be stormed by its clients. For the same reason chance has its part in
-//! the wait, or all who were cut off together would come back together. Only a server that says
+//! that is in trouble must not be stormed by its clients. For the same reason the wait is partly
+//! random, or all clients that were cut off together would come back together. Only a server that says
 //! something has recovered: one that accepts and hangs up has not.
 //!
 //! The socket is used again, with its listeners: `keep` holds it from one 'close' to the next
@@ -12,7 +12,7 @@
 //! cargo run --release --example reconnect [ADDRESS [MILLISECONDS [MILLISECONDS [TIMES]]]]
 //! ```
 //!
-//! The first number of milliseconds is the first wait, the second the longest; after so many failures
+//! The first number of milliseconds is the first wait, the second the longest; after TIMES failures
 //! in a row it gives up. Run `chat1` beside it, end that, and start it again.
 
 mod common;

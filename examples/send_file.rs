@@ -1,8 +1,8 @@
 //! Sends a file to a server, and ends.
 //!
 //! The pattern: `file.pipe(socket)`. However large the file is and however slowly the server reads, no
-//! more than two chunks of it are in memory; the pipe ends the socket at the end of the file. What goes
-//! wrong at one end is for the program to tell the other.
+//! more than two chunks of it are in memory; the pipe ends the socket at the end of the file. The
+//! program itself has to tell one end what went wrong at the other.
 //!
 //! ```text
 //! cargo run --release --example send_file FILE [ADDRESS]

@@ -1,6 +1,6 @@
 //! A server and its client in one process, in one loop, in one thread.
 //!
-//! The pattern: nobody waits for anybody, so both ends of a connection may live in one loop. The
+//! The pattern: nothing blocks, so both ends of a connection may live in one loop. The
 //! client is made in the listener of 'listening': earlier there is nobody to connect to. When the
 //! talk is over the server is closed, and the program ends because nothing is left.
 //!

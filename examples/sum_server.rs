@@ -1,7 +1,7 @@
 //! Adds up the numbers that a client sends, and tells it the sum every three seconds.
 //!
 //! The pattern: TCP carries bytes, not messages. A number may come in two reads, and a hundred in
-//! one; so what is left of a read waits for the next. And a timer that belongs to a connection is
+//! one; so an incomplete number waits for the next read. And a timer that belongs to a connection is
 //! cleared in its 'close', the event that always comes.
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! One program that listens at two ports.
 //!
-//! The pattern: servers cost little, and one listener may serve several. What differs between them
-//! the listener asks of the socket: here the port that the client has chosen.
+//! The pattern: servers cost little, and one listener may serve several. The
+//! listener asks the socket for what differs between them: here the port that the client has chosen.
 //!
 //! ```text
 //! cargo run --release --example two_ports [ADDRESS [ADDRESS]]

@@ -2,7 +2,7 @@
 //!
 //! The pattern: to find servers without knowing their addresses, ask all and wait a moment. A broadcast
 //! must be allowed first, `set_broadcast`, which needs a socket that is bound. Not every network
-//! lets broadcasts through, and who answers is anybody's guess: trust nobody for it.
+//! lets broadcasts through, and anybody may answer: an answer proves nothing.
 //!
 //! ```text
 //! cargo run --release --example udp_broadcast [ADDRESS [MILLISECONDS]]

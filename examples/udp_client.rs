@@ -1,14 +1,14 @@
 //! Sends a few datagrams, texts in Russian and Chinese among them, and prints what comes back.
 //!
-//! The pattern: nothing is certain. A datagram or its answer may be lost, so whoever waits for an
-//! answer needs a deadline, and says what he has missed. The socket binds itself with the first send;
+//! The pattern: nothing is certain. A datagram or its answer may be lost, so a program that waits for
+//! an answer needs a deadline, and says what it has missed. The socket binds itself with the first send;
 //! a list of buffers is one datagram.
 //!
 //! ```text
 //! cargo run --release --example udp_client [ADDRESS [MILLISECONDS]]
 //! ```
 //!
-//! It talks to `udp_echo`, and waits so long for the answers.
+//! It talks to `udp_echo`, and waits MILLISECONDS for the answers.
 
 mod common;
 

@@ -1,9 +1,9 @@
 //! Connects a UDP socket, sends, and closes.
 //!
-//! The pattern: `connect` tells nobody anything, it only remembers the peer. From then on `send` needs
-//! no address and hands its datagram to the system at once, so `close` may follow in the next line. To
-//! an address a datagram goes out on the next tick, and `close` in the next line would send nothing:
-//! there close in the completion.
+//! The pattern: `connect` sends nothing, it only remembers the peer. From then on `send` needs no address
+//! and hands its datagram to the system at once, so `close` may follow on the next line. A datagram with
+//! an address goes out on the next tick, so a `close` on the next line would keep it from being sent:
+//! close in the completion instead.
 //!
 //! ```text
 //! cargo run --release --example udp_connected [ADDRESS [TEXT…]]

@@ -1,7 +1,7 @@
 //! A UDP echo server: every datagram goes back to its sender.
 //!
 //! The pattern: one socket serves everybody. There are no connections: each 'message' says who has sent
-//! it, and that is where the answer goes. Nobody tells whether an answer arrives.
+//! it, and that is where the answer goes. Nothing says whether an answer arrives.
 //!
 //! ```text
 //! cargo run --release --example udp_echo [ADDRESS]

@@ -1,16 +1,16 @@
 //! Receives a file in datagrams, and says how many of them were lost.
 //!
 //! The pattern: datagrams may be lost, come twice, or in another order. So each says where it belongs
-//! and is written there; which ones have come is kept in mind, and counted when the sender says how
-//! many there were. Where one was lost the file has zeros. The first who sends is the sender; what
-//! comes from others, or is something else, is passed over.
+//! and is written there; the receiver remembers which have come, and counts them when the sender
+//! says how many there were. Where one was lost the file has zeros. The first peer that sends is the
+//! sender; datagrams from others, or of another form, are ignored.
 //!
 //! ```text
 //! cargo run --release --example udp_file_receiver [ADDRESS [FILE [MILLISECONDS]]]
 //! ```
 //!
-//! After the sender's end it stays for so long, since its answer may be lost and asked for again, and the end
-//! may have overtaken parts. So it counts when that time is over.
+//! After the sender's end it stays for MILLISECONDS, since its answer may be lost and asked for again, and
+//! the end may have overtaken parts. So it counts when that time is over.
 
 mod common;
 

@@ -1,16 +1,16 @@
 //! Sends a file in datagrams, and says how many of them were lost.
 //!
-//! The pattern: UDP holds nobody back. Whoever sends as fast as he can fills the receiver's buffer, and the
-//! rest is thrown away without a word. So this sends a few datagrams each millisecond; and since what
-//! arrives nobody but the receiver knows, it asks him at the end, again and again until an answer
-//! comes. The question may overtake what it asks about: whoever has not everything is asked once more.
+//! The pattern: UDP has no backpressure. A sender at full speed fills the receiver's buffer, and the rest is
+//! thrown away without a word. So this one sends a few datagrams each millisecond; and since only the
+//! receiver knows what has arrived, it asks at the end, again and again until an answer comes. The
+//! question may overtake what it asks about, so a receiver that lacks something is asked once more.
 //!
 //! ```text
 //! cargo run --release --example udp_file_sender [FILE [ADDRESS [BURST]]]
 //! ```
 //!
 //! BURST is how many datagrams go out each millisecond; with some hundreds, some will be lost. It
-//! talks to `udp_file_receiver`. Connected, it is told if nobody receives there.
+//! talks to `udp_file_receiver`. Being connected, it learns if nobody receives there.
 
 mod common;
 

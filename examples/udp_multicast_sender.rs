@@ -1,7 +1,7 @@
 //! Sends a number to a group, once a second.
 //!
-//! The pattern: whoever sends to a group need not be a member of it, nor know how many there are. By which
-//! interface it leaves is worth saying on a machine that has several; 0.0.0.0 is the system's choice.
+//! The pattern: a sender need not be a member of the group, nor know how many members there are. On a machine
+//! with several interfaces it should say which one to use; 0.0.0.0 leaves the choice to the system.
 //!
 //! ```text
 //! cargo run --release --example udp_multicast_sender [GROUP [INTERFACE [MILLISECONDS [COUNT]]]]

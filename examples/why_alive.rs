@@ -9,7 +9,7 @@
 //! cargo run --release --example why_alive [ADDRESS]
 //! ```
 //!
-//! Connect to it, with `nc 127.0.0.1 40000` for one, and wait for two seconds.
+//! Connect to it, for example with `nc 127.0.0.1 40000`, and wait for two seconds.
 
 mod common;
 

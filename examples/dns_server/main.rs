@@ -1,15 +1,15 @@
 //! A DNS server that answers from a table: a real protocol over UDP.
 //!
-//! The pattern: the protocol stands apart from the socket. `packet` makes an answer of a question's
-//! bytes, whatever they are, and can be tested with bytes that nobody would send; the socket only
-//! carries both. What can't be a question is not answered at all: an answer to an answer would go
-//! back and forth for ever.
+//! The pattern: the protocol stands apart from the socket. `packet` turns the bytes of a
+//! question into those of an answer, and can be tested with bytes that nobody would send; the socket only
+//! carries both. What can't be a question gets no answer: an answer to an answer would go back
+//! and forth for ever.
 //!
 //! ```text
 //! cargo run --release --example dns_server [ADDRESS [NAME=ADDRESS…]]
 //! ```
 //!
-//! Then ask it: `dig @127.0.0.1 -p 5300 example.test`. A name may stand there several times. Without a
+//! Then ask it: `dig @127.0.0.1 -p 5300 example.test`. A name may be given several times. Without a
 //! table of your own it has `example.test`, `www.example.test` and `many.example.test`.
 
 mod packet;

@@ -1,4 +1,4 @@
-//! The packets of DNS, as far as a server with addresses of IPv4 needs them (RFC 1035).
+//! DNS packets, as far as a server of IPv4 addresses needs them (RFC 1035).
 //!
 //! The pattern: read what a stranger has sent with functions that give `None` where bytes are missing.
 //! Nothing is indexed, nothing is trusted, nothing is larger than it may be.

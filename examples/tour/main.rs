@@ -1,4 +1,4 @@
-//! A tour of the loop: small programs, each told turn by turn.
+//! A tour of the loop: small programs, each shown turn by turn.
 //!
 //! The pattern: the loop logs what it does at level trace, so a logger is all it takes to follow it.
 //! The one here prints the loop's records as they are, but gives names to handles and leaves out the
