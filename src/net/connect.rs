@@ -11,10 +11,10 @@ use crate::event_loop::handle::Socket;
 use crate::event_loop::table;
 use crate::ground::error::{Error, Result};
 
-/// Makes a socket and connects it: Node's `net.connect`. 'connect' and 'ready' come when the
-/// connection stands, 'error' and 'close' when it can't be made.
+/// Makes a socket and connects it: Node's `net.connect`.
 ///
-/// What is written before is kept and sent then.
+/// 'connect' and 'ready' come once the connection is made; 'error' and 'close' come if it can't be.
+/// Anything written earlier is kept and sent then.
 ///
 /// ```
 /// use nodeloop::{net, Loop};
@@ -93,17 +93,20 @@ impl Socket {
         socket
     }
 
-    /// Connects: Node's `socket.connect`. The attempt begins on the next tick, or when the host's name
-    /// was looked up; 'connect' and 'ready' come when the connection stands.
+    /// Connects the socket: Node's `socket.connect`.
     ///
-    /// A socket that closed can be connected again, in its 'close' event, or later if it was
-    /// [kept](Socket::keep): its listeners stay, its counters begin anew (N110).
+    /// The attempt begins on the next tick, or once the host's name has been looked up; 'connect'
+    /// and 'ready' come once the connection is made.
     ///
-    /// What goes wrong comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` …
-    /// with the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
+    /// A closed socket can be connected again in its 'close' event, or later if it was
+    /// [kept](Socket::keep): its listeners stay, its counters start again from zero (N110).
+    ///
+    /// A failure comes as 'error', then 'close': `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH` … with
+    /// the system call `connect`, address and port; `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` with
     /// the system call `bind` for the local end; `ENOTFOUND` and `EAI_AGAIN` with the system call
-    /// `getaddrinfo` and the host name for a name that was not found, or not now; `EALREADY` if it was connecting, or
-    /// is connected, already; `ERR_IP_BLOCKED` for an address on the [block list](ConnectOptions::block_list).
+    /// `getaddrinfo` and the host name if the name does not exist or can't be looked up for now;
+    /// `EALREADY` if the socket is already connecting or connected; `ERR_IP_BLOCKED` for an address
+    /// on the [block list](ConnectOptions::block_list).
     ///
     /// # Errors
     /// - `ERR_INVALID_ARG_VALUE` for a host with a NUL in it.
@@ -133,7 +136,7 @@ impl Socket {
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 
-    /// As [`connect`](Socket::connect), and calls `listener` at the next 'connect'.
+    /// Like [`connect`](Socket::connect), and calls `listener` at the next 'connect'.
     ///
     /// # Errors
     /// As [`connect`](Socket::connect). The listener stays for the next connection, or is dropped if

@@ -20,14 +20,13 @@ use crate::ground::millis::Millis;
 ///
 /// # Several addresses
 ///
-/// A name with several addresses has all of them tried, IPv4 and IPv6 in turn, beginning with the
-/// family of the first. Each has a
-/// [head start](ConnectOptions::auto_select_family_attempt_timeout) on the next, and goes on beside
-/// it when that is over; the first that connects is the connection (RFC 8305). If all fail, the
-/// error has [all their errors](crate::Error::errors), and the code of the first. This is so unless
-/// a [family](ConnectOptions::family) or a [local address](ConnectOptions::local_address) is asked
-/// for, or it is [switched off](ConnectOptions::auto_select_family): then the first address alone is
-/// tried.
+/// All addresses of a name are tried, IPv4 and IPv6 in turn, beginning with the family of the
+/// first. Each has a [head start](ConnectOptions::auto_select_family_attempt_timeout) on the next,
+/// and its attempt continues after that; the first to connect becomes the connection (RFC 8305). If
+/// all fail, the error carries [all their errors](crate::Error::errors) and the code of the first.
+/// Only the first address is tried if a [family](ConnectOptions::family) or a [local
+/// address](ConnectOptions::local_address) is asked for, or if this is [switched
+/// off](ConnectOptions::auto_select_family).
 ///
 /// ```
 /// use nodeloop::net::{self, ConnectOptions};
@@ -51,7 +50,7 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// To a host, which is an IP address as text or a name, and a port. `""` is `localhost`.
+    /// Connects to a host (an IP address as text, or a name) and a port. `""` is `localhost`.
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
         ConnectOptions::to(ConnectHost::Name(host.into()), port)
     }
@@ -75,56 +74,59 @@ impl ConnectOptions {
         }
     }
 
-    /// The address at this end. Node's `localAddress`. A link-local one is of the zone of the address that
-    /// is connected to.
+    /// The local address. Node's `localAddress`. A link-local one gets the zone of the address
+    /// being connected to.
     pub fn local_address(mut self, address: IpAddr) -> ConnectOptions {
         self.request.local_address = Some(address);
         self
     }
 
-    /// The port at this end; 0 has the system choose. Node's `localPort`.
+    /// The local port; with 0 the system chooses. Node's `localPort`.
     pub fn local_port(mut self, port: u16) -> ConnectOptions {
         self.request.local_port = port;
         self
     }
 
-    /// How long the connection may take to be made (milliseconds or a `Duration`), the look-up of a name
-    /// included; then it fails with `ETIMEDOUT`, as when the system gives up, which takes it minutes.
-    /// Node has no such limit.
+    /// How long connecting may take (milliseconds or a `Duration`), the look-up of the name
+    /// included.
+    ///
+    /// After that it fails with `ETIMEDOUT`, as it does when the system itself gives up, which
+    /// takes minutes. Node has no such limit.
     pub fn deadline(mut self, time: impl Into<Millis>) -> ConnectOptions {
         self.request.deadline_ms = Some(time.into().get());
         self
     }
 
-    /// What is not connected to: the attempt fails with `ERR_IP_BLOCKED` (N260). Rules that are added
-    /// to the list later count, too. Node's `blockList`.
+    /// Addresses not to connect to: an attempt fails with `ERR_IP_BLOCKED` (N260). Rules added to
+    /// the list later count, too. Node's `blockList`.
     pub fn block_list(mut self, list: &BlockList) -> ConnectOptions {
         self.request.block_list = Some(list.clone());
         self
     }
 
-    /// Takes addresses of this family only, and of them the first. Node's `family`.
+    /// Uses only addresses of this family, and only the first of them. Node's `family`.
     pub fn family(mut self, family: Family) -> ConnectOptions {
         self.request.look_up.family = Some(family);
         self
     }
 
-    /// What the resolver is asked for. [`ADDRCONFIG`](Hints::ADDRCONFIG) if no family is asked for.
+    /// The hints for the resolver; [`ADDRCONFIG`](Hints::ADDRCONFIG) if no family is asked for.
     /// Node's `hints`.
     pub fn hints(mut self, hints: Hints) -> ConnectOptions {
         self.request.look_up.hints = hints;
         self
     }
 
-    /// In which order the addresses of a name are tried; that of the resolver from the beginning.
+    /// The order in which the addresses of a name are tried; by default the resolver's.
     pub fn order(mut self, order: Order) -> ConnectOptions {
         self.request.look_up.order = order;
         self
     }
 
     /// Looks names up with a function of your own instead of the system's resolver. It is called on
-    /// the tick after `connect` with the name and what is asked of it, and answers then or later.
-    /// It holds the loop alive by nothing (N54). Not called for an IP address. Node's `lookup`.
+    /// the tick after `connect` with the name and the request, and answers then or later. A pending
+    /// answer does not keep the loop alive (N54). The function is not called for an IP address.
+    /// Node's `lookup`.
     ///
     /// ```
     /// use nodeloop::net::{self, ConnectOptions};
@@ -149,16 +151,17 @@ impl ConnectOptions {
         self
     }
 
-    /// Whether all addresses of a name are tried. As the loop
-    /// [has it](crate::Builder::auto_select_family) from the beginning. Node's `autoSelectFamily`.
+    /// Whether all addresses of a name are tried. The default is the
+    /// [loop's](crate::Builder::auto_select_family). Node's `autoSelectFamily`.
     pub fn auto_select_family(mut self, yes: bool) -> ConnectOptions {
         self.request.auto_select_family = Some(yes);
         self
     }
 
-    /// How long an address may take before the next is tried beside it (milliseconds or a `Duration`); at
-    /// least 10 ms (N258). As the loop [has it](crate::Builder::auto_select_family_attempt_timeout) from the
-    /// beginning. Node's `autoSelectFamilyAttemptTimeout`.
+    /// How long an address may take before the next is tried beside it (milliseconds or a
+    /// `Duration`); at least 10 ms (N258). The default is the
+    /// [loop's](crate::Builder::auto_select_family_attempt_timeout). Node's
+    /// `autoSelectFamilyAttemptTimeout`.
     pub fn auto_select_family_attempt_timeout(mut self, time: impl Into<Millis>) -> ConnectOptions {
         self.request.attempt_timeout_ms = Some(time.into().get());
         self
@@ -171,8 +174,8 @@ impl ConnectOptions {
         self
     }
 
-    /// What the socket is made with, by [`connect`](crate::net::connect()): what exists already keeps
-    /// what it has.
+    /// The options of the socket that [`connect`](crate::net::connect()) makes. A socket that
+    /// exists already keeps its own.
     pub fn socket(mut self, options: SocketOptions) -> ConnectOptions {
         self.socket = options;
         self

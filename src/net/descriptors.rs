@@ -14,12 +14,12 @@ use crate::ground::error::{Error, Result};
 
 /// Sockets that exist.
 impl ListenOptions {
-    /// A socket that is bound, or listens already, of TCP or at a path: Node's `fd`. It is the
-    /// server's from now on, and becomes non-blocking for all who share it.
+    /// Listens on an existing TCP or Unix socket that is bound or already listening: Node's `fd`.
+    /// The server owns it from now on, and it becomes non-blocking for all who share it.
     ///
-    /// What is no such socket is an 'error' event, `EINVAL` with the system call `listen`; the
-    /// [source](std::error::Error::source) of the error says what the descriptor is instead. The file
-    /// of a path that others have bound is not removed by `close`.
+    /// For any other descriptor an 'error' event comes, `EINVAL` with the system call `listen`; the
+    /// [source](std::error::Error::source) of the error says what the descriptor is instead.
+    /// `close` does not remove the file of a path that somebody else has bound.
     ///
     /// `ListenOptions` are made from an [`OwnedFd`], and from what `std` has for listening sockets:
     ///
@@ -64,9 +64,11 @@ impl From<std::os::unix::net::UnixListener> for ListenOptions {
 
 /// Descriptors.
 impl Socket {
-    /// Makes a socket of a connection that exists, of TCP or a Unix one: Node's `new net.Socket({fd})`.
-    /// It reads at once. The descriptor is the socket's from now on, and becomes non-blocking for all
-    /// who share it. TCP options of `options` are not set on it, as in Node.
+    /// Makes a socket from an existing TCP or Unix connection: Node's `new net.Socket({fd})`.
+    ///
+    /// It starts reading at once. The socket owns the descriptor from now on, which becomes
+    /// non-blocking for all who share it. As in Node, the TCP options in `options` are not applied
+    /// to it.
     ///
     /// ```
     /// use std::os::unix::net::UnixStream;
@@ -113,8 +115,9 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A second descriptor of the same connection, for good: for a process that is started with it, or
-    /// to look at. What is written or read there is missing here.
+    /// Returns a second descriptor of the same connection: to inspect it, or to pass it to a child
+    /// process for good. Bytes read through that descriptor don't reach this socket, and bytes
+    /// written there are not counted here.
     ///
     /// # Errors
     /// `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`, or that it can't be duplicated.
@@ -123,8 +126,8 @@ impl Socket {
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 
-    /// Gives the connection away: to another loop or thread, to a child process. It stays open; this
-    /// socket is destroyed, and its 'close' comes. The descriptor is non-blocking.
+    /// Gives the connection away: to another loop or thread, or to a child process. The connection
+    /// stays open; this socket is destroyed, and its 'close' comes. The descriptor is non-blocking.
     ///
     /// Best done before anything was read: with
     /// [`pause_on_connect`](crate::net::ServerOptions::pause_on_connect), in 'connection'.
@@ -147,9 +150,9 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while it connects, has bytes that nobody has taken yet (the
-    ///   beginning of a character is such), or that the kernel has not: they would be lost. It stays as
-    ///   it is.
+    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while the socket connects, or holds bytes that would be
+    ///   lost: bytes not yet read by the program (part of a character counts) or not yet taken by
+    ///   the kernel. The socket stays as it is.
     /// - `ERR_SOCKET_CLOSED` without a descriptor, `ERR_HANDLE_GONE`.
     pub fn into_fd(self) -> Result<OwnedFd> {
         table::with(self.0, |state, id| state.release_descriptor(id))
@@ -159,9 +162,9 @@ impl Socket {
 
 /// Descriptors.
 impl Server {
-    /// A second descriptor of the listening socket, for good: for a process that is to take over. The file
-    /// of a path is still removed when this server is closed, and then nobody finds the other:
-    /// [`into_fd`](Server::into_fd) leaves it.
+    /// Returns a second descriptor of the listening socket, for a process that is to take over.
+    /// Closing this server still removes the file of its path, and then no client can find the
+    /// other descriptor; [`into_fd`](Server::into_fd) leaves the file.
     ///
     /// # Errors
     /// `ERR_SERVER_NOT_RUNNING` if it does not listen, `ERR_HANDLE_GONE`, or that it can't be
@@ -171,8 +174,8 @@ impl Server {
             .unwrap_or_else(|| Err(Error::handle_gone()))
     }
 
-    /// Gives the listening socket away. It goes on listening, with those who wait to be accepted and
-    /// with its file; this server is [closed](Server::close), its connections go on.
+    /// Gives the listening socket away. It goes on listening, keeps its file and the connections
+    /// that wait to be accepted; this server is [closed](Server::close), its connections go on.
     ///
     /// # Errors
     /// `ERR_SERVER_NOT_RUNNING` if it does not listen, `ERR_HANDLE_GONE`.

@@ -33,9 +33,8 @@
 //!
 //! # Listeners
 //!
-//! `on_x` adds a listener, `once_x`, which most events have, one for a single emission; both return an id for
-//! `off`.
-//! Listeners of one event are called in the order in which they were added. No call of this module
+//! `on_x` adds a listener; `once_x`, which most events have, adds one for a single emission. Both
+//! return an id for `off`.
 //! calls a listener or a completion before it returns. One that is added during an emission first
 //! runs at the next one; one that is removed during an emission still runs in it (N16).
 //!
@@ -46,9 +45,9 @@
 //! Something fails: 'error', 'close'. `destroy`: 'close'. 'close' is always the last event, and its
 //! argument says whether there was an error.
 //!
-//! An 'error' that nobody listens to ends [`run`](crate::Loop::run), and with it a server whose peer has reset its
-//! connection: listen to it on each socket, or to
-//! [all that nobody listens to](crate::LoopHandle::on_uncaught_error).
+//! An 'error' without a listener ends [`run`](crate::Loop::run), and with it a server whose peer
+//! has reset its connection: listen to it on each socket, or handle all such errors with
+//! [`on_uncaught_error`](crate::LoopHandle::on_uncaught_error).
 //!
 //! # Unix domain sockets
 //!

@@ -57,20 +57,20 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// The usual options.
+    /// The default options.
     pub fn new() -> ServerOptions {
         ServerOptions::default()
     }
 
-    /// Whether a socket stays writable when its peer has ended, until `end` is called. False: this
-    /// side is ended a tick after 'end' (N123). Node's `allowHalfOpen`.
+    /// Whether a socket stays writable after its peer has ended, until `end` is called. Default:
+    /// false; this side ends a tick after 'end' (N123). Node's `allowHalfOpen`.
     pub fn allow_half_open(mut self, yes: bool) -> ServerOptions {
         self.accept.allow_half_open = yes;
         self
     }
 
     /// Whether accepted sockets read nothing before [`resume`](crate::net::Socket::resume) is
-    /// called. False: they read at once, and buffer. Node's `pauseOnConnect`.
+    /// called. Default: false; they read at once, and buffer. Node's `pauseOnConnect`.
     pub fn pause_on_connect(mut self, yes: bool) -> ServerOptions {
         self.accept.pause_on_connect = yes;
         self
@@ -97,8 +97,8 @@ impl ServerOptions {
         self
     }
 
-    /// Whose connections are accepted and closed at once, with neither 'connection' nor 'drop'
-    /// (N94). Rules that are added to the list later count, too. Node's `blockList`.
+    /// Peers to refuse: their connections are accepted and closed at once, with neither
+    /// 'connection' nor 'drop' (N94). Rules added to the list later count, too. Node's `blockList`.
     pub fn block_list(mut self, list: &BlockList) -> ServerOptions {
         self.block_list = Some(list.clone());
         self
@@ -153,13 +153,13 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// The usual options.
+    /// The default options.
     pub fn new() -> SocketOptions {
         SocketOptions::default()
     }
 
-    /// Whether the socket stays writable when its peer has ended, until `end` is called. False: this
-    /// side is ended a tick after 'end' (N123). Node's `allowHalfOpen`.
+    /// Whether the socket stays writable after its peer has ended, until `end` is called. Default:
+    /// false; this side ends a tick after 'end' (N123). Node's `allowHalfOpen`.
     pub fn allow_half_open(mut self, yes: bool) -> SocketOptions {
         self.allow_half_open = yes;
         self
@@ -212,7 +212,7 @@ impl SocketOptions {
 /// - On Unix a [path](ListenOptions::path), or a [socket that exists](ListenOptions::fd): of another
 ///   process, of `std`.
 ///
-/// Port 0 has the system choose one, which [`address`](crate::net::Server::address) tells.
+/// With port 0 the system chooses one; [`address`](crate::net::Server::address) returns it.
 ///
 /// ```
 /// use nodeloop::{net::ListenOptions, net, Loop};
@@ -255,7 +255,7 @@ impl ListenOptions {
         ListenOptions::default()
     }
 
-    /// The port; 0 has the system choose.
+    /// The port; with 0 the system chooses.
     pub fn port(mut self, port: u16) -> ListenOptions {
         self.request.port = port;
         self
@@ -280,16 +280,16 @@ impl ListenOptions {
         self
     }
 
-    /// Whether an IPv6 address, `::` too, leaves IPv4 alone (N245). False: `::` takes both. It says
-    /// nothing about an IPv4 address. Node's `ipv6Only`.
+    /// Whether an IPv6 address, `::` included, excludes IPv4 (N245). Default: false; `::` takes
+    /// both. It has no effect on an IPv4 address. Node's `ipv6Only`.
     pub fn ipv6_only(mut self, yes: bool) -> ListenOptions {
         self.request.options.ipv6_only = yes;
         self
     }
 
-    /// Whether several sockets, in other loops, threads or processes too, may listen at one address,
-    /// and the system spreads the connections over them (N283). All of them must say so. `ENOTSUP`
-    /// where the system does not have it. Node's `reusePort`.
+    /// Whether several sockets, in other loops, threads or processes too, may listen at one
+    /// address, with the system spreading connections over them (N283). Each of them must set it.
+    /// `ENOTSUP` where the system lacks it. Node's `reusePort`.
     pub fn reuse_port(mut self, yes: bool) -> ListenOptions {
         self.request.options.reuse_port = yes;
         self

@@ -11,9 +11,10 @@ use crate::event_loop::table;
 
 /// Unix domain sockets.
 ///
-/// A path is given as [`Path`] or [`PathBuf`], so that it is no host name. Sockets of both kinds are
-/// the same but for this: one at a path has no addresses; options of TCP do nothing, as in Node; a
-/// write to a peer that has closed fails at once; and `reset_and_destroy` is an error.
+/// A path is given as [`Path`] or [`PathBuf`], so it can't be mistaken for a host name. Unix
+/// sockets behave like TCP ones with these exceptions: they have no addresses; TCP options do
+/// nothing, as in Node; a write to a peer that has closed fails at once; and `reset_and_destroy` is
+/// an error.
 ///
 /// ```
 /// use std::path::Path;
@@ -38,11 +39,11 @@ use crate::event_loop::table;
 impl ListenOptions {
     /// The path of a Unix domain socket: Node's `path`. The socket listens when `listen` returns.
     ///
-    /// The file is made by `listen` and removed by `close`, whatever is there by then (N236); a
-    /// process that is killed leaves it behind. What is at the path already is not removed:
-    /// `EADDRINUSE`, whether somebody listens or not. A directory that does not exist is `EACCES`, a
-    /// path of more than 107 bytes, or with a NUL within, `EINVAL`. (In Node 108 bytes are
-    /// allowed.)
+    /// `listen` makes the file and `close` removes whatever is at the path by then (N236); a
+    /// process that is killed leaves it behind. `listen` does not remove a file that exists: it
+    /// fails with `EADDRINUSE`, whether anybody listens there or not. A directory that does not
+    /// exist is `EACCES`, a path longer than 107 bytes or with a NUL inside `EINVAL`. (Node allows
+    /// 108 bytes.)
     ///
     /// On Linux a path that begins with a NUL is an abstract name, which no file belongs to.
     pub fn path(mut self, path: impl Into<PathBuf>) -> ListenOptions {
@@ -125,10 +126,10 @@ impl From<&PathBuf> for ConnectOptions {
 
 /// Unix domain sockets.
 impl Server {
-    /// The path that it was told to listen at last: what Node's `server.address()` gives for such a
-    /// server. As in Node it is known after `close` too (N77), and after an 'error' of `listen`. Of a
-    /// socket that came from [outside](ListenOptions::fd) it is the path that it is bound to, which
-    /// Node does not tell.
+    /// The path that the server was last told to listen at: Node's `server.address()` for such a
+    /// server. As in Node it is known after `close` too (N77), and after an 'error' of `listen`.
+    /// For a socket that came from [outside](ListenOptions::fd) it is the path the socket is bound
+    /// to, which Node does not report.
     pub fn path(self) -> Option<PathBuf> {
         table::with(self.0, |state, id| state.server_path(id)).flatten()
     }

@@ -10,15 +10,15 @@ use crate::ground::listeners::{ListenerId, Shared, shared};
 
 /// A buffer of one's own.
 impl Socket {
-    /// Has what comes read into `buffer`, without a copy: Node's `onread`. `call` is told of each
-    /// read, in the poll phase, with its size and the buffer, whose first bytes it is; up to as many
-    /// reads in a turn as of any other socket. The next one overwrites them. If `call` returns false
-    /// reading stops, until [`resume`](Socket::resume); [`pause`](Socket::pause) stops it, too.
+    /// Reads into `buffer` without a copy: Node's `onread`. `call` runs for each read, in the poll
+    /// phase, with the size of the read and the buffer, which begins with those bytes; a turn does
+    /// as many reads as for any other socket. The next read overwrites them. If `call` returns
+    /// false reading stops until [`resume`](Socket::resume); [`pause`](Socket::pause) stops it,
+    /// too.
     ///
-    /// There is no 'data' and no text then; everything else is as it was. `call` may put another
-    /// buffer into the place of this one, and keep what it was given. If it leaves none the socket is
-    /// destroyed with `ENOBUFS` by the next read, as in Node. Called again, `read_into` puts another
-    /// buffer and callback in the place of both.
+    /// Meanwhile there is no 'data' and no text; everything else is unchanged. `call` may keep the
+    /// buffer and put another in its place. If it leaves none, the next read destroys the socket
+    /// with `ENOBUFS`, as in Node. Calling `read_into` again replaces both buffer and callback.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -77,10 +77,10 @@ impl Socket {
         table::with(self.0, |state, id| state.encoding(id)).flatten()
     }
 
-    /// Adds a listener of text: what was read, decoded, in the poll phase, behind the listeners of
-    /// 'data'. It is what Node's 'data' is once an encoding is set, and starts the flow likewise. A
-    /// chunk that holds no whole character is not told (N225). Without
-    /// [`set_encoding`](Socket::set_encoding) it is UTF-8.
+    /// Adds a listener for text: the bytes read, decoded, in the poll phase, after the listeners
+    /// for 'data'. It is Node's 'data' once an encoding is set, and starts the flow likewise. It is
+    /// not called for a chunk without a whole character (N225). Without
+    /// [`set_encoding`](Socket::set_encoding) the encoding is UTF-8.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -97,7 +97,7 @@ impl Socket {
         self.add_text(shared(listener), false)
     }
 
-    /// Adds a listener of the next text. Data flows on afterwards, and is thrown away if nobody else
+    /// Adds a listener for the next text. Data flows on afterwards, and is thrown away if nobody else
     /// listens.
     pub fn once_text(self, listener: impl FnOnce(Socket, &str) + 'static) -> ListenerId {
         let mut listener = Some(listener);

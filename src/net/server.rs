@@ -69,14 +69,15 @@ impl Server {
         server
     }
 
-    /// Listens: at a port, an address, or what [`ListenOptions`] say. 'listening' comes on a tick.
-    /// While it listens the server keeps the loop alive. After `close`, and after an 'error' from
-    /// `listen`, it may listen again. Node's `server.listen`.
+    /// Listens at a port, an address, or what [`ListenOptions`] say: Node's `server.listen`.
     ///
-    /// What the system finds wrong comes as an 'error' event on a tick: `EADDRINUSE`,
-    /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL`, with the system call `listen`, address and port; for a
-    /// name that is not found `ENOTFOUND` or `EAI_AGAIN` with the system call `getaddrinfo` and the
-    /// host name, in the poll phase. It is not followed by 'close' (N76). A look-up keeps the loop
+    /// 'listening' comes on a tick. While it listens the server keeps the loop alive. After
+    /// `close`, and after an 'error' from `listen`, it may listen again.
+    ///
+    /// Failures reported by the system come as an 'error' event on a tick: `EADDRINUSE`,
+    /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL`, with the system call `listen`, address and port. A
+    /// failed look-up comes in the poll phase: `ENOTFOUND` or `EAI_AGAIN` with the system call
+    /// `getaddrinfo` and the host name. 'close' does not follow (N76). A look-up keeps the loop
     /// alive until it is over, or `close` is called.
     ///
     /// # Errors
@@ -88,7 +89,7 @@ impl Server {
         self.listen_at(request)
     }
 
-    /// As [`listen`](Server::listen), and calls `listener` at the next 'listening'. If 'error' comes
+    /// Like [`listen`](Server::listen), and calls `listener` at the next 'listening'. If 'error' comes
     /// instead, the listener stays for the next `listen` that succeeds (N74).
     ///
     /// # Errors
@@ -118,7 +119,7 @@ impl Server {
         table::with(self.0, |state, id| state.close_server(id));
     }
 
-    /// As [`close`](Server::close), and calls `done` at 'close': with `ERR_SERVER_NOT_RUNNING` if
+    /// Like [`close`](Server::close), and calls `done` at 'close': with `ERR_SERVER_NOT_RUNNING` if
     /// it was not listening (N81), with `ERR_HANDLE_GONE` if the server is gone.
     pub fn close_then(self, done: impl FnOnce(Result<()>) + 'static) {
         let exists = table::with(self.0, |state, id| state.server(id).is_some());
@@ -132,8 +133,8 @@ impl Server {
         self.close();
     }
 
-    /// As [`close`](Server::close), and destroys every connection of this server: Node's users
-    /// write this themselves. Costs a look at every socket of the loop.
+    /// Like [`close`](Server::close), and destroys every connection of this server. Node has no
+    /// such call. It looks at every socket of the loop.
     pub fn close_all(self) {
         log::debug!(target: "nodeloop::net", "{self:?} closes with its connections");
         table::with(self.0, |state, id| state.close_all(id));
@@ -144,14 +145,14 @@ impl Server {
         table::with(self.0, state::is_listening).unwrap_or(false)
     }
 
-    /// The address it listens at; None while it does not, and at a path: see `path`. Node's
-    /// `server.address()`.
+    /// The address it listens at: Node's `server.address()`. None while it does not listen, and at
+    /// a path: see `path`.
     pub fn address(self) -> Option<SocketAddr> {
         table::with(self.0, |state, id| state.server_address(id)).flatten()
     }
 
-    /// How many of its connections are not destroyed: what Node's `server.getConnections` calls
-    /// back with.
+    /// How many of its connections are not destroyed: the count that Node's `server.getConnections`
+    /// reports.
     pub fn connections(self) -> usize {
         table::with(self.0, |state, id| {
             state.server(id).map_or(0, |server| server.connections)
@@ -159,10 +160,10 @@ impl Server {
         .unwrap_or(0)
     }
 
-    /// How many connections it may have at a time: Node's `server.maxConnections`. None, as at the
-    /// beginning, is without limit; 0 drops all. One that comes beyond is accepted and closed at
-    /// once, and 'drop' is emitted instead of 'connection' (N85). Connections that exist are kept
-    /// when the limit falls below their number.
+    /// Limits the number of simultaneous connections: Node's `server.maxConnections`. None, the
+    /// default, is no limit; 0 drops all. A connection beyond the limit is accepted and closed at
+    /// once, and 'drop' is emitted instead of 'connection' (N85). Lowering the limit leaves
+    /// existing connections open.
     pub fn set_max_connections(self, limit: Option<usize>) {
         table::with(self.0, |state, id| {
             if let Some(server) = state.server(id) {
@@ -171,18 +172,19 @@ impl Server {
         });
     }
 
-    /// What [`set_max_connections`](Server::set_max_connections) has set.
+    /// The limit set with [`set_max_connections`](Server::set_max_connections).
     pub fn max_connections(self) -> Option<usize> {
         table::with(self.0, |state, id| state.server(id)?.max_connections).flatten()
     }
 
-    /// Has it keep the loop alive while it listens, as it does from the beginning: Node's
-    /// `server.ref`. Not counted.
+    /// Lets the server keep the loop alive while it listens, as it does by default: Node's
+    /// `server.ref`. Calls are not counted.
     pub fn set_ref(self) {
         self.set_referenced(true);
     }
 
-    /// Has it not keep the loop alive: Node's `server.unref`. Its sockets are not affected (N50).
+    /// Stops the server from keeping the loop alive: Node's `server.unref`. Its sockets are not
+    /// affected (N50).
     pub fn unref(self) {
         self.set_referenced(false);
     }
@@ -198,8 +200,8 @@ impl Server {
     }
 
     /// Holds the server in its slot, with its listeners, after its 'close', until
-    /// [`release`](Server::release) or the end of the loop: to listen again later. Inside its own
-    /// 'close' it can listen again without. It does not keep the loop alive.
+    /// [`release`](Server::release) or the end of the loop, so that it can listen again later.
+    /// (Listening again inside its own 'close' needs no `keep`.) It does not keep the loop alive.
     pub fn keep(self) {
         self.set_kept(true);
     }
@@ -209,12 +211,12 @@ impl Server {
         self.set_kept(false);
     }
 
-    /// Adds a listener of 'listening', which comes a tick after `listen` has succeeded.
+    /// Adds a listener for 'listening', which comes a tick after `listen` has succeeded.
     pub fn on_listening(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
         self.add(state::listening_slot, shared(listener), false)
     }
 
-    /// Adds a listener of the next 'listening'.
+    /// Adds a listener for the next 'listening'.
     pub fn once_listening(self, listener: impl FnOnce(Server) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = move |server| {
@@ -225,17 +227,18 @@ impl Server {
         self.add(state::listening_slot, shared(call), true)
     }
 
-    /// Adds a listener of 'connection': one for each connection, in the poll phase. A server takes
+    /// Adds a listener for 'connection': one for each connection, in the poll phase. A server takes
     /// one connection per turn (N10).
     ///
-    /// When the process is out of descriptors there is neither 'connection' nor 'drop' nor 'error': as in Node (N93)
-    /// whoever comes is accepted and closed at once, or waits where no descriptor is left for that. The log warns, once
-    /// in a loop's life, and [`shed`](crate::Counts::shed) counts.
+    /// When the process is out of descriptors there is neither 'connection' nor 'drop' nor 'error',
+    /// as in Node (N93). A new connection is accepted and closed at once, or waits if no descriptor
+    /// is left for that. The log warns once in a loop's life, and [`shed`](crate::Counts::shed)
+    /// counts.
     pub fn on_connection(self, listener: impl FnMut(Server, Socket) + 'static) -> ListenerId {
         self.add(state::connection_slot, shared(listener), false)
     }
 
-    /// Adds a listener of the next 'connection'.
+    /// Adds a listener for the next 'connection'.
     pub fn once_connection(self, listener: impl FnOnce(Server, Socket) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = move |server, socket| {
@@ -246,19 +249,19 @@ impl Server {
         self.add(state::connection_slot, shared(call), true)
     }
 
-    /// Adds a listener of 'drop': a connection was closed since there are as many as
-    /// [allowed](Server::set_max_connections).
+    /// Adds a listener for 'drop': a connection was closed because the server had reached its
+    /// [limit](Server::set_max_connections).
     pub fn on_drop(self, listener: impl FnMut(Server, &DropInfo) + 'static) -> ListenerId {
         self.add(state::drop_slot, shared(listener), false)
     }
 
-    /// Adds a listener of 'close', which comes on a tick once the server listens no more and its
+    /// Adds a listener for 'close', which comes on a tick once the server listens no more and its
     /// last connection is destroyed, usually before that connection's own 'close' (N80).
     pub fn on_close(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
         self.add(state::close_slot, shared(listener), false)
     }
 
-    /// Adds a listener of the next 'close'.
+    /// Adds a listener for the next 'close'.
     pub fn once_close(self, listener: impl FnOnce(Server) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = move |server| {
@@ -269,13 +272,13 @@ impl Server {
         self.add(state::close_slot, shared(call), true)
     }
 
-    /// Adds a listener of 'error': what [`listen`](Server::listen) has run into. An 'error' that
-    /// nobody listens to ends [`run`](crate::Loop::run).
+    /// Adds a listener for 'error': a failure of [`listen`](Server::listen). An 'error' without a
+    /// listener ends [`run`](crate::Loop::run).
     pub fn on_error(self, listener: impl FnMut(Server, &Error) + 'static) -> ListenerId {
         self.add(state::error_slot, shared(listener), false)
     }
 
-    /// Adds a listener of the next 'error'.
+    /// Adds a listener for the next 'error'.
     pub fn once_error(self, listener: impl FnOnce(Server, &Error) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = move |server: Server, error: &Error| {
@@ -286,7 +289,7 @@ impl Server {
         self.add(state::error_slot, shared(call), true)
     }
 
-    /// Removes a listener, whatever its event: Node's `off`. One that is removed while its event is
+    /// Removes a listener for any event: Node's `off`. A listener removed while its event is
     /// emitted still runs (N16).
     pub fn off(self, listener: ListenerId) {
         crate::event_loop::extension::remove_listener(self.0, listener);

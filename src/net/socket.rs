@@ -54,13 +54,13 @@ impl fmt::Display for ReadyState {
 
 /// Writing and ending.
 impl Socket {
-    /// Writes: Node's `socket.write`. What the kernel takes at once is gone when this returns; the
+    /// Writes bytes: Node's `socket.write`. The kernel has taken what it can when this returns; the
     /// rest is kept and sent when the kernel takes more.
     ///
-    /// Returns false if the bytes that wait have reached the high-water mark, and you had better
-    /// wait for 'drain' before you write more; nothing is lost if you don't. Also false if the
-    /// write failed: then 'error' comes, with `ERR_STREAM_WRITE_AFTER_END` after `end`, with `EPIPE`
-    /// if the peer has ended and so this side was ended, with what the system said otherwise. After
+    /// Returns false if the waiting bytes have reached the high-water mark: better wait for 'drain'
+    /// before writing more, though nothing is lost otherwise. Also returns false if the write
+    /// failed; then 'error' comes, with `ERR_STREAM_WRITE_AFTER_END` after `end`, with `EPIPE` if
+    /// this side was ended because the peer had ended, or else with the system's error. After
     /// `destroy` it does nothing.
     ///
     /// ```
@@ -87,10 +87,10 @@ impl Socket {
         .unwrap_or(false)
     }
 
-    /// Sends what the present callback has written to this socket and what was laid aside to be sent
-    /// when it returns: for a callback that blocks, or exits the process, right after it has
-    /// written. Does nothing if nothing was. See [`Builder::gather`](crate::Builder::gather). No
-    /// call of Node's: there each write is a system call of its own.
+    /// Sends now what the current callback has written to this socket and the loop would send when
+    /// the callback returns: for a callback that blocks or exits the process after a write. Does
+    /// nothing if nothing waits. See [`Builder::gather`](crate::Builder::gather). Node has no such
+    /// call: each write there is a system call of its own.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -110,10 +110,11 @@ impl Socket {
         table::with(self.0, |state, id| state.flush(id));
     }
 
-    /// As [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or in
-    /// the poll phase, in the order of the writes. It gets the error if it failed: as above, or
-    /// `ECANCELED` if the socket was destroyed before (behind other writes that wait, the error that it was
-    /// destroyed with), `ERR_STREAM_DESTROYED` after.
+    /// Like [`write`](Socket::write), and calls `done` when the kernel has all of it, on a tick or
+    /// in the poll phase, in the order of the writes. If the write fails, `done` gets the error:
+    /// one of those above; `ECANCELED` if the socket was destroyed first (behind other waiting
+    /// writes, the error it was destroyed with); `ERR_STREAM_DESTROYED` if it was destroyed
+    /// already.
     pub fn write_then<'a>(
         self,
         data: impl Into<Chunk<'a>>,
@@ -159,13 +160,13 @@ impl Socket {
     }
 
     /// Ends this side once everything is written: Node's `socket.end`. The half-close happens in
-    /// the next pending phase, then comes 'finish'; 'close' follows when the peer has ended too.
+    /// the next pending phase, followed by 'finish'; 'close' follows when the peer has ended too.
     pub fn end(self) {
         self.trace("end");
         table::with(self.0, |state, id| state.end(id, None, None));
     }
 
-    /// As [`end`](Socket::end), and calls `done` right before 'finish', or with the error that
+    /// Like [`end`](Socket::end), and calls `done` right before 'finish', or with the error that
     /// prevents it: `ERR_STREAM_ALREADY_FINISHED` after 'finish', `ERR_STREAM_DESTROYED` after
     /// `destroy`.
     pub fn end_then(self, done: impl FnOnce(Result<()>) + 'static) {
@@ -198,14 +199,15 @@ impl Socket {
     /// Ends everything now: Node's `socket.destroy`. The descriptor is closed before this returns;
     /// 'close' comes in the closing phase, and no other event. Only the first call counts.
     ///
-    /// The peer sees an end, or a reset (`ECONNRESET`) if bytes of it were not read.
+    /// The peer sees an end, or a reset (`ECONNRESET`) if some of its bytes were not read.
     pub fn destroy(self) {
         self.trace("destroy");
         table::with(self.0, |state, id| state.destroy(id, None));
     }
 
-    /// As [`destroy`](Socket::destroy) for a reason: 'error' comes on the next tick, and
-    /// ['close'](Socket::on_close) says that there was an error.
+    /// Destroys the socket for a reason: 'error' comes on the next tick, and
+    /// ['close'](Socket::on_close) says that there was an error. Otherwise like
+    /// [`destroy`](Socket::destroy).
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -269,10 +271,13 @@ impl Socket {
         self.ask(false, |stream| stream.is_paused())
     }
 
-    /// Takes so many bytes from the buffer: Node's `socket.read(size)`. None if there are fewer, unless
-    /// the peer has ended: then what is left; and None for 0. It emits no 'data' (Node's does). Meant for
-    /// listeners of [`readable`](Socket::on_readable), which comes again when there is more. A `size` above
-    /// the [mark](Socket::readable_high_water_mark) raises that, so look at one that a peer has sent first.
+    /// Takes exactly `size` bytes from the buffer: Node's `socket.read(size)`.
+    ///
+    /// Returns None for 0, and if there are fewer, unless the peer has ended: then it returns what
+    /// is left. It emits no 'data' (Node's does). It is meant for listeners of
+    /// [`readable`](Socket::on_readable), which comes again when there is more. A `size` above the
+    /// [mark](Socket::readable_high_water_mark) raises the mark, so check a size that a peer has
+    /// sent first.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -303,9 +308,9 @@ impl Socket {
     /// it returns. After 'end' the socket is destroyed with `ERR_STREAM_UNSHIFT_AFTER_END_EVENT`.
     /// Returns whether less is buffered than the mark.
     ///
-    /// Not for waiting: behind a [`read`](Socket::read) that has found too little, 'readable' comes again on
-    /// the next tick, as in Node, so whoever puts a header back until its message is there goes round for
-    /// ever, and starves the loop. Keep the header in a variable:
+    /// Don't use it to wait: after a [`read`](Socket::read) that found too little, 'readable' comes
+    /// again on the next tick, as in Node, so a program that puts a header back until the message
+    /// is there runs for ever and starves the loop. Keep the header in a variable:
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -347,8 +352,8 @@ impl Socket {
         .unwrap_or(false)
     }
 
-    /// Whether data flows: Node's `socket.readableFlowing`. None as long as it was neither paused
-    /// nor resumed nor listened to.
+    /// Whether data flows: Node's `socket.readableFlowing`. None until the socket is paused or
+    /// resumed, or gets a listener.
     pub fn readable_flowing(self) -> Option<bool> {
         self.ask(None, |stream| {
             let flags = stream.common.flags;
@@ -427,7 +432,8 @@ impl Socket {
         self.ask(false, |stream| stream.common.flags.any(flag::FINISHED))
     }
 
-    /// Whether it was destroyed, by whomever: Node's `socket.destroyed`. True once it is gone.
+    /// Whether it was destroyed, by the program or the loop: Node's `socket.destroyed`. True once
+    /// it is gone.
     pub fn destroyed(self) -> bool {
         self.ask(true, |stream| stream.common.flags.any(flag::DESTROYED))
     }
@@ -437,7 +443,7 @@ impl Socket {
         self.ask(false, |stream| stream.common.flags.any(flag::CONNECTING))
     }
 
-    /// Whether it is not connected yet, or no more: Node's `socket.pending`.
+    /// Whether it is not connected yet, or no longer: Node's `socket.pending`.
     pub fn pending(self) -> bool {
         self.ask(true, |stream| {
             stream
@@ -478,8 +484,8 @@ impl Socket {
     }
 
     /// The peer's address: Node's `socket.remoteAddress` and `remotePort`. Unlike Node's it is
-    /// known until the socket is gone, asked for before or not. On a server for both families an
-    /// IPv4 peer shows as `::ffff:a.b.c.d` (N234).
+    /// available until the socket is gone, even if never asked for before. On a server for both
+    /// families an IPv4 peer shows as `::ffff:a.b.c.d` (N234).
     pub fn remote_address(self) -> Option<SocketAddr> {
         self.ask(None, |stream| stream.remote.map(Peer::address))
     }
@@ -493,19 +499,19 @@ impl Socket {
         })
     }
 
-    /// The address at this end: Node's `socket.localAddress` and `localPort`. None once it is
+    /// The local address: Node's `socket.localAddress` and `localPort`. None once the socket is
     /// destroyed.
     pub fn local_address(self) -> Option<SocketAddr> {
         table::with(self.0, |state, id| state.local_address(id)).flatten()
     }
 
-    /// The address at this end: Node's `socket.address()`.
+    /// The local address: Node's `socket.address()`.
     pub fn address(self) -> Option<SocketAddr> {
         self.local_address()
     }
 
-    /// The server that accepted it: Node's `socket.server`. None of one that was not accepted, and once it is
-    /// gone.
+    /// The server that accepted it: Node's `socket.server`. None for a socket that was not
+    /// accepted, and once the socket is gone.
     pub fn server(self) -> Option<Server> {
         let id = self.ask(Id::NONE, |stream| stream.server.id());
         (id != Id::NONE).then(|| Server(Raw::new(self.0.index, id)))
@@ -537,13 +543,14 @@ impl Socket {
 
 /// Its life in the loop.
 impl Socket {
-    /// Has it keep the loop alive while it reads, as it does from the beginning: Node's
-    /// `socket.ref`. Not counted. A socket that does not read keeps nothing alive (N51).
+    /// Lets the socket keep the loop alive while it reads, as it does by default: Node's
+    /// `socket.ref`. Calls are not counted. A socket that does not read keeps nothing alive (N51).
     pub fn set_ref(self) {
         set_referenced(self.0, true);
     }
 
-    /// Has it not keep the loop alive: Node's `socket.unref`. A write in flight still does (N53).
+    /// Stops the socket from keeping the loop alive: Node's `socket.unref`. A write in flight still
+    /// does (N53).
     pub fn unref(self) {
         set_referenced(self.0, false);
     }

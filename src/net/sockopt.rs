@@ -10,15 +10,15 @@ use crate::ground::millis::Millis;
 /// Options.
 impl Socket {
     /// Switches Nagle's algorithm off, or on again: Node's `socket.setNoDelay`. Before the
-    /// connection stands it is remembered. A value that is set already costs no system call, and a
-    /// failure is not reported.
+    /// connection is made the value is remembered. Setting the same value again costs no system
+    /// call, and a failure is not reported.
     pub fn set_no_delay(self, no_delay: bool) {
         table::with(self.0, |state, id| state.set_no_delay(id, no_delay));
     }
 
-    /// Switches keep-alive on, to begin probing after so long without traffic (milliseconds or a `Duration`;
-    /// whole seconds count; 0 leaves the system's), or off: Node's `socket.setKeepAlive`. Before the
-    /// connection stands it is remembered. A failure is not reported.
+    /// Switches keep-alive on or off: Node's `socket.setKeepAlive`. Probing begins after `initial_delay`
+    /// without traffic (milliseconds or a `Duration`; whole seconds count; 0 leaves the system's).
+    /// Before the connection is made the value is remembered. A failure is not reported.
     pub fn set_keep_alive(self, yes: bool, initial_delay: impl Into<Millis>) {
         let keep_alive = options::keep_alive(yes, initial_delay.into());
         table::with(self.0, |state, id| state.set_keep_alive(id, keep_alive));
@@ -43,9 +43,9 @@ impl Socket {
         });
     }
 
-    /// Has 'timeout' emitted when the socket was inactive for so long (milliseconds or a `Duration`): Node's
-    /// `socket.setTimeout`. 0 ends it. Nothing else happens to the socket, and 'timeout' comes once
-    /// until it is active again (N202, N203).
+    /// Emits 'timeout' after this much inactivity (milliseconds or a `Duration`): Node's
+    /// `socket.setTimeout`. 0 switches it off. Nothing else happens to the socket, and 'timeout'
+    /// comes only once until it is active again (N202, N203).
     ///
     /// Activity is: `connect`, 'connect', every read from the kernel, every write that is handed to
     /// it, and the completion of one that waited (N204). The timeout begins at once, also on a socket
@@ -67,7 +67,7 @@ impl Socket {
         table::with(self.0, |state, id| state.set_idle_timeout(id, ms));
     }
 
-    /// What [`set_timeout`](Socket::set_timeout) has set last, in milliseconds; None before: Node's
+    /// The last [`set_timeout`](Socket::set_timeout), in milliseconds; None before: Node's
     /// `socket.timeout`.
     pub fn timeout(self) -> Option<u64> {
         table::with(self.0, |state, id| {
@@ -140,8 +140,8 @@ impl Socket {
         self.option(|socket| socket.set_tcp_user_timeout(timeout))
     }
 
-    /// Has received data acknowledged at once rather than together with what is sent
-    /// (TCP_QUICKACK). The system falls back by itself.
+    /// Acknowledges received data at once rather than together with outgoing data (TCP_QUICKACK).
+    /// The system falls back by itself.
     ///
     /// # Errors
     /// As [`set_recv_buffer_size`](Socket::set_recv_buffer_size).
