@@ -1,8 +1,8 @@
 //! Looking up names: Node's `dns.lookup`.
 //!
-//! The system's resolver is asked, in a worker thread: at most half of the loop's
-//! [worker threads](crate::Builder::worker_threads) are given to look-ups, so that other work goes on
-//! while a name server is silent.
+//! A worker thread asks the system's resolver. Look-ups get at most half of the loop's [worker
+//! threads](crate::Builder::worker_threads), so that other work continues while a name server is
+//! silent.
 //!
 //! ```
 //! use nodeloop::{dns, Loop};
@@ -47,19 +47,20 @@ pub fn lookup(
     lookup_with(lp, hostname, LookupOptions::new(), done)
 }
 
-/// Looks a name up: Node's `dns.lookup` with options and `all`. `done` gets the addresses, each once
-/// and at least one, or the error, in the poll phase; for an IP address, or what can be no name, on
-/// the next tick. Until then the loop is kept alive. The job that is returned can be
-/// [cancelled](Job::cancel) as long as no worker has begun it.
+/// Looks a name up: Node's `dns.lookup` with options and `all`.
+///
+/// `done` gets the addresses (at least one, without duplicates) or the error, in the poll phase;
+/// for an IP address, or a text that can't be a name, on the next tick. The loop is kept alive
+/// until then. The returned job can be [cancelled](Job::cancel) until a worker has begun it.
 ///
 /// `done` gets an error with the system call `getaddrinfo` and the host name:
 /// - `ENOTFOUND`: there is no such name, or it has no such addresses.
-/// - `EAI_AGAIN`: the name server has not answered, or said that it can't now. Without the feature
+/// - `EAI_AGAIN`: the name server has not answered, or can't for now. Without the feature
 ///   `dns-lookup` this can't be told from `ENOTFOUND`.
 /// - `EINVAL`: it is too long to be a name.
-/// - others that the system's resolver has, such as `EAI_FAIL`; `ECANCELED` after `cancel`.
+/// - other errors of the system's resolver, such as `EAI_FAIL`; `ECANCELED` after `cancel`.
 ///
-/// A name that is not in ASCII is to be given in its ASCII form (`xn--…`).
+/// Give a name that is not ASCII in its ASCII form (`xn--…`).
 ///
 /// # Errors
 /// - `ERR_INVALID_ARG_VALUE` if the name is empty, or has a NUL in it.

@@ -22,8 +22,8 @@
 //! # }
 //! ```
 //!
-//! A line ends with `\n`, `\r\n`, `\r`, U+2028 or U+2029, wherever the input is cut into chunks; what
-//! stands behind the last end is a line, too. The text is UTF-8; what is invalid becomes U+FFFD.
+//! A line ends with `\n`, `\r\n`, `\r`, U+2028 or U+2029, however the input is cut into chunks;
+//! text after the last line end is a line, too. The text is UTF-8; invalid bytes become U+FFFD.
 //!
 //! # Lines of a socket
 //!
@@ -49,20 +49,20 @@
 //! # }
 //! ```
 //!
-//! An error of the input is the interface's too, whether or not the input's own is listened to. Without a
-//! listener there a peer that resets its connection ends [`run`](crate::Loop::run), and with it a server.
-//! As in Node.
+//! An error of the input is also an error of the interface, whether or not the input has a listener
+//! for it. Unless the interface has one, too, a peer that resets its connection ends
+//! [`run`](crate::Loop::run), and with it a server, as in Node.
 //!
-//! The interface's 'close' follows the input's 'end', so it does not come when a socket fails or is destroyed:
-//! to look after the connection listen to the socket's own.
+//! The interface's 'close' follows the input's 'end', so it does not come when a socket fails or is
+//! destroyed: to notice that, listen to 'close' of the socket.
 //!
-//! A line may be as long as its peer likes, and is held until it ends: where peers are not trusted cut the
-//! lines yourself, in 'data', with a limit.
+//! A line may be as long as the peer likes, and is held until it ends. If you don't trust the
+//! peers, split lines yourself in 'data', with a limit.
 //!
 //! # Terminals
 //!
-//! A terminal stays as it is: what a person types comes line by line, edited by the terminal. (Node's
-//! `readline` edits itself, with a history and completion, in a terminal that it puts into raw mode.)
+//! A terminal keeps its mode: input comes line by line, edited by the terminal. (Node's `readline`
+//! puts the terminal into raw mode and does the editing itself, with a history and completion.)
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -87,7 +87,7 @@ use crate::ground::millis::Millis;
 use crate::ground::spare::give_back;
 use crate::stream::{ReadableStream, StreamEvent, WritableStream};
 
-/// The prompt of an interface for which nothing else was said: Node's.
+/// The default prompt: Node's.
 pub const DEFAULT_PROMPT: &str = "> ";
 
 /// Lines of a stream: Node's `readline.Interface`.
@@ -95,8 +95,8 @@ pub const DEFAULT_PROMPT: &str = "> ";
 /// It belongs to its loop; the handle is a `Copy` name for it, of 16 bytes. Dropping it does nothing, and
 /// a call on one that is closed does nothing.
 ///
-/// An input that is closed before its end, a connection that was reset, closes no interface, as in Node. The
-/// interface is gone with it, on the next tick.
+/// As in Node, an input that closes before its end, such as a connection that was reset, does not
+/// close the interface. The interface is gone on the next tick.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interface(Raw);
 
@@ -258,7 +258,7 @@ fn with<R>(raw: Raw, act: impl FnOnce(&mut InterfaceState) -> R) -> Option<R> {
     table::with(raw, |state, id| Some(act(interface(state, id)?))).flatten()
 }
 
-/// Reads lines: Node's `readline.createInterface({input})`. Its input flows from now on.
+/// Reads lines: Node's `readline.createInterface({input})`. The input flows from now on.
 ///
 /// ```
 /// use nodeloop::{fs, readline, Loop};
@@ -275,7 +275,8 @@ pub fn create_interface(input: &(impl ReadableStream + ?Sized)) -> Interface {
     create(input.to_readable(), None, Location::caller())
 }
 
-/// The same with somewhere to write prompts to: Node's `readline.createInterface({input, output})`.
+/// Reads lines, and writes prompts to an output: Node's `readline.createInterface({input,
+/// output})`.
 #[track_caller]
 pub fn create_interface_with(
     input: &(impl ReadableStream + ?Sized),
@@ -380,9 +381,11 @@ fn tell(raw: Raw, told: impl IntoIterator<Item = Told>) {
 }
 
 impl Interface {
-    /// Asks: writes `query` to the output, and calls `answer` with the next line, which is no 'line'
-    /// then: Node's `rl.question`. While another question waits, that is asked again, and this one is
-    /// not, as in Node.
+    /// Asks a question: Node's `rl.question`.
+    ///
+    /// Writes `query` to the output, and calls `answer` with the next line, which is not emitted as
+    /// 'line'. While another question waits, that one is asked again and this one is dropped, as in
+    /// Node.
     ///
     /// # Errors
     /// - `ERR_USE_AFTER_CLOSE` if it is closed.
@@ -430,14 +433,14 @@ impl Interface {
         with(self.0, |it| it.prompt.clone()).unwrap_or_default()
     }
 
-    /// How long after `\r` a `\n` in the next chunk belongs to it (milliseconds or a `Duration`): Node's
-    /// `crlfDelay`, 100 ms at least.
+    /// Sets how long after a `\r` a `\n` in the next chunk still belongs to it (milliseconds or a
+    /// `Duration`; at least 100 ms): Node's `crlfDelay`.
     pub fn set_crlf_delay(self, time: impl Into<Millis>) {
         let ms = time.into().get();
         with(self.0, |it| it.lines.set_crlf_delay(ms));
     }
 
-    /// Holds the input back: Node's `rl.pause`. Lines of a chunk that was read already still come.
+    /// Pauses the input: Node's `rl.pause`. Lines of a chunk that was read already still come.
     /// 'pause' comes on the next tick.
     pub fn pause(self) {
         self.pause_by(State::tick);
@@ -468,9 +471,9 @@ impl Interface {
         }
     }
 
-    /// Ends it: Node's `rl.close`. The input is paused and belongs to others from now on. Lines of a
-    /// chunk that was read already still come, as in Node. 'close' comes on the next tick; for the last line of an
-    /// input that has ended, as at that's end.
+    /// Closes the interface: Node's `rl.close`. The input is paused, and free for other uses. Lines
+    /// of a chunk that was read already still come, as in Node. 'close' comes on the next tick, or,
+    /// if called for the last line of an input that has ended, as at the end of the input.
     pub fn close(self) {
         let ends = with(self.0, |it| matches!(it.told.back(), Some(Told::End)));
         self.close_by(match ends {
@@ -504,14 +507,14 @@ impl Interface {
 
 /// Listeners.
 impl Interface {
-    /// Adds a listener of 'line': a line without its end, in the loop callback in which the input's
-    /// 'data' is, behind that.
+    /// Adds a listener for 'line': a line without its line end. It comes in the same loop callback
+    /// as the input's 'data', after that.
     pub fn on_line(self, mut listener: impl FnMut(Interface, &str) + 'static) -> ListenerId {
         let call = shared(move |raw, line: &str| listener(Interface(raw), line));
         add_listener(self.0, LINE, call, false)
     }
 
-    /// Adds a listener of the next 'line'.
+    /// Adds a listener for the next 'line'.
     pub fn once_line(self, listener: impl FnOnce(Interface, &str) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = shared(move |raw, line: &str| {
@@ -522,34 +525,35 @@ impl Interface {
         add_listener(self.0, LINE, call, true)
     }
 
-    /// Adds a listener of 'close': the input has ended, or [`close`](Interface::close) was called. At the input's
-    /// end it comes behind that's listeners, before a socket that is not half-open ends itself: the place for a
-    /// last word. It does not come if the input was destroyed before its end.
+    /// Adds a listener for 'close': the input has ended, or [`close`](Interface::close) was called.
+    /// At the input's end it comes after the input's own listeners, and before a socket that is not
+    /// half-open ends itself, so a last message can still be sent. It does not come if the input
+    /// was destroyed before its end.
     pub fn on_close(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(Interface(raw)));
         add_listener(self.0, CLOSE, call, false)
     }
 
-    /// Adds a listener of 'pause'.
+    /// Adds a listener for 'pause'.
     pub fn on_pause(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(Interface(raw)));
         add_listener(self.0, PAUSE, call, false)
     }
 
-    /// Adds a listener of 'resume'.
+    /// Adds a listener for 'resume'.
     pub fn on_resume(self, mut listener: impl FnMut(Interface) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(Interface(raw)));
         add_listener(self.0, RESUME, call, false)
     }
 
-    /// Adds a listener of 'error', which is the input's. One that nobody listens to ends
+    /// Adds a listener for 'error': an error of the input. An 'error' without a listener ends
     /// [`run`](crate::Loop::run).
     pub fn on_error(self, mut listener: impl FnMut(Interface, &Error) + 'static) -> ListenerId {
         let call = shared(move |raw, error: &Error| listener(Interface(raw), error));
         add_listener(self.0, ERROR, call, false)
     }
 
-    /// Removes a listener, whatever its event: Node's `off`.
+    /// Removes a listener for any event: Node's `off`.
     pub fn off(self, listener: ListenerId) {
         remove_listener(self.0, listener);
     }

@@ -35,8 +35,8 @@ use crate::event_loop::timers::TimerCall;
 
 /// How long a timer waits, in whole milliseconds.
 ///
-/// Made from a number of milliseconds or a [`Duration`]. Fractions are cut off (N19); what is less
-/// than 1 ms, negative or not a number becomes 1 ms (N17). Unlike in Node, durations over
+/// Made from a number of milliseconds or a [`Duration`]. Fractions are cut off (N19); a value that
+/// is less than 1 ms, negative or not a number becomes 1 ms (N17). Unlike in Node, durations over
 /// 2<sup>31</sup>−1 ms are honoured.
 ///
 /// ```
@@ -111,8 +111,8 @@ impl LoopHandle {
         self.start_timer(delay.into(), false, Box::new(callback), Location::caller())
     }
 
-    /// Calls `callback` after `delay` (milliseconds or a `Duration`), once: `setTimeout` for a
-    /// callback that gives things away. Refreshed after it has fired it does nothing.
+    /// Calls `callback` once after `delay` (milliseconds or a `Duration`): `setTimeout` for a
+    /// callback that moves values out. Refreshing the timer after it has fired does nothing.
     #[track_caller]
     pub fn set_timeout_once(
         self,
@@ -129,8 +129,8 @@ impl LoopHandle {
     }
 
     /// Calls `callback` every `delay` (milliseconds or a `Duration`) until it is
-    /// [cleared](Timer::clear): Node's `setInterval`. The next period begins when the callback
-    /// begins, so lateness stays, and periods that were missed are not made up (N26).
+    /// [cleared](Timer::clear): Node's `setInterval`. The next period starts when the callback
+    /// starts, so delays add up, and missed periods are not made up (N26).
     #[track_caller]
     pub fn set_interval(
         self,
@@ -141,7 +141,7 @@ impl LoopHandle {
     }
 
     /// Calls `callback` in the next check phase, after the I/O of the turn: Node's `setImmediate`.
-    /// Made while immediates run, it waits for the next turn (N7).
+    /// One that is made while immediates run waits for the next turn (N7).
     #[track_caller]
     pub fn set_immediate(self, callback: impl FnOnce(Immediate) + 'static) -> Immediate {
         let origin = Location::caller();
@@ -163,28 +163,28 @@ impl LoopHandle {
 }
 
 impl Timer {
-    /// Ends the timer, for good: Node's `clearTimeout` and `clearInterval`. It does not fire any
-    /// more, even if it is due, and its callback is dropped.
+    /// Ends the timer for good: Node's `clearTimeout` and `clearInterval`. It no longer fires, even
+    /// if it is due, and its callback is dropped.
     pub fn clear(self) {
         // Dropped here, where nothing is borrowed; in `run` with what else is discarded.
         drop(table::with_running(self.0, State::clear_timer));
     }
 
-    /// Starts the timer again with its delay, from now on: Node's `timeout.refresh`. In its own
-    /// callback it revives a timer that has just fired; later only if it was [kept](Timer::keep).
-    /// A cleared timer stays cleared.
+    /// Restarts the timer from now with the same delay: Node's `timeout.refresh`. A timer that has
+    /// fired can be revived in its own callback, or later if it was [kept](Timer::keep). A cleared
+    /// timer stays cleared.
     pub fn refresh(self) {
         table::with(self.0, |state, id| state.refresh_timer(id));
     }
 
-    /// Has it keep the loop alive while it waits, as it does from the beginning: Node's
-    /// `timeout.ref`. Not counted.
+    /// Lets the timer keep the loop alive while it waits, as it does by default: Node's
+    /// `timeout.ref`. Calls are not counted.
     pub fn set_ref(self) {
         self.set_referenced(true);
     }
 
-    /// Has it not keep the loop alive: Node's `timeout.unref`. It still fires while something else
-    /// does.
+    /// Stops the timer from keeping the loop alive: Node's `timeout.unref`. It still fires while
+    /// something else does.
     pub fn unref(self) {
         self.set_referenced(false);
     }
@@ -197,10 +197,10 @@ impl Timer {
         .unwrap_or(false)
     }
 
-    /// Whether it will fire unless it is cleared: it waits, or is an interval, also in its callback. False
-    /// once a timeout has begun to fire, until it is [refreshed](Timer::refresh); once it is cleared; and
-    /// once it is gone. Node has nothing of the kind, since there a variable is set to `null` where the
-    /// handle here is kept.
+    /// Whether it will fire unless it is cleared: it waits, or is an interval, also in its
+    /// callback. False once a timeout has begun to fire, until it is [refreshed](Timer::refresh);
+    /// once it is cleared; and once it is gone. Node has no such call: a program sets its variable
+    /// to `null` there.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -247,15 +247,15 @@ impl Immediate {
         });
     }
 
-    /// Has it keep the loop alive, as it does from the beginning: Node's `immediate.ref`.
+    /// Lets the immediate keep the loop alive, as it does by default: Node's `immediate.ref`.
     pub fn set_ref(self) {
         table::with(self.0, |state, id| {
             state.immediates.set_referenced(id, true)
         });
     }
 
-    /// Has it not keep the loop alive: Node's `immediate.unref`. Unreferenced immediates alone do
-    /// not run (N60).
+    /// Stops the immediate from keeping the loop alive: Node's `immediate.unref`. Unreferenced
+    /// immediates alone do not run (N60).
     pub fn unref(self) {
         table::with(self.0, |state, id| {
             state.immediates.set_referenced(id, false)

@@ -16,10 +16,10 @@
 //! # }
 //! ```
 //!
-//! A disk is never waited for in the loop: files are opened, read, written and closed by the loop's
-//! [worker threads](crate::Builder::worker_threads), one call of a stream at a time. As long as one is
-//! under way the loop is alive. A stream that reads ahead holds as many bytes as its mark says; one that
-//! is written to tells by `write` when to wait for 'drain'.
+//! The loop never waits for a disk: its [worker threads](crate::Builder::worker_threads) open,
+//! read, write and close files, one call per stream at a time. While such a call runs the loop is
+//! alive. A stream reads ahead no more bytes than its mark; when `write` returns false, wait for
+//! 'drain'.
 //!
 //! Other things that Node's `fs` does need no loop: use the standard library, and
 //! [`spawn_blocking`](crate::LoopHandle::spawn_blocking) for what takes long.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::ground::error::{Error, Result};
 
-/// How a file is opened: Node's `flags`, whose names they can be made of and print as.
+/// How a file is opened: Node's `flags`. They parse from Node's names and print as them.
 ///
 /// ```
 /// use nodeloop::fs::Flags;
@@ -64,7 +64,8 @@ impl FromStr for Flags {
     type Err = Error;
 
     /// # Errors
-    /// - `ERR_INVALID_ARG_VALUE`, as Node's. The synchronous ones (`rs+`, `as`, `sr`) are none of these.
+    /// - `ERR_INVALID_ARG_VALUE` for an unknown name, as Node's. The synchronous ones (`rs+`, `as`,
+    ///   `sr`) are not supported.
     fn from_str(name: &str) -> Result<Flags> {
         // Node takes the `x` in front, too.
         let normal = match name {
@@ -134,39 +135,39 @@ impl ReadOptions {
         }
     }
 
-    /// How it is opened; `r` if nothing is said.
+    /// How the file is opened; `r` by default.
     pub fn flags(mut self, flags: Flags) -> ReadOptions {
         self.flags = flags;
         self
     }
 
-    /// The permissions of a file that the flags make: [`DEFAULT_MODE`].
+    /// The permissions of a file that the flags create; [`DEFAULT_MODE`] by default.
     pub fn mode(mut self, mode: u32) -> ReadOptions {
         self.mode = mode;
         self
     }
 
-    /// The first byte that is read. Without it reading begins where the descriptor stands, and
-    /// what can't be positioned, such as a pipe, can be read too.
+    /// The first byte to read. Without it reading begins at the descriptor's position, so a file
+    /// that has no positions, such as a pipe, can be read too.
     pub fn start(mut self, start: u64) -> ReadOptions {
         self.start = Some(start);
         self
     }
 
-    /// The last byte that is read: `end` is part of it.
+    /// The last byte to read; `end` itself is read too.
     pub fn end(mut self, end: u64) -> ReadOptions {
         self.end = Some(end);
         self
     }
 
-    /// The bytes of one read, and how many are read ahead: [`DEFAULT_HIGH_WATER_MARK`]. Where there is no
-    /// memory for so many, reading fails with `ERR_MEMORY_ALLOCATION_FAILED`.
+    /// The bytes of one read, and how many are read ahead; [`DEFAULT_HIGH_WATER_MARK`] by default.
+    /// If there is not enough memory, reading fails with `ERR_MEMORY_ALLOCATION_FAILED`.
     pub fn high_water_mark(mut self, bytes: usize) -> ReadOptions {
         self.high_water_mark = bytes;
         self
     }
 
-    /// Whether the file is closed at its end and by an error. If not, `destroy` closes it.
+    /// Whether the file is closed at its end and on an error. If not, `destroy` closes it.
     pub fn auto_close(mut self, closes: bool) -> ReadOptions {
         self.auto_close = closes;
         self
@@ -179,7 +180,7 @@ impl ReadOptions {
     }
 
     /// # Errors
-    /// - `ERR_OUT_OF_RANGE` if the end lies in front of the start.
+    /// - `ERR_OUT_OF_RANGE` if the end is before the start.
     pub(super) fn check(&self) -> Result<()> {
         match (self.start, self.end) {
             (Some(start), Some(end)) if start > end => Err(Error::library(
@@ -229,7 +230,7 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// Anew, from the beginning.
+    /// Overwrites the file from the beginning.
     pub fn new() -> WriteOptions {
         WriteOptions {
             flags: Flags::Write,
@@ -242,25 +243,25 @@ impl WriteOptions {
         }
     }
 
-    /// How it is opened; `w` if nothing is said. To write within a file that exists takes `r+`.
+    /// How the file is opened; `w` by default. Writing within an existing file takes `r+`.
     pub fn flags(mut self, flags: Flags) -> WriteOptions {
         self.flags = flags;
         self
     }
 
-    /// The permissions of a file that the flags make: [`DEFAULT_MODE`].
+    /// The permissions of a file that the flags create; [`DEFAULT_MODE`] by default.
     pub fn mode(mut self, mode: u32) -> WriteOptions {
         self.mode = mode;
         self
     }
 
-    /// Where the first byte is written. Without it writing begins where the descriptor stands.
+    /// Where the first byte is written. Without it writing begins at the descriptor's position.
     pub fn start(mut self, start: u64) -> WriteOptions {
         self.start = Some(start);
         self
     }
 
-    /// Whether the system is made to write everything to the disk (`fsync`) before the file is closed.
+    /// Whether everything is flushed to the disk (`fsync`) before the file is closed.
     pub fn flush(mut self, flush: bool) -> WriteOptions {
         self.flush = flush;
         self
@@ -272,7 +273,8 @@ impl WriteOptions {
         self
     }
 
-    /// Whether the file is closed after 'finish' and by an error. If not, `destroy` and `close` do.
+    /// Whether the file is closed after 'finish' and on an error. If not, `destroy` and `close`
+    /// close it.
     pub fn auto_close(mut self, closes: bool) -> WriteOptions {
         self.auto_close = closes;
         self

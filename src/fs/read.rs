@@ -22,17 +22,17 @@ use crate::stream::{Readable, ReadableOptions, attach};
 
 /// A file that is read: Node's `fs.ReadStream`.
 ///
-/// It is a [`Readable`], with its methods and events, whose listeners are given that: to ask the file in one
-/// capture this handle. What stands here comes in addition. Its file is opened, read and closed by
-/// [worker threads](crate::Builder::worker_threads), so the loop never waits for a disk. It is closed at its end, by
-/// an error and by `destroy`; then comes 'close'.
+/// It has the methods and events of a [`Readable`], plus those here. Its listeners are given the
+/// `Readable`: capture this handle to ask about the file. [Worker
+/// threads](crate::Builder::worker_threads) open, read and close the file, so the loop never waits
+/// for a disk. The file is closed at its end, on an error and by `destroy`; then 'close' comes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReadStream(Readable);
 
-/// Reads a file: Node's `fs.createReadStream(path)`. It is opened at once, by a worker thread.
+/// Reads a file: Node's `fs.createReadStream(path)`. A worker thread opens it at once.
 ///
-/// What goes wrong is an 'error', followed by 'close': `ENOENT`, `EACCES`, `EISDIR` (from the first
-/// read, as in Node) …, with the [system call](Error::syscall) and, if it is `open`, the
+/// A failure is an 'error', followed by 'close': `ENOENT`, `EACCES`, `EISDIR` (from the first read,
+/// as in Node) …, with the [system call](Error::syscall) and, if that is `open`, the
 /// [path](Error::path).
 ///
 /// ```
@@ -58,10 +58,10 @@ pub fn create_read_stream(lp: &impl AsLoop, path: impl AsRef<Path>) -> ReadStrea
     )
 }
 
-/// The same with options: Node's `fs.createReadStream(path, options)`.
+/// Reads a file with options: Node's `fs.createReadStream(path, options)`.
 ///
 /// # Errors
-/// - `ERR_OUT_OF_RANGE` if the end lies in front of the start.
+/// - `ERR_OUT_OF_RANGE` if the end is before the start.
 #[track_caller]
 pub fn create_read_stream_with(
     lp: &impl AsLoop,
@@ -178,11 +178,11 @@ pub(super) fn has_read(stream: Readable, result: Result<io::Result<Bytes>>) {
 }
 
 impl ReadStream {
-    /// Reads a file that is open: Node's option `fd`. There is no 'open' and no 'ready' then. It is
-    /// closed like one that was opened; to keep it hand in a clone (`File::try_clone`).
+    /// Reads an open file: Node's option `fd`. There is no 'open' and no 'ready'. The stream closes
+    /// it like one that it opened; to keep the file open pass a clone (`File::try_clone`).
     ///
     /// # Errors
-    /// - `ERR_OUT_OF_RANGE` if the end lies in front of the start.
+    /// - `ERR_OUT_OF_RANGE` if the end is before the start.
     ///
     /// ```
     /// use nodeloop::fs::{ReadOptions, ReadStream};
@@ -201,8 +201,8 @@ impl ReadStream {
         Ok(create(lp, None, Some(file), &options, Location::caller()))
     }
 
-    /// The path that it reads: Node's `readStream.path`. None for a file that was open, and once the
-    /// stream is gone.
+    /// The path of the file: Node's `readStream.path`. None if the stream was made from an open
+    /// file, and once the stream is gone.
     pub fn path(self) -> Option<PathBuf> {
         state::with(self.0.0, |it| Some(it.path.as_ref()?.to_path_buf())).flatten()
     }
@@ -212,7 +212,7 @@ impl ReadStream {
         state::with(self.0.0, |it| it.bytes).unwrap_or(0)
     }
 
-    /// Whether the file is not open: not yet, or no more. Node's `readStream.pending`.
+    /// Whether the file is not open yet, or no longer: Node's `readStream.pending`.
     pub fn pending(self) -> bool {
         state::with(self.0.0, |it| it.file.is_none()).unwrap_or(true)
     }
@@ -223,13 +223,13 @@ impl ReadStream {
         self.0.destroy();
     }
 
-    /// Adds a listener of 'open', which comes in the poll phase when the file is open.
+    /// Adds a listener for 'open', which comes in the poll phase when the file is open.
     pub fn on_open(self, mut listener: impl FnMut(ReadStream) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(ReadStream(Readable(raw))));
         add_listener(self.0.0, OPEN, call, false)
     }
 
-    /// Adds a listener of 'ready', which comes right behind 'open'.
+    /// Adds a listener for 'ready', which comes right after 'open'.
     pub fn on_ready(self, mut listener: impl FnMut(ReadStream) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(ReadStream(Readable(raw))));
         add_listener(self.0.0, READY, call, false)

@@ -22,24 +22,24 @@ use crate::stream::{Done, Writable, WritableOptions, attach};
 
 /// A file that is written: Node's `fs.WriteStream`.
 ///
-/// It is a [`Writable`], with its methods and events, whose listeners are given that: to ask the file in one
-/// capture this handle. What stands here comes in addition. Its file is opened, written and closed by
-/// [worker threads](crate::Builder::worker_threads), one call at a time and in the order of the writes. 'finish'
-/// comes when the last byte is written (not before, and not necessarily on the disk: see
-/// [`flush`](WriteOptions::flush)); then the file is closed, and 'close' comes.
+/// It has the methods and events of a [`Writable`], plus those here. Its listeners are given the
+/// `Writable`: capture this handle to ask about the file. [Worker
+/// threads](crate::Builder::worker_threads) open, write and close the file, one call at a time and
+/// in the order of the writes. 'finish' comes when the last byte is written (though not necessarily
+/// on the disk: see [`flush`](WriteOptions::flush)); then the file is closed, and 'close' comes.
 ///
-/// A [`destroy`](Writable::destroy) while a worker writes has that write fail, and the failure is an
-/// 'error', as in Node.
+/// A [`destroy`](Writable::destroy) while a worker writes makes that write fail, and the failure is
+/// an 'error', as in Node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WriteStream(Writable);
 
-/// Writes a file anew: Node's `fs.createWriteStream(path)`. It is opened at once, by a worker thread;
-/// what is written before it is open waits.
+/// Overwrites a file: Node's `fs.createWriteStream(path)`. A worker thread opens it at once; data
+/// written before it is open waits.
 ///
-/// What goes wrong is an 'error', followed by 'close', and completions get it, too: `ENOENT`, `EACCES`,
-/// `EISDIR`, `ENOSPC` …, with the [system call](Error::syscall) and, if it is `open`, the
-/// [path](Error::path). What closing fails with is told on Linux, with the feature `full-udp`: a disk
-/// across the network may say only then that it does not have what was written.
+/// A failure is an 'error', followed by 'close', and completions get it, too: `ENOENT`, `EACCES`,
+/// `EISDIR`, `ENOSPC` …, with the [system call](Error::syscall) and, if that is `open`, the
+/// [path](Error::path). A failure to close is reported on Linux, with the feature `full-udp`: a
+/// network file system may report lost writes only then.
 ///
 /// ```
 /// use nodeloop::{fs, Loop};
@@ -62,7 +62,7 @@ pub fn create_write_stream(lp: &impl AsLoop, path: impl AsRef<Path>) -> WriteStr
     create_write_stream_with(lp, path, WriteOptions::new())
 }
 
-/// The same with options: Node's `fs.createWriteStream(path, options)`.
+/// Writes a file with options: Node's `fs.createWriteStream(path, options)`.
 #[track_caller]
 pub fn create_write_stream_with(
     lp: &impl AsLoop,
@@ -141,32 +141,33 @@ fn write(raw: Raw, call: &'static str, chunks: Vec<Bytes>, done: Done) {
 }
 
 impl WriteStream {
-    /// Writes a file that is open: Node's option `fd`. There is no 'open' and no 'ready' then. It is
-    /// closed like one that was opened; to keep it hand in a clone (`File::try_clone`).
+    /// Writes an open file: Node's option `fd`. There is no 'open' and no 'ready'. The stream
+    /// closes it like one that it opened; to keep the file open pass a clone (`File::try_clone`).
     #[track_caller]
     pub fn from_file(lp: &impl AsLoop, file: File, options: WriteOptions) -> WriteStream {
         create(lp, None, Some(file), &options, Location::caller())
     }
 
-    /// The path that it writes: Node's `writeStream.path`. None for a file that was open, and once the
-    /// stream is gone.
+    /// The path of the file: Node's `writeStream.path`. None if the stream was made from an open
+    /// file, and once the stream is gone.
     pub fn path(self) -> Option<PathBuf> {
         state::with(self.0.0, |it| Some(it.path.as_ref()?.to_path_buf())).flatten()
     }
 
-    /// Bytes written so far, those that wait not included: Node's `writeStream.bytesWritten`. Nor are those
-    /// of a write that was told that the stream was destroyed, though the file may have them.
+    /// Bytes written so far, not counting those that wait: Node's `writeStream.bytesWritten`. It
+    /// also omits a write that failed because the stream was destroyed, though the file may have
+    /// those bytes.
     pub fn bytes_written(self) -> u64 {
         state::with(self.0.0, |it| it.bytes).unwrap_or(0)
     }
 
-    /// Whether the file is not open: not yet, or no more. Node's `writeStream.pending`.
+    /// Whether the file is not open yet, or no longer: Node's `writeStream.pending`.
     pub fn pending(self) -> bool {
         state::with(self.0.0, |it| it.file.is_none()).unwrap_or(true)
     }
 
-    /// Ends the stream, and closes the file behind the last byte even if it is not
-    /// [closed by itself](WriteOptions::auto_close): Node's `writeStream.close`.
+    /// Ends the stream, and closes the file after the last byte even without
+    /// [`auto_close`](WriteOptions::auto_close): Node's `writeStream.close`.
     pub fn close(self) {
         let closes = self.0.auto_destroy();
         if !closes {
@@ -175,13 +176,13 @@ impl WriteStream {
         self.0.end();
     }
 
-    /// Adds a listener of 'open', which comes in the poll phase when the file is open.
+    /// Adds a listener for 'open', which comes in the poll phase when the file is open.
     pub fn on_open(self, mut listener: impl FnMut(WriteStream) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(WriteStream(Writable(raw))));
         add_listener(self.0.0, OPEN, call, false)
     }
 
-    /// Adds a listener of 'ready', which comes right behind 'open'.
+    /// Adds a listener for 'ready', which comes right after 'open'.
     pub fn on_ready(self, mut listener: impl FnMut(WriteStream) + 'static) -> ListenerId {
         let call = shared(move |raw| listener(WriteStream(Writable(raw))));
         add_listener(self.0.0, READY, call, false)

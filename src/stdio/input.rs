@@ -21,8 +21,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// Standard input: Node's `process.stdin`.
 ///
-/// It is a [`Readable`], with its methods and events, whose listeners are given that. See the
-/// [module](super) for what it does with what it is connected to.
+/// It has the methods and events of a [`Readable`], and its listeners are given the `Readable`. The
+/// [module](super) says how each kind of input behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stdin(Readable);
 
@@ -46,8 +46,8 @@ thread_local! {
     static STREAMS: OnePerLoop<Stdin> = const { OnePerLoop::new() };
 }
 
-/// Standard input: Node's `process.stdin`. Called again for the same loop it gives the same stream.
-/// Nothing is read before somebody listens.
+/// Returns standard input: Node's `process.stdin`. Every call for the same loop returns the same
+/// stream. Nothing is read before the program listens.
 ///
 /// ```no_run
 /// use nodeloop::{stdio, Loop};
@@ -190,13 +190,13 @@ impl Stdin {
         self.kind() == StdioKind::Terminal
     }
 
-    /// Has it keep the loop alive while it is read, as it does from the beginning: Node's
+    /// Lets it keep the loop alive while it is read, as it does by default: Node's
     /// `process.stdin.ref`.
     pub fn set_ref(self) {
         self.set_referenced(true);
     }
 
-    /// Has it not keep the loop alive: Node's `process.stdin.unref`.
+    /// Stops it from keeping the loop alive: Node's `process.stdin.unref`.
     pub fn unref(self) {
         self.set_referenced(false);
     }

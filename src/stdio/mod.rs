@@ -17,22 +17,22 @@
 //!
 //! # What they are connected to
 //!
-//! Standard input may be a terminal, a file, a pipe, a socket, `/dev/null`. A thread of its own reads it,
-//! whatever it is: a file can't be polled, and a terminal or a pipe that this process made non-blocking
-//! would be so for the shell, too, which shares it. The thread reads only when the stream wants bytes, and
-//! what it has read for a stream that was destroyed it keeps for the next one of the process. It reads
-//! through the standard library's `Stdin`, whose buffer it shares.
+//! Standard input may be a terminal, a file, a pipe, a socket, `/dev/null`. A separate thread reads
+//! all of them: a file can't be polled, and making a terminal or a pipe non-blocking would affect
+//! the shell that shares it. The thread reads only when the stream wants bytes; what it has read
+//! for a stream that was destroyed goes to the next one of the process. It reads through the
+//! standard library's `Stdin`, and shares its buffer.
 //!
-//! While it is read standard input keeps the loop alive, but not while it is paused, after its end, or
-//! once it is [unreferenced](Stdin::unref). A file's ends without 'close', as in Node. A terminal that is
-//! closed has ended. Its descriptor stays open until the process ends.
+//! Standard input keeps the loop alive while it is read, but not while it is paused, after its end,
+//! or once it is [unreferenced](Stdin::unref). A file ends without 'close', as in Node. A terminal
+//! that is closed has ended. The descriptor stays open until the process ends.
 //!
-//! What is written to standard output or error output has been handed to the system when `write` returns,
-//! whatever it is connected to, so it is safe to exit then. (Node does so too where it can: with files,
-//! with terminals, and with pipes outside of Windows.)
+//! When `write` to standard output or error output returns, the system has the data, whatever they
+//! are connected to, so it is safe to exit then. (Node does so where it can: with files, with
+//! terminals, and with pipes outside of Windows.)
 //!
-//! If its reader has gone (`program | head -1`) a write is an 'error' with EPIPE, which ends `run` unless
-//! somebody listens. `println!` panics there.
+//! After the reader has gone (`program | head -1`) a write is an 'error' with EPIPE, which ends
+//! `run` unless it has a listener. (`println!` panics there.)
 
 mod input;
 mod kind;

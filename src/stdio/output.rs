@@ -22,11 +22,11 @@ use crate::stream::{Writable, WritableOptions, attach, attached};
 
 /// Standard output or error output: Node's `process.stdout` and `process.stderr`.
 ///
-/// It is a [`Writable`], with its methods and events, but it writes **at once**: when `write` returns the
-/// system has everything, so nothing is lost by a process that exits, and the order with what `println!`
-/// prints is kept. (Listeners are given that `Writable`, whose own `write` has it written on a tick, as that of
-/// any stream: in a listener capture this handle.) A pipe that nobody empties blocks the program, as in Node.
-/// Its descriptor is never closed. What is [piped](crate::stream::pipe()) to it leaves it open, a
+/// It has the methods and events of a [`Writable`], but it writes **at once**: when `write` returns
+/// the system has everything. So a process that exits loses nothing, and the order with the output
+/// of `println!` is kept. (Its listeners are given the `Writable`, whose own `write` works on a
+/// tick like any stream's: in a listener capture this handle.) A full pipe blocks the program, as
+/// in Node. The descriptor is never closed. [Piping](crate::stream::pipe()) to it leaves it open, a
 /// [`pipeline`](crate::stream::pipeline()) ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Output(Writable);
@@ -61,7 +61,8 @@ thread_local! {
     static ERR: OnePerLoop<Output> = const { OnePerLoop::new() };
 }
 
-/// Standard output: Node's `process.stdout`. Called again for the same loop it gives the same stream.
+/// Returns standard output: Node's `process.stdout`. Every call for the same loop returns the same
+/// stream.
 ///
 /// ```
 /// use nodeloop::{stdio, Loop};
@@ -78,7 +79,7 @@ pub fn stdout(lp: &impl AsLoop) -> Output {
     one_of(lp.event_loop(), Which::Out)
 }
 
-/// Standard error output: Node's `process.stderr`.
+/// Returns standard error output: Node's `process.stderr`.
 #[track_caller]
 pub fn stderr(lp: &impl AsLoop) -> Output {
     one_of(lp.event_loop(), Which::Err)
@@ -232,15 +233,15 @@ impl Attachment for OutputState {
 
 /// Writing, at once.
 impl Output {
-    /// Writes: Node's `process.stdout.write`. When it returns the system has all of it, unless it is corked or
-    /// something waits that was written to it as a stream like any other ([`stream`](Output::stream)): what comes
-    /// behind that waits, too. False if it has failed; then 'error' comes: `EPIPE` if nobody reads any more,
-    /// `ENOSPC` …
+    /// Writes bytes: Node's `process.stdout.write`. When it returns the system has all of them,
+    /// unless the output is corked, or earlier data written through [`stream`](Output::stream)
+    /// still waits: then they wait behind it. Returns false if the write failed; then 'error'
+    /// comes: `EPIPE` if the reader has gone, `ENOSPC` …
     pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
         self.write_at_once(data.into(), None)
     }
 
-    /// As [`write`](Output::write), and calls `done` on a tick.
+    /// Like [`write`](Output::write), and calls `done` on a tick.
     pub fn write_then<'a>(
         self,
         data: impl Into<Chunk<'a>>,

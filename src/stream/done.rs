@@ -37,16 +37,16 @@ impl Question {
 
 /// The answer that a stream's maker owes for a call: Node's `callback`.
 ///
-/// [`ok`](Done::ok) or [`fail`](Done::fail) may be called at once or at any time later; the stream waits
-/// until then. One that is dropped without an answer fails, with `ECANCELED`. (In Node the stream would
-/// wait for ever.)
+/// [`ok`](Done::ok) or [`fail`](Done::fail) may be called at once or at any time later; the stream
+/// waits until then. Dropping it without an answer fails the call with `ECANCELED`. (In Node the
+/// stream would wait for ever.)
 #[must_use = "a stream waits for its answer"]
 pub struct Done(Answer);
 
 /// The answer of a transform: [`Done`] with bytes.
 ///
-/// [`push`](TransformDone::push) answers with what comes out; [`ok`](TransformDone::ok) when nothing
-/// does, or when it was given to [`Duplex::push`](super::Duplex::push) already.
+/// [`push`](TransformDone::push) answers with output; use [`ok`](TransformDone::ok) when there is
+/// none, or when it went through [`Duplex::push`](super::Duplex::push) already.
 #[must_use = "a stream waits for its answer"]
 pub struct TransformDone(Answer);
 
@@ -67,12 +67,12 @@ impl Done {
         })
     }
 
-    /// It is done: Node's `callback()`.
+    /// Reports success: Node's `callback()`.
     pub fn ok(mut self) {
         self.0.give(Ok(None));
     }
 
-    /// It has failed: Node's `callback(error)`. The stream is destroyed with the error.
+    /// Reports a failure: Node's `callback(error)`. The stream is destroyed with the error.
     pub fn fail(mut self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
         let error = Error::new(error);
         self.0.give(Err(error));
@@ -93,18 +93,18 @@ impl TransformDone {
         })
     }
 
-    /// It is done, and nothing more comes out: Node's `callback()`.
+    /// Reports success without further output: Node's `callback()`.
     pub fn ok(mut self) {
         self.0.give(Ok(None));
     }
 
-    /// It is done, and this comes out: Node's `callback(null, chunk)`.
+    /// Reports success with this output: Node's `callback(null, chunk)`.
     pub fn push<'a>(mut self, chunk: impl Into<Chunk<'a>>) {
         let chunk = chunk.into().take_rest(0);
         self.0.give(Ok(Some(chunk)));
     }
 
-    /// It has failed: Node's `callback(error)`. The stream is destroyed with the error.
+    /// Reports a failure: Node's `callback(error)`. The stream is destroyed with the error.
     pub fn fail(mut self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
         let error = Error::new(error);
         self.0.give(Err(error));

@@ -19,37 +19,37 @@ pub struct FinishedOptions {
 }
 
 impl FinishedOptions {
-    /// The sides that the stream has, and its errors.
+    /// Both sides, if the stream has them, and its errors.
     pub fn new() -> FinishedOptions {
         FinishedOptions::default()
     }
 
-    /// Whether 'end' is waited for: if there is a readable side. Node's `readable`.
+    /// Whether to wait for 'end', if there is a readable side. Node's `readable`.
     pub fn readable(mut self, yes: bool) -> FinishedOptions {
         self.readable = Some(yes);
         self
     }
 
-    /// Whether 'finish' is waited for: if there is a writable side. Node's `writable`.
+    /// Whether to wait for 'finish', if there is a writable side. Node's `writable`.
     pub fn writable(mut self, yes: bool) -> FinishedOptions {
         self.writable = Some(yes);
         self
     }
 
-    /// Whether it listens to 'error': true. Node's `error`.
+    /// Whether to listen to 'error'; true by default. Node's `error`.
     pub fn error(mut self, yes: bool) -> FinishedOptions {
         self.error = Some(yes);
         self
     }
 }
 
-/// What [`finished`] has begun.
+/// A watch that [`finished`] has begun.
 #[derive(Clone)]
 pub struct Finished(Rc<Watch>);
 
 impl Finished {
-    /// Removes its listeners; its callback is not called any more. (Node's returned function.) Without
-    /// this they stay, also after the callback, so that a late 'error' is not unhandled.
+    /// Removes its listeners; the callback is no longer called. (Node's returned function.) Without
+    /// this the listeners stay, even after the callback, so that a late 'error' is not unhandled.
     pub fn cancel(&self) {
         self.0.call.take();
         for id in self.0.listeners.take() {
@@ -78,12 +78,15 @@ struct Watch {
     will_emit_close: Cell<bool>,
 }
 
-/// Calls `done` once: when the stream has ended and finished, or with the error that it has met, or with
-/// `ERR_STREAM_PREMATURE_CLOSE` if it was closed before. Node's `stream.finished`.
+/// Calls `done` once, when a stream is over: Node's `stream.finished`.
 ///
-/// It listens to 'error', so an error of the stream is not unhandled. A stream that is over already is
-/// told on the next tick; one that is gone, its slot free, counts as closed before its end, since nobody
-/// knows any more how it ended ([`keep`](super::Readable::keep) holds it).
+/// `done` gets `Ok` if the stream has ended and finished, its error if it failed, or
+/// `ERR_STREAM_PREMATURE_CLOSE` if it closed before that.
+///
+/// It listens to 'error', so an error of the stream is not unhandled. For a stream that is over
+/// already, `done` is called on the next tick. A stream that is gone, its slot free, counts as
+/// closed before its end, since there is no record of how it ended ([`keep`](super::Readable::keep)
+/// holds it).
 ///
 /// ```
 /// use nodeloop::{fs, Loop};

@@ -54,9 +54,9 @@ handle! {
     /// nothing, and a call on a handle whose stream is gone does nothing. See the
     /// [module](crate::stream).
     ///
-    /// It flows, is paused, or neither. As long as nobody has listened to 'data', called
-    /// [`resume`](Readable::resume) or [`pause`](Readable::pause) it is neither: the source is asked for
-    /// nothing, unless somebody [reads](Readable::read).
+    /// It flows, is paused, or neither. It is neither until the program listens to 'data' or calls
+    /// [`resume`](Readable::resume) or [`pause`](Readable::pause): the source is asked for nothing,
+    /// unless the program [reads](Readable::read).
     Readable
 }
 
@@ -83,12 +83,13 @@ macro_rules! readable_side {
     ($name:ident) => {
         /// Reading.
         impl $name {
-            /// Gives the stream bytes from its source: Node's `readable.push`. Meant for whoever made
-            /// the stream, in its [`read`](crate::stream::ReadableOptions::read) or at any later time.
+            /// Gives the stream bytes from its source: Node's `readable.push`. Meant for the maker
+            /// of the stream, in its [`read`](crate::stream::ReadableOptions::read) or at any later
+            /// time.
             ///
             /// Returns whether the source may push more now: false when the buffer has reached the
-            /// mark, and `read` will be called again when there is room. Whoever listens to 'data' gets
-            /// the bytes when the caller has returned. After [`push_end`](Self::push_end) the stream is
+            /// mark; `read` is called again when there is room. Listeners for 'data' get the bytes
+            /// when the caller has returned. After [`push_end`](Self::push_end) the stream is
             /// destroyed with `ERR_STREAM_PUSH_AFTER_EOF`.
             pub fn push<'a>(self, chunk: impl Into<Chunk<'a>>) -> bool {
                 push(self.0, chunk.into().take_rest(0))
@@ -100,9 +101,11 @@ macro_rules! readable_side {
                 table::with(self.0, readable::push_end);
             }
 
-            /// Takes so many bytes from the buffer: Node's `readable.read(size)`. None if there are
-            /// fewer, unless the source has ended: then what is left; and None for 0. It emits no
-            /// 'data' (Node's does), and the source is asked for more on a tick, not at once.
+            /// Takes exactly `size` bytes from the buffer: Node's `readable.read(size)`.
+            ///
+            /// Returns None for 0, and if there are fewer, unless the source has ended: then it
+            /// returns what is left. It emits no 'data' (Node's does), and the source is asked for
+            /// more on a tick, not at once.
             pub fn read(self, size: usize) -> Option<Bytes> {
                 table::with(self.0, |state, id| readable::read(state, id, Some(size))).flatten()
             }
@@ -116,8 +119,8 @@ macro_rules! readable_side {
             /// 'data' before it returns. After 'end' the stream is destroyed with
             /// `ERR_STREAM_UNSHIFT_AFTER_END_EVENT`. Returns whether the source may push more.
             ///
-            /// Not for waiting: behind a `read` that has found too little 'readable' comes again on the
-            /// next tick, so keep in a variable what you have of a message. See
+            /// Don't use it to wait: after a `read` that found too little, 'readable' comes again
+            /// on the next tick. Keep the part of a message that you have in a variable. See
             /// [`Socket::unshift`](crate::net::Socket::unshift).
             pub fn unshift<'a>(self, chunk: impl Into<Chunk<'a>>) -> bool {
                 unshift(self.0, chunk.into().take_rest(0))
@@ -129,9 +132,9 @@ macro_rules! readable_side {
                 table::with(self.0, flowing::pause);
             }
 
-            /// Lets 'data' flow: Node's `readable.resume`. On the next tick 'resume' comes, and what
-            /// was buffered. Without a listener the data is thrown away. While somebody listens to
-            /// 'readable' it does not flow.
+            /// Lets 'data' flow: Node's `readable.resume`. On the next tick 'resume' comes, then
+            /// what was buffered. Without a listener the data is thrown away. While there is a
+            /// listener for 'readable' no data flows.
             pub fn resume(self) {
                 table::with(self.0, flowing::resume);
             }
@@ -141,8 +144,7 @@ macro_rules! readable_side {
                 ask(self.0, false, |it| it.is_paused())
             }
 
-            /// Whether data flows: Node's `readable.readableFlowing`. None as long as nobody has said
-            /// anything about it.
+            /// Whether data flows: Node's `readable.readableFlowing`. None until that is decided.
             pub fn readable_flowing(self) -> Option<bool> {
                 ask(self.0, None, |it| {
                     it.flags
@@ -188,8 +190,9 @@ macro_rules! readable_side {
 
         /// The events of the readable side.
         impl $name {
-            /// Adds a listener of 'data'. Unless the stream was paused, data flows from now on: what is
-            /// buffered comes on the next tick, what is pushed later as soon as its pusher has returned.
+            /// Adds a listener for 'data'. Unless the stream was paused, data flows from now on:
+            /// buffered bytes come on the next tick, bytes pushed later as soon as the code that
+            /// pushed them has returned.
             ///
             /// The bytes are lent. To keep some, copy them.
             pub fn on_data(self, mut listener: impl FnMut($name, &[u8]) + 'static) -> ListenerId {
@@ -197,8 +200,8 @@ macro_rules! readable_side {
                 add_data(self.0, shared(call), false)
             }
 
-            /// Adds a listener of the next 'data'. Data flows on afterwards, and is thrown away if
-            /// nobody else listens.
+            /// Adds a listener for the next 'data'. Data keeps flowing afterwards, and is thrown
+            /// away if there is no other listener.
             pub fn once_data(self, listener: impl FnOnce($name, &[u8]) + 'static) -> ListenerId {
                 let mut listener = Some(listener);
                 let call = move |raw: Raw, chunk: &Bytes| {
@@ -209,40 +212,40 @@ macro_rules! readable_side {
                 add_data(self.0, shared(call), true)
             }
 
-            /// Adds a listener of 'readable', which comes on a tick: there is something to
-            /// [`read`](Self::read), or the end is reached. As long as somebody listens to it nothing
+            /// Adds a listener for 'readable', which comes on a tick: there is something to
+            /// [`read`](Self::read), or the end is reached. As long as it has a listener no data
             /// flows.
             pub fn on_readable(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 add_readable(self.0, shared(move |raw| listener($name(raw))), false)
             }
 
-            /// Adds a listener of the next 'readable'.
+            /// Adds a listener for the next 'readable'.
             pub fn once_readable(self, listener: impl FnOnce($name) + 'static) -> ListenerId {
                 add_readable(self.0, once(move |raw| listener($name(raw))), true)
             }
 
-            /// Adds a listener of 'end', which comes on a tick: the source has ended, and everything
+            /// Adds a listener for 'end', which comes on a tick: the source has ended, and everything
             /// was read.
             pub fn on_end(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::END, call, false)
             }
 
-            /// Adds a listener of the next 'end'.
+            /// Adds a listener for the next 'end'.
             pub fn once_end(self, listener: impl FnOnce($name) + 'static) -> ListenerId {
                 let call = once(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::END, call, true)
             }
 
-            /// Adds a listener of 'pause', which comes on the tick after [`pause`](Self::pause). (In
+            /// Adds a listener for 'pause', which comes on the tick after [`pause`](Self::pause). (In
             /// Node it comes inside the call.)
             pub fn on_pause(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::PAUSE, call, false)
             }
 
-            /// Adds a listener of 'resume', which comes on the tick after [`resume`](Self::resume),
-            /// in front of what was buffered.
+            /// Adds a listener for 'resume', which comes on the tick after
+            /// [`resume`](Self::resume), before what was buffered.
             pub fn on_resume(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::RESUME, call, false)
@@ -256,21 +259,21 @@ macro_rules! writable_side {
     ($name:ident) => {
         /// Writing.
         impl $name {
-            /// Writes: Node's `writable.write`. The sink gets the bytes on the next tick, if it has
-            /// nothing else to do, and never before this returns.
+            /// Writes bytes: Node's `writable.write`. The sink gets them on the next tick if it is
+            /// idle, and never before this returns.
             ///
-            /// Returns false if the bytes that wait have reached the mark, and you had better wait for
-            /// 'drain' before you write more; nothing is lost if you don't. (Bytes wait until the sink
-            /// has answered, so a chunk as large as the mark gives false.) Also false if it failed:
-            /// then 'error' comes, with `ERR_STREAM_WRITE_AFTER_END` after `end`. After `destroy` it
-            /// does nothing.
+            /// Returns false if the waiting bytes have reached the mark: better wait for 'drain'
+            /// before writing more, though nothing is lost otherwise. (Bytes wait until the sink
+            /// has answered, so a chunk as large as the mark gives false.) Also returns false if
+            /// the write failed; then 'error' comes, with `ERR_STREAM_WRITE_AFTER_END` after `end`.
+            /// After `destroy` it does nothing.
             pub fn write<'a>(self, data: impl Into<Chunk<'a>>) -> bool {
                 write(self.0, data.into().take_rest(0), None)
             }
 
-            /// As [`write`](Self::write), and calls `done` when the sink has answered, in the order of
-            /// the writes, or with the error that it failed with: as above, the sink's, or
-            /// `ERR_STREAM_DESTROYED` if the stream was destroyed.
+            /// Like [`write`](Self::write), and calls `done` when the sink has answered, in the
+            /// order of the writes. If the write fails, `done` gets the error: the one above, the
+            /// sink's, or `ERR_STREAM_DESTROYED` if the stream was destroyed.
             pub fn write_then<'a>(
                 self,
                 data: impl Into<Chunk<'a>>,
@@ -291,12 +294,12 @@ macro_rules! writable_side {
                 table::with(self.0, writable::uncork);
             }
 
-            /// Ends this side once everything is written: Node's `writable.end`. Then comes 'finish'.
+            /// Ends this side once everything is written: Node's `writable.end`. 'finish' follows.
             pub fn end(self) {
                 end(self.0, None, None);
             }
 
-            /// As [`end`](Self::end), and calls `done` right before 'finish', or with the error that
+            /// Like [`end`](Self::end), and calls `done` right before 'finish', or with the error that
             /// prevents it: `ERR_STREAM_ALREADY_FINISHED` after 'finish', `ERR_STREAM_DESTROYED` after
             /// `destroy`.
             pub fn end_then(self, done: impl FnOnce(Result<()>) + 'static) {
@@ -368,27 +371,27 @@ macro_rules! writable_side {
 
         /// The events of the writable side.
         impl $name {
-            /// Adds a listener of 'drain': a `write` has returned false, and now the sink has
+            /// Adds a listener for 'drain': a `write` returned false, and by now the sink has
             /// answered everything. It comes before the completions of the writes that it drained.
             pub fn on_drain(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::DRAIN, call, false)
             }
 
-            /// Adds a listener of the next 'drain'.
+            /// Adds a listener for the next 'drain'.
             pub fn once_drain(self, listener: impl FnOnce($name) + 'static) -> ListenerId {
                 let call = once(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::DRAIN, call, true)
             }
 
-            /// Adds a listener of 'finish': after `end` the sink has answered everything, and has done
-            /// what it does [at the end](crate::stream::WritableOptions::finalize).
+            /// Adds a listener for 'finish': after `end` the sink has answered everything, and its
+            /// work [at the end](crate::stream::WritableOptions::finalize) is done.
             pub fn on_finish(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::FINISH, call, false)
             }
 
-            /// Adds a listener of the next 'finish'.
+            /// Adds a listener for the next 'finish'.
             pub fn once_finish(self, listener: impl FnOnce($name) + 'static) -> ListenerId {
                 let call = once(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::FINISH, call, true)
@@ -406,17 +409,19 @@ macro_rules! every_stream {
             /// stream's own [`destroy`](crate::stream::ReadableOptions::destroy) if it has one, and no
             /// other event. Only the first call counts.
             ///
-            /// A stream that is never destroyed, nor read and written to its end, stays in its loop.
+            /// A stream stays in its loop until it is destroyed, or read and written to its end.
             pub fn destroy(self) {
                 destroy(self.0, None);
             }
 
-            /// As [`destroy`](Self::destroy) for a reason: 'error' comes before 'close'.
+            /// Destroys the stream for a reason: 'error' comes before 'close'. Otherwise like
+            /// [`destroy`](Self::destroy).
             pub fn destroy_with(self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
                 destroy(self.0, Some(Error::new(error)));
             }
 
-            /// Whether it was destroyed, by whomever: Node's `stream.destroyed`. True once it is gone.
+            /// Whether it was destroyed, by the program or by itself: Node's `stream.destroyed`.
+            /// True once it is gone.
             pub fn destroyed(self) -> bool {
                 ask(self.0, true, |it| it.flags.any(flag::DESTROYED))
             }
@@ -431,14 +436,14 @@ macro_rules! every_stream {
                 ask(self.0, None, |it| it.errored.clone())
             }
 
-            /// Adds a listener of 'error', which comes at most once, on a tick, and is followed by
-            /// 'close'. An 'error' that nobody listens to ends [`run`](crate::Loop::run).
+            /// Adds a listener for 'error', which comes at most once, on a tick, and is followed by
+            /// 'close'. An 'error' without a listener ends [`run`](crate::Loop::run).
             pub fn on_error(self, mut listener: impl FnMut($name, &Error) + 'static) -> ListenerId {
                 let call = shared(move |raw, error: &Error| listener($name(raw), error));
                 add_listener(self.0, crate::stream::state::ERROR, call, false)
             }
 
-            /// Adds a listener of the next 'error'.
+            /// Adds a listener for the next 'error'.
             pub fn once_error(self, listener: impl FnOnce($name, &Error) + 'static) -> ListenerId {
                 let mut listener = Some(listener);
                 let call = shared(move |raw, error: &Error| {
@@ -449,20 +454,20 @@ macro_rules! every_stream {
                 add_listener(self.0, crate::stream::state::ERROR, call, true)
             }
 
-            /// Adds a listener of 'close', the last event.
+            /// Adds a listener for 'close', the last event.
             pub fn on_close(self, mut listener: impl FnMut($name) + 'static) -> ListenerId {
                 let call = shared(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::CLOSE, call, false)
             }
 
-            /// Adds a listener of the next 'close'.
+            /// Adds a listener for the next 'close'.
             pub fn once_close(self, listener: impl FnOnce($name) + 'static) -> ListenerId {
                 let call = once(move |raw| listener($name(raw)));
                 add_listener(self.0, crate::stream::state::CLOSE, call, true)
             }
 
-            /// Removes a listener, whatever its event: Node's `off`. One that is removed while its
-            /// event is emitted still runs (N16). Removing the last listener of 'data' does not pause.
+            /// Removes a listener for any event: Node's `off`. A listener removed while its event
+            /// is emitted still runs (N16). Removing the last listener for 'data' does not pause.
             pub fn off(self, listener: ListenerId) {
                 off(self.0, listener);
             }

@@ -30,9 +30,9 @@
 //!
 //! # Pipes
 //!
-//! [`pipe`](Readable::pipe) has what comes out of one stream written to another, at the pace of the slower.
-//! `socket.pipe(socket)` is an echo server. Errors stay where they happen, as in Node: look after both
-//! ends yourself, or use [`pipeline`](pipeline()).
+//! [`pipe`](Readable::pipe) writes the output of one stream to another, at the pace of the slower.
+//! `socket.pipe(socket)` is an echo server. Errors stay where they happen, as in Node: handle them
+//! at both ends yourself, or use [`pipeline`](pipeline()).
 //!
 //! # Any stream
 //!

@@ -17,7 +17,7 @@ use crate::event_loop::info::HandleKind;
 use crate::ground::error::Error;
 use crate::ground::listeners::shared;
 
-/// The mark in bytes of a side for which nothing else is asked: Node's.
+/// The default mark of a side, in bytes: Node's.
 pub const DEFAULT_HIGH_WATER_MARK: usize = 65_536;
 
 /// What a stream is made of.
@@ -129,14 +129,14 @@ pub struct ReadableOptions(Setup);
 #[must_use = "it makes nothing before `create`"]
 pub struct WritableOptions(Setup);
 
-/// How a [`Duplex`] is made: Node's `new stream.Duplex(options)`. Its two sides have nothing to do with
-/// each other, but that it closes when both are done; for one whose output is made of its input see
+/// How a [`Duplex`] is made: Node's `new stream.Duplex(options)`. Its two sides are independent,
+/// except that it closes when both are done. If the output is made from the input see
 /// [`TransformOptions`].
 #[must_use = "it makes nothing before `create`"]
 pub struct DuplexOptions(Setup);
 
-/// How a transform is made, a [`Duplex`] whose output is made of its input: Node's
-/// `new stream.Transform(options)`.
+/// How a transform is made, a [`Duplex`] whose output is made from its input: Node's `new
+/// stream.Transform(options)`.
 ///
 /// ```
 /// use nodeloop::Loop;
@@ -171,17 +171,17 @@ macro_rules! for_every_stream {
         }
 
         impl $options {
-            /// What is done before anything else: Node's `construct`. It is called on the next tick;
-            /// until its answer nothing is read, written or destroyed.
+            /// Work to do before anything else: Node's `construct`. It is called on the next tick;
+            /// until it answers nothing is read, written or destroyed.
             pub fn construct(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
                 self.0.hooks.construct = Some(Box::new(|raw, done| call($handle(raw), done)));
                 self
             }
 
-            /// What is done when the stream is destroyed, by whomever: Node's `destroy`. It is given
-            /// the error, if it is for one. Answer [`fail`](Done::fail) with it, or with another, and
-            /// 'error' comes; answer [`ok`](Done::ok), and it does not. 'close' comes after the
-            /// answer.
+            /// Work to do when the stream is destroyed, by the program or by itself: Node's
+            /// `destroy`. It is given the error, if there is one. Answer [`fail`](Done::fail) with
+            /// that error or another, and 'error' comes; answer [`ok`](Done::ok), and it does not.
+            /// 'close' comes after the answer.
             pub fn destroy(
                 mut self,
                 call: impl FnOnce($handle, Option<Error>, Done) + 'static,
@@ -191,14 +191,14 @@ macro_rules! for_every_stream {
                 self
             }
 
-            /// Whether the stream is destroyed when it has ended, or met an error: true. Node's
+            /// Whether the stream is destroyed once it has ended or failed; true by default. Node's
             /// `autoDestroy`.
             pub fn auto_destroy(mut self, yes: bool) -> $options {
                 self.0.set(flag::AUTO_DESTROY, yes);
                 self
             }
 
-            /// Whether 'close' is emitted: true. Node's `emitClose`.
+            /// Whether 'close' is emitted; true by default. Node's `emitClose`.
             pub fn emit_close(mut self, yes: bool) -> $options {
                 self.0.set(flag::EMIT_CLOSE, yes);
                 self
@@ -218,7 +218,7 @@ macro_rules! for_every_stream {
                 self.create_at(lp, Location::caller())
             }
 
-            /// The same on behalf of a line of the program.
+            /// Makes the stream for the line of the program that is named as its origin.
             pub(crate) fn create_at(
                 self,
                 lp: &impl AsLoop,
@@ -238,10 +238,11 @@ for_every_stream!(TransformOptions, Duplex);
 macro_rules! for_a_source {
     ($options:ident, $handle:ident) => {
         impl $options {
-            /// The source: Node's `read`. It is called when the stream wants bytes, with its mark as a
-            /// hint how many, and answers by `push` or `push_end`, at once or later; it is not called
-            /// again before. Never from within a call of the program's. If it panics without an answer the
-            /// stream is destroyed, with `ECANCELED`, as it is in Node by a source that throws.
+            /// The source: Node's `read`. It is called when the stream wants bytes, with the mark
+            /// as a hint of how many. It answers with `push` or `push_end`, at once or later, and
+            /// is not called again before; it never runs inside a call of the program. If it panics
+            /// without an answer the stream is destroyed with `ECANCELED`, as a source that throws
+            /// destroys it in Node.
             pub fn read(mut self, mut call: impl FnMut($handle, usize) + 'static) -> $options {
                 self.0.hooks.read = Some(shared(move |raw, size| call($handle(raw), size)));
                 self
@@ -256,9 +257,9 @@ for_a_source!(DuplexOptions, Duplex);
 macro_rules! for_a_sink {
     ($options:ident, $handle:ident) => {
         impl $options {
-            /// The sink: Node's `write`. It is called with one chunk at a time, and not again before
-            /// it has answered. Never from within a call of the program's. Without it everything that
-            /// is written is done at once.
+            /// The sink: Node's `write`. It gets one chunk at a time, and the next only after it
+            /// has answered; it never runs inside a call of the program. Without a sink every write
+            /// succeeds at once.
             pub fn write(
                 mut self,
                 mut call: impl FnMut($handle, Bytes, Done) + 'static,
@@ -268,7 +269,7 @@ macro_rules! for_a_sink {
                 self
             }
 
-            /// The sink for several chunks that have waited: Node's `writev`. Without
+            /// The sink for several waiting chunks at once: Node's `writev`. Without
             /// [`write`](Self::write) it gets single chunks, too.
             pub fn writev(
                 mut self,
@@ -279,7 +280,7 @@ macro_rules! for_a_sink {
                 self
             }
 
-            /// What is done when everything is written, before 'finish': Node's `final`.
+            /// Work to do once everything is written, before 'finish': Node's `final`.
             #[doc(alias = "final")]
             pub fn finalize(mut self, call: impl FnOnce($handle, Done) + 'static) -> $options {
                 self.0.hooks.finalize = Some(Box::new(|raw, done| call($handle(raw), done)));
@@ -295,8 +296,8 @@ for_a_sink!(DuplexOptions, Duplex);
 macro_rules! for_two_sides {
     ($options:ident) => {
         impl $options {
-            /// Whether the writable side stays open when the readable side has ended: true. Else it is
-            /// ended a tick after 'end'. Node's `allowHalfOpen`.
+            /// Whether the writable side stays open after the readable side has ended; true by
+            /// default. Otherwise it ends a tick after 'end'. Node's `allowHalfOpen`.
             pub fn allow_half_open(mut self, yes: bool) -> $options {
                 self.0.set(flag::ALLOW_HALF_OPEN, yes);
                 self
@@ -324,14 +325,14 @@ for_two_sides!(TransformOptions);
 
 impl ReadableOptions {
     /// A stream whose source never answers, unless it is given a [`read`](ReadableOptions::read):
-    /// whoever has the handle pushes.
+    /// bytes come from `push` on the handle.
     pub fn new() -> ReadableOptions {
         ReadableOptions(Setup::new(flag::IS_READABLE))
     }
 }
 
 impl WritableOptions {
-    /// A stream that takes everything and does nothing, unless it is given a
+    /// A stream that takes and discards everything, unless it is given a
     /// [`write`](WritableOptions::write).
     pub fn new() -> WritableOptions {
         WritableOptions(Setup::new(flag::IS_WRITABLE))
@@ -344,13 +345,13 @@ impl DuplexOptions {
         DuplexOptions(Setup::new(flag::IS_READABLE | flag::IS_WRITABLE))
     }
 
-    /// Whether there is a readable side: true. Node's `readable`.
+    /// Whether there is a readable side; true by default. Node's `readable`.
     pub fn readable(mut self, yes: bool) -> DuplexOptions {
         self.0.set(flag::IS_READABLE, yes);
         self
     }
 
-    /// Whether there is a writable side: true. Node's `writable`.
+    /// Whether there is a writable side; true by default. Node's `writable`.
     pub fn writable(mut self, yes: bool) -> DuplexOptions {
         self.0.set(flag::IS_WRITABLE, yes);
         self
@@ -364,8 +365,8 @@ impl TransformOptions {
         TransformOptions(Setup::new(sides | flag::IS_TRANSFORM))
     }
 
-    /// What becomes of a chunk: Node's `transform`. It is not called again before it has answered, nor
-    /// while what came out waits above the mark.
+    /// The function that changes a chunk: Node's `transform`. It is not called again before it has
+    /// answered, nor while waiting output is above the mark.
     pub fn transform(
         mut self,
         mut call: impl FnMut(Duplex, Bytes, TransformDone) + 'static,
@@ -375,7 +376,7 @@ impl TransformOptions {
         self
     }
 
-    /// What comes out at the end, behind everything: Node's `flush`.
+    /// The function that adds output at the end, after everything else: Node's `flush`.
     pub fn flush(mut self, call: impl FnOnce(Duplex, TransformDone) + 'static) -> TransformOptions {
         self.0.hooks.flush = Some(Box::new(|raw, done| call(Duplex(raw), done)));
         self
@@ -383,7 +384,7 @@ impl TransformOptions {
 }
 
 impl Readable {
-    /// Makes a stream of a source: see [`ReadableOptions::read`].
+    /// Makes a stream from a source: see [`ReadableOptions::read`].
     #[track_caller]
     pub fn new(lp: &impl AsLoop, read: impl FnMut(Readable, usize) + 'static) -> Readable {
         ReadableOptions::new().read(read).create(lp)
@@ -391,7 +392,7 @@ impl Readable {
 }
 
 impl Writable {
-    /// Makes a stream of a sink: see [`WritableOptions::write`].
+    /// Makes a stream from a sink: see [`WritableOptions::write`].
     #[track_caller]
     pub fn new(lp: &impl AsLoop, write: impl FnMut(Writable, Bytes, Done) + 'static) -> Writable {
         WritableOptions::new().write(write).create(lp)
@@ -408,7 +409,7 @@ impl Duplex {
         TransformOptions::new().transform(transform).create(lp)
     }
 
-    /// Makes a stream from which comes what is written to it: Node's `new PassThrough()`.
+    /// Makes a stream that passes its input on unchanged: Node's `new PassThrough()`.
     #[track_caller]
     pub fn pass_through(lp: &impl AsLoop) -> Duplex {
         TransformOptions::new().create(lp)

@@ -19,7 +19,7 @@ use crate::event_loop::state::State;
 use crate::event_loop::table;
 use crate::ground::listeners::{ListenerId, Slot, shared};
 
-/// How a pipe is laid.
+/// The options of a pipe.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "options do nothing by themselves"]
 pub struct PipeOptions {
@@ -33,19 +33,19 @@ impl Default for PipeOptions {
 }
 
 impl PipeOptions {
-    /// The usual options.
+    /// The default options.
     pub fn new() -> PipeOptions {
         PipeOptions { end: true }
     }
 
-    /// Whether the destination is ended when the source has ended: true. Node's `end`.
+    /// Whether the destination ends when the source has ended; true by default. Node's `end`.
     pub fn end(mut self, yes: bool) -> PipeOptions {
         self.end = yes;
         self
     }
 }
 
-/// What can be named as a destination: a stream, or a reference to one.
+/// A destination: a stream, or a reference to one.
 pub trait Destination {
     /// The stream.
     fn stream(&self) -> &dyn WritableStream;
@@ -216,8 +216,8 @@ pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, optio
     }
 }
 
-/// Ends a pipe: Node's `source.unpipe(destination)`. Nothing happens if there is none. Without another
-/// the source is paused. The destination's 'unpipe' comes on the next tick.
+/// Ends a pipe: Node's `source.unpipe(destination)`. Does nothing if there is no such pipe. The
+/// source is paused if this was its last. The destination's 'unpipe' comes on the next tick.
 pub fn unpipe(source: &dyn ReadableStream, destination: &dyn WritableStream) {
     unpipe_for(source, destination.stream_id(), Cause::Call);
 }

@@ -54,16 +54,16 @@ struct Member {
     over: Cell<bool>,
 }
 
-/// Pipes `source` through the streams of `through` into `destination`, and looks after them: Node's
-/// `stream.pipeline`.
+/// Pipes `source` through the streams of `through` into `destination`: Node's `stream.pipeline`.
 ///
-/// If any of them fails, or closes before its time (`ERR_STREAM_PREMATURE_CLOSE`), all are destroyed,
-/// and `done` gets the error; when the destination has finished, `done` gets `Ok`. It is called once, on
-/// a tick. A destination that is destroyed already is `ERR_STREAM_UNABLE_TO_PIPE`, and nothing is done to
-/// any. (Node throws that.)
+/// If any stream fails or closes early (`ERR_STREAM_PREMATURE_CLOSE`), all are destroyed, and
+/// `done` gets the error; when the destination has finished, `done` gets `Ok`. It is called once,
+/// on a tick. If the destination is destroyed already, `done` gets `ERR_STREAM_UNABLE_TO_PIPE`, and
+/// the streams are left alone. (Node throws that.)
 ///
-/// The streams may live in several loops of a thread; `done` is called in that of the source. A source whose
-/// loop is gone has closed before its time, and `done` is called in the destination's.
+/// The streams may live in several loops of a thread; `done` is called in the source's loop. A
+/// source whose loop is gone counts as closed early, and `done` is called in the destination's
+/// loop.
 ///
 /// ```
 /// use nodeloop::stream::{Duplex, Writable, pipeline};

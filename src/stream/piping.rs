@@ -7,17 +7,18 @@ use super::state::flag;
 use super::traits::{ReadableStream, Stream, WritableStream};
 use crate::ground::listeners::ListenerId;
 
-/// Has what comes from a stream written to another: Node's `source.pipe(destination)`.
+/// Writes the output of a stream to another: Node's `source.pipe(destination)`.
 ///
-/// The slowest of several destinations decides how fast the source flows: where one's `write` returns
-/// false the source is paused until its 'drain'. When the source has ended the destination is ended,
-/// unless it was asked [not to be](PipeOptions::end) or is standard output or error output. A destination
-/// that fails or closes is unpiped, and the source stays open, paused if it was the last (N217); an error
-/// of the source does nothing to the destination. [`pipeline`](super::pipeline()) looks after both.
+/// The slowest of several destinations sets the pace: when one's `write` returns false the source
+/// is paused until its 'drain'. The destination ends when the source has ended, unless the
+/// [options](PipeOptions::end) say otherwise or it is standard output or error output. A
+/// destination that fails or closes is unpiped, and the source stays open, paused if that was its
+/// last destination (N217). An error of the source does not affect the destination.
+/// [`pipeline`](super::pipeline()) looks after both.
 ///
-/// A source to whose 'readable' somebody listens does not flow, so nothing comes through a pipe from it until the
-/// last such listener is taken [off](super::Readable::off). A program that has read a header by hand pipes the
-/// rest in this way:
+/// A source with a listener for 'readable' does not flow, so nothing comes through its pipes until
+/// the last such listener is taken [off](super::Readable::off). A program that has read a header by
+/// hand pipes the rest like this:
 ///
 /// ```
 /// use nodeloop::{net, Loop};
@@ -50,13 +51,14 @@ use crate::ground::listeners::ListenerId;
 /// # }
 /// ```
 ///
-/// What a socket or a file has for a socket stays in the kernel, on Linux with the feature `splice`, if it
-/// comes in large chunks and nobody else listens to 'data'. Nothing tells of it but
-/// [`Counts::splices`](crate::Counts), and that a file which is changed meanwhile may be sent as it is by then.
+/// On Linux with the feature `splice`, data piped from a socket or a file into a socket stays in
+/// the kernel, if it comes in large chunks and 'data' has no other listener. Two things show this:
+/// [`Counts::splices`](crate::Counts), and that a file changed meanwhile may be sent in its changed
+/// form.
 ///
-/// The destination's 'pipe' comes on the next tick. If the source has emitted 'end' already, the destination is
-/// ended there too. A source that is gone, its 'close' over, leaves it open, since nobody knows any more how it
-/// ended: [`pipeline`](super::pipeline()) fails then.
+/// The destination's 'pipe' comes on the next tick. If the source has emitted 'end' already, the
+/// destination ends on that tick too. A source that is gone, its 'close' over, leaves it open,
+/// since there is no record of how the source ended: [`pipeline`](super::pipeline()) fails then.
 pub fn pipe(source: &dyn ReadableStream, destination: &dyn WritableStream, options: PipeOptions) {
     let stays_open = ask(destination.stream_id().0, false, |it| {
         it.flags.any(flag::OPEN_BEHIND_PIPES)
@@ -73,8 +75,8 @@ macro_rules! source {
     ($name:ident) => {
         /// Piping.
         impl $name {
-            /// Has what comes from it written to another stream: Node's `readable.pipe`. Returns the
-            /// destination. See [`pipe`](crate::stream::pipe()).
+            /// Writes the output of this stream to another, and returns that: Node's
+            /// `readable.pipe`. See [`pipe`](crate::stream::pipe()).
             ///
             /// ```
             /// use nodeloop::stream::{Duplex, Writable};
@@ -120,7 +122,7 @@ macro_rules! destination {
     ($name:ident) => {
         /// The events of a pipe's destination.
         impl $name {
-            /// Adds a listener of 'pipe', which comes on the tick after a stream was piped to this one.
+            /// Adds a listener for 'pipe', which comes on the tick after a stream was piped to this one.
             pub fn on_pipe(
                 self,
                 mut listener: impl FnMut($name, &dyn ReadableStream) + 'static,
@@ -131,9 +133,9 @@ macro_rules! destination {
                 )
             }
 
-            /// Adds a listener of 'unpipe', which comes when a stream is piped to this one no more: on
-            /// the tick after [`unpipe`](Duplex::unpipe), at once where this one has failed, finished
-            /// or closed.
+            /// Adds a listener for 'unpipe', which comes when a pipe into this stream ends: on the
+            /// tick after [`unpipe`](Duplex::unpipe), or at once when this stream has failed,
+            /// finished or closed.
             pub fn on_unpipe(
                 self,
                 mut listener: impl FnMut($name, &dyn ReadableStream) + 'static,

@@ -1,4 +1,4 @@
-//! What all streams have in common, whatever they are made of: for code that takes any of them.
+//! What all streams have in common, for code that takes streams of any kind.
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::ground::chunk::Chunk;
 use crate::ground::error::{Error, Result};
 use crate::ground::listeners::ListenerId;
 
-/// Names a stream, whatever its kind, among all of its thread.
+/// Identifies a stream of any kind within its thread.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(pub(crate) Raw);
 
@@ -98,10 +98,10 @@ pub trait Stream: AsLoop + sealed::Sealed {
     fn closed(&self) -> bool;
     /// The first error it met.
     fn errored(&self) -> Option<Error>;
-    /// Adds a listener of an event without arguments. One that the stream has no side for is never
-    /// called.
+    /// Adds a listener for an event without arguments. It is never called if the stream lacks the
+    /// side of that event.
     fn listen(&self, event: StreamEvent, listener: Box<dyn FnMut()>) -> ListenerId;
-    /// Adds a listener of 'error'.
+    /// Adds a listener for 'error'.
     fn listen_error(&self, listener: Box<dyn FnMut(&Error)>) -> ListenerId;
     /// Removes a listener.
     fn off(&self, listener: ListenerId);
@@ -148,9 +148,9 @@ pub trait Stream: AsLoop + sealed::Sealed {
 pub trait ReadableStream: Stream {
     /// The stream as an object of its own.
     fn to_readable(&self) -> Rc<dyn ReadableStream>;
-    /// Adds a listener of 'data': see [`Readable::on_data`].
+    /// Adds a listener for 'data': see [`Readable::on_data`].
     fn listen_data(&self, listener: Box<dyn FnMut(&[u8])>) -> ListenerId;
-    /// Adds a listener of 'data' that would rather have the bytes as its own than a copy.
+    /// Adds a listener for 'data' that would rather have the bytes as its own than a copy.
     #[doc(hidden)]
     fn listen_bytes(&self, listener: Box<dyn FnMut(DataChunk<'_>)>) -> ListenerId;
     /// Whether anybody listens to 'data'.
@@ -192,7 +192,7 @@ pub trait WritableStream: Stream {
     fn writable_need_drain(&self) -> bool;
 }
 
-/// What 'data' brings: bytes that are lent, or that may be shared.
+/// The bytes of 'data', lent or shared.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub enum DataChunk<'a> {
@@ -220,14 +220,14 @@ impl<'a> DataChunk<'a> {
     }
 }
 
-/// What is convenient on a [`ReadableStream`] whose type is known.
+/// Convenient methods for a [`ReadableStream`] whose type is known.
 pub trait ReadableExt: ReadableStream + Copy + 'static {
-    /// Adds a listener of 'data' that is given the stream, too.
+    /// Adds a listener for 'data' that is given the stream, too.
     fn on_bytes(self, mut listener: impl FnMut(Self, &[u8]) + 'static) -> ListenerId {
         self.listen_data(Box::new(move |chunk| listener(self, chunk)))
     }
 
-    /// Adds a listener of an event without arguments that is given the stream.
+    /// Adds a listener for an event without arguments that is given the stream.
     fn on(self, event: StreamEvent, mut listener: impl FnMut(Self) + 'static) -> ListenerId {
         self.listen(event, Box::new(move || listener(self)))
     }
@@ -235,7 +235,7 @@ pub trait ReadableExt: ReadableStream + Copy + 'static {
 
 impl<S: ReadableStream + Copy + 'static> ReadableExt for S {}
 
-/// What is convenient on a [`WritableStream`].
+/// Convenient methods for a [`WritableStream`].
 pub trait WritableExt: WritableStream {
     /// Writes anything that becomes bytes.
     fn write_bytes<'a>(&self, data: impl Into<Chunk<'a>>) -> bool {
