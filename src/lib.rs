@@ -28,33 +28,34 @@
 //!
 //! # Where to go on
 //!
-//! - [`manual`]: how the machine works, chapter by chapter, each with a program and what the loop tells
-//!   of it; every name of Node's and what it is here.
+//! - [`manual`]: how the machine works, chapter by chapter, each with a program and its trace; and
+//!   a table of Node's names and their counterparts here.
 //! - [`net`]: servers and sockets, and the life of a connection.
 //! - [`dgram`]: UDP sockets.
 //! - [`dns`]: looking up names.
-//! - [`stream`]: streams of your own, pipes and pipelines between streams of every kind.
-//! - [`fs`]: files as streams; [`stdio`]: standard input and output as streams; [`readline`]: lines of any
-//!   stream.
+//! - [`stream`]: your own streams; pipes and pipelines between streams of every kind.
+//! - [`fs`]: files as streams; [`stdio`]: standard input and output as streams; [`readline`]: the
+//!   lines of any stream.
 //! - [`timers`]: timers and immediates; ticks are [`LoopHandle::next_tick`].
 //! - [`Loop`] and [`LoopHandle`]: running, stopping, watching the loop turn.
 //! - [`LoopHandle::spawn_blocking`]: work that would block the loop; [`LoopHandle::channel`]: messages
 //!   from other threads.
-//! - [`Error`]: what errors tell.
+//! - [`Error`]: what errors contain.
 //! - `ARCHITECTURE.md` in the repository explains the machine: the turn, the code, the invariants.
 //!
 //! # Calling back into the loop
 //!
-//! Any listener may call anything on any handle, itself destroyed included: the loop never holds a
-//! borrow while user code runs, and no call runs a listener before it returns. So a `RefCell` of
-//! your own that you have borrowed around a call is safe. The one thing that is refused is `run`
-//! inside a listener of the same loop.
+//! Any listener may call any method of any handle, even destroy its own: the loop never holds a
+//! borrow while user code runs, and no call runs a listener before it returns. So you may hold a
+//! borrow of your own `RefCell` across a call. The one thing that is refused is `run` inside a
+//! listener of the same loop.
 //!
 //! # What listeners capture
 //!
-//! A listener outlives the function that adds it, so it owns what it captures: it is a `move` closure, and what
-//! several of them use is in an `Rc<Cell<…>>` or an `Rc<RefCell<…>>`. Handles such as [`net::Socket`], [`Timer`] and
-//! [`LoopHandle`] are `Copy`, so that each closure has its own.
+//! A listener outlives the function that adds it, so it owns what it captures: it is a `move`
+//! closure, and state that several listeners share is in an `Rc<Cell<…>>` or an `Rc<RefCell<…>>`.
+//! Handles such as [`net::Socket`], [`Timer`] and [`LoopHandle`] are `Copy`, so each closure gets
+//! its own.
 //!
 //! ```
 //! use std::{cell::RefCell, rc::Rc};
@@ -90,9 +91,9 @@
 //!
 //! # Bytes that are kept
 //!
-//! What 'data' brings is lent. What is [read](net::Socket::read) by hand, and what a stream's own
-//! [sink](stream::WritableOptions::write) gets, is its receiver's: [`Bytes`], a type of the crate
-//! [`bytes`](https://docs.rs/bytes), which is here under this name too, so that a program need not ask for that
+//! The bytes of 'data' are lent. What you [read](net::Socket::read) by hand, and what your own
+//! [sink](stream::WritableOptions::write) receives, is yours: [`Bytes`], a type of the crate
+//! [`bytes`](https://docs.rs/bytes), re-exported here so that a program need not depend on that
 //! crate. A clone copies nothing.
 //!
 //! ```
@@ -119,10 +120,10 @@
 //!
 //! # Logging
 //!
-//! The loop logs with [`log`](https://docs.rs/log): `error` for a loop that other threads can't wake, `warn` for what
-//! you should know, such as running out of descriptors, `debug` for the life of handles, `trace` for each phase of each
-//! turn and what it did. The targets
-//! are `nodeloop::event_loop`, `nodeloop::net` and `nodeloop::dgram`. With a logger such as `env_logger`:
+//! The loop logs with [`log`](https://docs.rs/log): `error` for a loop that other threads can't
+//! wake, `warn` for trouble such as running out of descriptors, `debug` for the life of handles,
+//! `trace` for each phase of each turn and what it did. The targets are `nodeloop::event_loop`,
+//! `nodeloop::net` and `nodeloop::dgram`. With a logger such as `env_logger`:
 //!
 //! ```sh
 //! RUST_LOG=trace cargo run --example echo
@@ -130,17 +131,18 @@
 //!
 //! # Features
 //!
-//! - `dns-lookup`, on by default: names are looked up with the crate of that name, which says more of
-//!   why one was not found than the standard library does, and takes hints.
-//! - `full-udp`, on by default: many datagrams with one system call, also coalesced and segmented ones
-//!   on Linux, and `disconnect` of a UDP socket; there also what closing a [file](fs) fails with.
-//! - `ipv6-source-membership`: hearing one source of a group of IPv6, on Linux. It brings uapi, which
-//!   compiles a line of C.
-//! - `level`, on by default: the kernel tells of a listening socket as long as connections wait, on
-//!   Linux, which saves a system call for each; and of a UDP socket, if its datagrams come one by one, which
+//! - `dns-lookup`, on by default: names are looked up with the crate of that name, which gives more
+//!   precise errors than the standard library, and takes hints.
+//! - `full-udp`, on by default: one system call for many datagrams, coalesced and segmented ones on
+//!   Linux included, and `disconnect` of a UDP socket; on Linux also the errors of closing a
+//!   [file](fs).
+//! - `ipv6-source-membership`: receiving from one source of an IPv6 group, on Linux. It brings
+//!   uapi, which compiles a line of C.
+//! - `level`, on by default: on Linux listening sockets are polled level-triggered, which saves a
+//!   system call for each connection; so are UDP sockets whose datagrams come one by one, which
 //!   saves a second look.
-//! - `splice`, on by default: what is [piped](stream::pipe()) into a socket in large chunks stays in the
-//!   kernel, on Linux.
+//! - `splice`, on by default: on Linux, data [piped](stream::pipe()) into a socket in large chunks
+//!   stays in the kernel.
 
 mod backend;
 pub mod dgram;

@@ -10,15 +10,15 @@ use crate::ground::error::Result;
 
 /// Sockets that exist.
 impl BindOptions {
-    /// A UDP socket that exists: Node's `fd`. The descriptor is the socket's from now on, and becomes
-    /// non-blocking for all who have it; as in Node, its address may be shared then (`SO_REUSEADDR`).
-    /// Port and host are not looked at.
+    /// Binds to an existing UDP socket: Node's `fd`. The socket owns the descriptor from now on,
+    /// which becomes non-blocking for all who share it; as in Node, its address may be shared then
+    /// (`SO_REUSEADDR`). Port and host are ignored.
     ///
-    /// It is bound when [`bind`](Socket::bind) returns; 'listening' comes on the next tick. The family is
-    /// the descriptor's, and so is the peer, if it is connected. One that has no port yet gets it with the
-    /// first datagram that it sends.
+    /// The socket is bound when [`bind`](Socket::bind) returns; 'listening' comes on the next tick.
+    /// The family is the descriptor's, and so is the peer if it is connected. A descriptor without
+    /// a port gets one with the first datagram that it sends.
     ///
-    /// Besides what it returns otherwise, `bind` returns then:
+    /// With a descriptor `bind` may also return:
     /// - `ERR_INVALID_FD_TYPE` if it is no UDP socket; the message says what it is: `TCP`, `PIPE` (a Unix
     ///   socket is one, too), `FILE`, `TTY`, `UNKNOWN`. The descriptor is closed, and `bind` may be
     ///   called again.
@@ -62,11 +62,12 @@ impl From<std::net::UdpSocket> for BindOptions {
 
 /// Descriptors.
 impl Socket {
-    /// A second descriptor of the same socket, for good: for a process that is to take over, or to
-    /// share the work. Each datagram comes to one of those that have it.
+    /// Returns a second descriptor of the same socket: for a process that is to take over, or to
+    /// share the work. Each datagram goes to only one of the owners.
     ///
-    /// From now on the system does not coalesce what arrives, since others could not take it apart.
-    /// What has arrived and was not received yet may be: best done before others know the port.
+    /// From now on the system does not coalesce arriving datagrams, since the other owner could not
+    /// take them apart. Datagrams that arrived earlier may still be coalesced, so it is best to
+    /// call this before others know the port.
     ///
     /// # Errors
     /// - `EBADF` with the system call `dup` while it is not bound.
@@ -76,10 +77,10 @@ impl Socket {
         self.attempt(State::clone_datagram_descriptor)
     }
 
-    /// Gives the socket away: to another loop or thread, to a child process. It stays bound, and
-    /// connected if it is; this socket is [closed](Socket::close), and its 'close' comes. Datagrams
-    /// that were received and not delivered yet are lost, as any datagram may be. The descriptor is
-    /// non-blocking.
+    /// Gives the socket away: to another loop or thread, or to a child process. It stays bound, and
+    /// connected if it was; this handle's socket is [closed](Socket::close), and its 'close' comes.
+    /// Datagrams that were received but not yet delivered are lost, as any datagram may be. The
+    /// descriptor is non-blocking.
     ///
     /// ```
     /// use nodeloop::{dgram, Loop};
@@ -95,8 +96,8 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while it is being bound or connected, or has datagrams that wait to
-    ///   be sent: they would be lost. It stays as it is.
+    /// - `ERR_SOCKET_NOT_TRANSFERABLE` while the socket is being bound or connected, or has
+    ///   datagrams waiting to be sent, which would be lost. It stays as it is.
     /// - Those of [`try_clone_fd`](Socket::try_clone_fd).
     pub fn into_fd(self) -> Result<OwnedFd> {
         self.attempt(State::release_datagram_descriptor)

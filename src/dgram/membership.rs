@@ -5,11 +5,12 @@ use std::fmt::Display;
 use super::Socket;
 use crate::ground::error::Result;
 
-/// Options. All of them need a socket that is bound, and fail with `EBADF` before; with
-/// `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`, `ERR_HANDLE_GONE` if the socket is gone, else with what
-/// the system says and, as system call, the name of Node's method.
+/// Options. They all need a bound socket, and fail with `EBADF` before; with
+/// `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`; with `ERR_HANDLE_GONE` if the socket is gone;
+/// otherwise with the system's error, whose system call is the name of Node's method.
 impl Socket {
-    /// Whether datagrams may go to a broadcast address (SO_BROADCAST): Node's `socket.setBroadcast`.
+    /// Sets whether datagrams may go to a broadcast address (SO_BROADCAST): Node's
+    /// `socket.setBroadcast`.
     ///
     /// # Errors
     /// As all options.
@@ -17,7 +18,7 @@ impl Socket {
         self.attempt(|state, id| state.set_broadcast(id, yes))
     }
 
-    /// How many routers a datagram may pass, 1 to 255: Node's `socket.setTTL`.
+    /// Sets how many routers a datagram may pass, 1 to 255: Node's `socket.setTTL`.
     ///
     /// # Errors
     /// As all options; `EINVAL` for another number.
@@ -25,8 +26,8 @@ impl Socket {
         self.attempt(|state, id| state.set_ttl(id, ttl))
     }
 
-    /// How many routers a datagram to a group may pass, 0 to 255; 0 keeps it on this machine. Node's
-    /// `socket.setMulticastTTL`.
+    /// Sets how many routers a datagram to a group may pass, 0 to 255; 0 keeps it on this machine.
+    /// Node's `socket.setMulticastTTL`.
     ///
     /// # Errors
     /// As all options; `EINVAL` for another number.
@@ -34,8 +35,8 @@ impl Socket {
         self.attempt(|state, id| state.set_multicast_ttl(id, ttl))
     }
 
-    /// Whether what this socket sends to a group is delivered on this machine too, as it is from the
-    /// beginning: Node's `socket.setMulticastLoopback`.
+    /// Sets whether datagrams that this socket sends to a group are delivered on this machine too,
+    /// as they are by default: Node's `socket.setMulticastLoopback`.
     ///
     /// # Errors
     /// As all options.
@@ -43,12 +44,14 @@ impl Socket {
         self.attempt(|state, id| state.set_multicast_loopback(id, yes))
     }
 
-    /// The interface by which datagrams to a group leave: for IPv4 an address of it (`0.0.0.0` is the
-    /// system's choice), for IPv6 its zone, as in `::%eth0`; a zone that does not exist is the system's
-    /// choice (N290). Node's `socket.setMulticastInterface`.
+    /// Sets the interface for outgoing datagrams to a group: Node's `socket.setMulticastInterface`.
+    ///
+    /// For IPv4 it is an address of the interface (`0.0.0.0` lets the system choose), for IPv6 its
+    /// zone, as in `::%eth0`; for a zone that does not exist the system chooses (N290).
     ///
     /// # Errors
-    /// As all options; `EINVAL` for what is no address, `EADDRNOTAVAIL` for one of another machine.
+    /// As all options; `EINVAL` for text that is not an address, `EADDRNOTAVAIL` for an address of
+    /// another machine.
     pub fn set_multicast_interface(self, interface: impl Display) -> Result<()> {
         let interface = interface.to_string();
         self.attempt(|state, id| state.set_multicast_interface(id, &interface))
@@ -90,11 +93,12 @@ impl Socket {
     }
 }
 
-/// Groups. A socket that is not bound is bound by these to a port of the system's choice, behind the
-/// program's back, and can't be bound afterwards (N287): bind first.
+/// Groups. If the socket is not bound these calls bind it, without an event, to a port that the
+/// system chooses, and it can't be bound afterwards (N287): bind first.
 ///
-/// All of them fail with `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`, `ERR_HANDLE_GONE` if the socket
-/// is gone, else with what the system says and, as system call, the name of Node's method.
+/// They all fail with `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`; with `ERR_HANDLE_GONE` if the
+/// socket is gone; otherwise with the system's error, whose system call is the name of Node's
+/// method.
 impl Socket {
     /// Joins a group: Node's `socket.addMembership`. `interface` is an address of an interface (IPv4)
     /// or an address with its zone, as in `::%eth0` (IPv6); without one the system chooses (N288).
@@ -120,9 +124,10 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// As all of these: `ERR_MISSING_ARGS` for an empty group, `EINVAL` for what is no group or no
-    /// address of an interface, `ENODEV` for an interface that is not there, `EADDRINUSE` for a group
-    /// that it has joined, `ENOPROTOOPT` for one of IPv6 on a socket for IPv4 (N286).
+    /// As all of these; `ERR_MISSING_ARGS` for an empty group, `EINVAL` for an address that is no
+    /// group or no address of an interface, `ENODEV` for an interface that does not exist,
+    /// `EADDRINUSE` for a group already joined, `ENOPROTOOPT` for an IPv6 group on a socket for
+    /// IPv4 (N286).
     pub fn add_membership(self, group: impl Display, interface: Option<&str>) -> Result<()> {
         let group = group.to_string();
         self.attempt(|state, id| state.set_group(id, &group, interface, true))
@@ -138,8 +143,9 @@ impl Socket {
         self.attempt(|state, id| state.set_group(id, &group, interface, false))
     }
 
-    /// Joins a group to hear one source only: Node's `socket.addSourceSpecificMembership`. For IPv6 it
-    /// needs Linux and the feature `ipv6-source-membership`; elsewhere it fails with `ENOTSUP`.
+    /// Joins a group to receive from one source only: Node's `socket.addSourceSpecificMembership`.
+    /// For IPv6 it needs Linux and the feature `ipv6-source-membership`; elsewhere it fails with
+    /// `ENOTSUP`.
     ///
     /// # Errors
     /// As [`add_membership`](Socket::add_membership); `EINVAL` if source and group are not of one
@@ -154,7 +160,7 @@ impl Socket {
         self.attempt(|state, id| state.set_source_group(id, &source, &group, interface, true))
     }
 
-    /// Hears a source of a group no more: Node's `socket.dropSourceSpecificMembership`.
+    /// Stops receiving from a source of a group: Node's `socket.dropSourceSpecificMembership`.
     ///
     /// # Errors
     /// As [`add_source_specific_membership`](Socket::add_source_specific_membership);

@@ -32,7 +32,7 @@
 //! 'listening' comes, and from then on 'message' for each datagram. A bound socket keeps the loop
 //! alive until it is closed or [unreferenced](Socket::unref). 'close' is the last event.
 //!
-//! On Unix it may be bound to a socket that exists, of a service manager or a parent process:
+//! On Unix it may be bound to an existing socket of a service manager or a parent process:
 //! [`BindOptions::fd`].
 //!
 //! A socket that is [connected](Socket::connect) receives from its peer only and sends without an
@@ -40,26 +40,26 @@
 //!
 //! # Errors
 //!
-//! What Node throws is the `Err` of the call: a state that does not allow it
-//! (`ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`, `ERR_SOCKET_ALREADY_BOUND` …), a port that cannot
-//! be, an option that the system refuses. What is found out later is an 'error' event or a
-//! completion's argument. What becomes of a datagram only a completion is told: without one, as in
-//! Node, nobody is. But one that could not even be tried, since its name was not found or too many
-//! [wait](SocketOptions::max_queued), is an 'error' then, and that ends [`run`](crate::Loop::run) if nobody
-//! listens to it. To an unreachable peer an unconnected socket sends without ever being told
-//! anything; a connected one is told `ECONNREFUSED`, by the next send or by 'error'.
+//! Where Node throws, the call returns an `Err`: a state that does not allow it
+//! (`ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`, `ERR_SOCKET_ALREADY_BOUND` …), an invalid port,
+//! an option that the system refuses. Later failures come as an 'error' event or go to a
+//! completion. Only a completion learns what became of a datagram; without one a failure is silent,
+//! as in Node. The exception is a datagram that could not even be tried, since its name was not
+//! found or too many [wait](SocketOptions::max_queued): that is an 'error', which ends
+//! [`run`](crate::Loop::run) if it has no listener. An unconnected socket gets no report of an
+//! unreachable peer; a connected one gets `ECONNREFUSED`, from the next send or as 'error'.
 //!
 //! A call on a handle whose socket is gone (its 'close' has been emitted) gives `ERR_HANDLE_GONE`,
 //! and a completion is called with it.
 //!
 //! # How datagrams travel
 //!
-//! Nothing of this shows but in the figures. Several datagrams are received with one system call, and
-//! a train of datagrams from one sender that the kernel has coalesced is taken apart here; 'message'
-//! comes once for each. What a loop callback sends is laid aside and goes out when it is over, and
-//! what the 'message' listeners of datagrams that came together answer goes out together; on Linux a
-//! run of datagrams of one size to one peer is one system call. A program that ends, or blocks, in
-//! the callback that has sent something calls [`flush`](Socket::flush) before, or makes its loop with
+//! The following affects only speed. One system call receives several datagrams, and a train of
+//! datagrams that the kernel has coalesced is taken apart here; 'message' comes once for each.
+//! Datagrams sent in a loop callback are held and go out together when it is over; so do the
+//! answers of the 'message' listeners to datagrams that arrived together. On Linux a run of
+//! equal-sized datagrams to one peer is one system call. A program that ends or blocks in the
+//! callback that has sent something calls [`flush`](Socket::flush) first, or makes its loop with
 //! [`gather(false)`](crate::Builder::gather).
 //!
 //! The feature `full-udp`, which is on by default, has the system calls for that and for

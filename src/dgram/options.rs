@@ -11,12 +11,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use crate::backend::datagram::BindOptions as Flags;
 use crate::event_loop::datagram_entry::{Backlog, BindRequest, DatagramOptions, Host, RemoteInfo};
 
-/// Datagrams of one socket that may wait to be sent, unless [`SocketOptions::max_queued`] says
-/// otherwise: some seconds' worth for a fast sender, and an end to what a program can pile up while
-/// the kernel takes nothing.
+/// How many datagrams of one socket may wait to be sent, unless [`SocketOptions::max_queued`] says
+/// otherwise.
+///
+/// That is some seconds' worth for a fast sender, and bounds what a program can pile up while the
+/// kernel takes nothing.
 pub const MAX_QUEUED_DATAGRAMS: usize = 4096;
 
-/// Bytes of one socket that may wait to be sent, unless [`SocketOptions::max_queued`] says
+/// How many bytes of one socket may wait to be sent, unless [`SocketOptions::max_queued`] says
 /// otherwise.
 pub const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
 
@@ -75,7 +77,7 @@ impl fmt::Debug for SocketOptions {
 }
 
 impl SocketOptions {
-    /// The usual options.
+    /// The default options.
     pub fn new(socket_type: SocketType) -> SocketOptions {
         SocketOptions {
             socket_type,
@@ -95,8 +97,8 @@ impl SocketOptions {
     }
 
     /// Looks names up with a function of your own instead of the system's resolver. It is called on
-    /// the next tick with the name and the family that is wanted, and answers then or later; the
-    /// first address counts. It holds the loop alive by nothing. Node's `lookup`.
+    /// the next tick with the name and the wanted family, and answers then or later; the first
+    /// address counts. A pending answer does not keep the loop alive. Node's `lookup`.
     ///
     /// ```
     /// use nodeloop::dgram::{self, SocketOptions, SocketType};
@@ -124,24 +126,24 @@ impl SocketOptions {
         self
     }
 
-    /// Whether other sockets may be bound to the same address, if they ask for it too. On Linux the
-    /// one that was bound last gets what goes to one receiver; all get what goes to a group (N282).
-    /// Node's `reuseAddr`.
+    /// Whether other sockets may be bound to the same address, if they set this too. On Linux a
+    /// datagram to one receiver goes to the socket that was bound last; a datagram to a group goes
+    /// to all (N282). Node's `reuseAddr`.
     pub fn reuse_addr(mut self, yes: bool) -> SocketOptions {
         self.options.bind.reuse_address = yes;
         self
     }
 
-    /// Whether several sockets may be bound to the same address, and the system spreads what arrives
-    /// over them; all of them need it (N283). Where the system can't, binding fails with `ENOTSUP`.
-    /// Node's `reusePort`.
+    /// Whether several sockets may be bound to the same address, with the system spreading arriving
+    /// datagrams over them; each of them must set it (N283). Where the system can't, binding fails
+    /// with `ENOTSUP`. Node's `reusePort`.
     pub fn reuse_port(mut self, yes: bool) -> SocketOptions {
         self.options.bind.reuse_port = yes;
         self
     }
 
-    /// Whether a socket for IPv6 leaves IPv4 alone. On one for IPv4 binding fails with `EINVAL`.
-    /// Node's `ipv6Only`.
+    /// Whether a socket for IPv6 excludes IPv4. Binding a socket for IPv4 with this fails with
+    /// `EINVAL`. Node's `ipv6Only`.
     pub fn ipv6_only(mut self, yes: bool) -> SocketOptions {
         self.options.bind.ipv6_only = yes;
         self
@@ -161,8 +163,8 @@ impl SocketOptions {
         self
     }
 
-    /// Drops datagrams from senders on a list, before anybody hears of them (N296). Rules that are added
-    /// to the list later count, too. Node's `receiveBlockList`.
+    /// Drops datagrams from senders on a list, before they reach a listener (N296). Rules added to
+    /// the list later count, too. Node's `receiveBlockList`.
     ///
     /// ```
     /// use nodeloop::dgram::{self, SocketOptions, SocketType};
@@ -182,19 +184,20 @@ impl SocketOptions {
         self
     }
 
-    /// Sends nothing to addresses on a list (N296): the completion gets `ERR_IP_BLOCKED`; without one
-    /// nobody is told. Connecting to one fails with the same code. A name is held against it once it was
-    /// looked up. Rules that are added later count, too, but not for a peer that is connected already.
-    /// Node's `sendBlockList`.
+    /// Sends nothing to addresses on a list (N296): the completion gets `ERR_IP_BLOCKED`; without
+    /// one the failure is silent. Connecting to such an address fails with the same code. A name is
+    /// checked once it has been looked up. Rules added later count, too, but not for a peer that is
+    /// connected already. Node's `sendBlockList`.
     pub fn send_block_list(mut self, list: &BlockList) -> SocketOptions {
         self.options.send_block = Some(list.clone());
         self
     }
 
-    /// How many datagrams, and how many bytes of them, may wait to be sent: for the binding, for
-    /// their tick, for the kernel. What is sent beyond fails with `ENOBUFS`: its completion is told, or
-    /// 'error' comes.
-    /// [`MAX_QUEUED_DATAGRAMS`] and [`MAX_QUEUED_BYTES`]; Node has no bound.
+    /// How many datagrams, and how many of their bytes, may wait to be sent: for the binding, for
+    /// their tick, for the kernel.
+    ///
+    /// A send beyond that fails with `ENOBUFS`, which goes to its completion or comes as 'error'.
+    /// The defaults are [`MAX_QUEUED_DATAGRAMS`] and [`MAX_QUEUED_BYTES`]; Node has no bound.
     pub fn max_queued(mut self, datagrams: usize, bytes: usize) -> SocketOptions {
         self.options.limit = Backlog { datagrams, bytes };
         self
@@ -209,8 +212,8 @@ impl From<SocketType> for SocketOptions {
 
 /// Where a socket is bound: an address and a port, each with a default.
 ///
-/// A port alone is at all addresses; a host is an IP address, of an interface of this machine or
-/// unspecified, or a name of one, which is looked up.
+/// A port alone means all addresses. A host is an IP address (of an interface of this machine, or
+/// unspecified), or a name, which is looked up.
 ///
 /// ```
 /// use nodeloop::dgram::{self, BindOptions, SocketType};
@@ -246,7 +249,7 @@ impl BindOptions {
         BindOptions::default()
     }
 
-    /// The port; 0 lets the system choose.
+    /// The port; with 0 the system chooses.
     pub fn port(mut self, port: u16) -> BindOptions {
         self.request.port = port;
         self
@@ -282,9 +285,9 @@ impl From<SocketAddr> for BindOptions {
 
 /// Where a datagram goes, or a socket is connected to: an address and a port.
 ///
-/// A port alone is this machine, `127.0.0.1` or `::1` (N268). A host is an IP address of the socket's
-/// family; another fails with `EINVAL`. A name is looked up. Who sent a datagram is
-/// a destination too.
+/// A port alone means this machine, `127.0.0.1` or `::1` (N268). A host is an IP address of the
+/// socket's family; another fails with `EINVAL`. A name is looked up. The sender of a datagram is a
+/// destination too.
 #[derive(Debug, Clone)]
 pub struct Destination {
     pub(super) host: Host,

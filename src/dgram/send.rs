@@ -9,10 +9,12 @@ use crate::ground::error::{Error, Result};
 
 /// Sending.
 impl Socket {
-    /// Sends a datagram to an address: Node's `socket.send(msg, port, address)`. A socket that is not
-    /// bound is bound to a port of the system's choice first (N265). It goes out on the next tick
-    /// (N267), and what becomes of it nobody is told: see [`send_to_then`](Socket::send_to_then). That it could
-    /// not even be tried is an 'error': `ENOTFOUND` and what else a look-up fails with, `ENOBUFS` where too much
+    /// Sends a datagram to an address: Node's `socket.send(msg, port, address)`.
+    ///
+    /// A socket that is not bound is first bound to a port that the system chooses (N265). The
+    /// datagram goes out on the next tick (N267), and its fate is not reported: see
+    /// [`send_to_then`](Socket::send_to_then). Only if it could not even be tried does 'error'
+    /// come: `ENOTFOUND` or another failure of a look-up, `ENOBUFS` where too much
     /// [waits](super::SocketOptions::max_queued).
     ///
     /// ```
@@ -35,7 +37,7 @@ impl Socket {
     ///
     /// # Errors
     /// - `ERR_SOCKET_BAD_PORT` for port 0.
-    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
+    /// - `ERR_INVALID_ARG_VALUE` for a name that contains a NUL.
     /// - `ERR_SOCKET_DGRAM_IS_CONNECTED` if the socket is connected.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
@@ -48,19 +50,19 @@ impl Socket {
         self.send_with(&mut data, Some(to.parts()), &mut None)
     }
 
-    /// As [`send_to`](Socket::send_to), and calls `done` on a later tick, in the order of the sends,
-    /// with the number of bytes once the kernel has taken them, or with the error: `EMSGSIZE` (more
-    /// than 65,507 bytes), `EACCES` (broadcast without
+    /// Like [`send_to`](Socket::send_to), and calls `done` on a later tick, in the order of the
+    /// sends, with the number of bytes once the kernel has taken them, or with the error:
+    /// `EMSGSIZE` (more than 65,507 bytes), `EACCES` (broadcast without
     /// [`set_broadcast`](Socket::set_broadcast)), `EINVAL` (an address of the other family),
-    /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued): this is told on the next
-    /// tick, in front of those that wait) …, with the system call `send`, address and port; `ENOTFOUND` for a
-    /// name that was not found, with the system call `getaddrinfo`.
+    /// `ENETUNREACH`, `ENOBUFS` (too much [waits](super::SocketOptions::max_queued): reported on
+    /// the next tick, before the sends that wait) …, with the system call `send`, address and port;
+    /// `ENOTFOUND` for a name that was not found, with the system call `getaddrinfo`.
     ///
     /// Datagrams keep their order: while one waits for a name to be looked up, those behind it wait too.
     ///
-    /// Not called if the socket is closed before the tick on which the datagram would go out (N278), or
-    /// if the binding fails that the datagram waits for: then 'error' alone tells (N262). Called with
-    /// `ECANCELED` if it is closed while the datagram waits for the kernel.
+    /// `done` is not called if the socket is closed before the tick on which the datagram would go
+    /// out (N278), or if the binding that the datagram waits for fails: then only 'error' comes
+    /// (N262). It gets `ECANCELED` if the socket is closed while the datagram waits for the kernel.
     ///
     /// # Errors
     /// As [`send_to`](Socket::send_to); `done` is not called then, unless the socket is gone.
@@ -87,9 +89,9 @@ impl Socket {
         self.send_with(&mut data, None, &mut None)
     }
 
-    /// As [`send`](Socket::send), and calls `done` on a tick with the number of bytes or the error, as
-    /// [`send_to_then`](Socket::send_to_then) does; also with `ECONNREFUSED`, which an earlier
-    /// datagram has met (N273).
+    /// Like [`send`](Socket::send), and calls `done` on a tick with the number of bytes or the
+    /// error, as [`send_to_then`](Socket::send_to_then) does. The error may also be the
+    /// `ECONNREFUSED` of an earlier datagram (N273).
     ///
     /// # Errors
     /// As [`send`](Socket::send); `done` is not called then, unless the socket is gone.
@@ -123,20 +125,20 @@ impl Socket {
         })
     }
 
-    /// Has what was sent and laid aside go out now: before the process ends, or the callback blocks.
-    /// Sends to an address that wait for their tick are not among it.
+    /// Sends held datagrams now: before the process ends, or the callback blocks. It does not
+    /// include sends to an address that wait for their tick.
     pub fn flush(self) {
         table::with(self.0, |state, id| state.flush_outbox_of(id));
     }
 
-    /// Bytes that wait since the kernel had no room: Node's `socket.getSendQueueSize`. Sends are tried
-    /// at once, so it is usually 0.
+    /// Bytes that wait because the kernel had no room: Node's `socket.getSendQueueSize`. Sends are
+    /// tried at once, so it is usually 0.
     pub fn send_queue_size(self) -> usize {
         self.flush();
         self.ask(0, |datagram| datagram.queued.bytes)
     }
 
-    /// Datagrams that wait since the kernel had no room: Node's `socket.getSendQueueCount`.
+    /// Datagrams that wait because the kernel had no room: Node's `socket.getSendQueueCount`.
     pub fn send_queue_count(self) -> usize {
         self.flush();
         self.ask(0, |datagram| datagram.queued.datagrams)

@@ -34,7 +34,7 @@ pub fn create_socket(lp: &impl AsLoop, options: impl Into<SocketOptions>) -> Soc
     socket
 }
 
-/// As [`create_socket`], with a listener of 'message': Node's `dgram.createSocket(options,
+/// Like [`create_socket`], with a listener for 'message': Node's `dgram.createSocket(options,
 /// listener)`.
 #[track_caller]
 pub fn create_socket_with(
@@ -49,18 +49,19 @@ pub fn create_socket_with(
 
 /// Binding and closing.
 impl Socket {
-    /// Binds to a port, an address, or what [`BindOptions`] say, on the next tick; then 'listening'
-    /// comes and datagrams are received. Node's `socket.bind`.
+    /// Binds to a port, an address, or what [`BindOptions`] say, on the next tick: Node's
+    /// `socket.bind`. Then 'listening' comes and datagrams are received.
     ///
-    /// What the system finds wrong comes as an 'error' event in its stead: `EADDRINUSE`,
+    /// Failures reported by the system come as an 'error' event instead: `EADDRINUSE`,
     /// `EADDRNOTAVAIL`, `EACCES`, `EINVAL` (an address of the other family), with the system call
-    /// `bind`, address and port; for a name that was not found `ENOTFOUND`, and what else a look-up fails with. Then
-    /// the socket may be bound again (N262). A [socket that exists](BindOptions::fd) is bound at once, and what is
+    /// `bind`, address and port; `ENOTFOUND` and other look-up errors for a name that was not
+    /// found. Then the socket may be bound again (N262). An [existing socket](BindOptions::fd) is
+    /// bound at once, and its errors are returned.
     /// wrong with it returned.
     ///
     /// # Errors
     /// - `ERR_SOCKET_ALREADY_BOUND` if it is bound, or will be.
-    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
+    /// - `ERR_INVALID_ARG_VALUE` for a name that contains a NUL.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
     pub fn bind(self, at: impl Into<BindOptions>) -> Result<()> {
@@ -68,9 +69,8 @@ impl Socket {
         self.bind_at(request)
     }
 
-    /// As [`bind`](Socket::bind), and calls `listener` at the 'listening' that follows. If an 'error'
-    /// comes before, it is dropped (N262).
-    ///
+    /// Like [`bind`](Socket::bind), and calls `listener` at the 'listening' that follows. If
+    /// 'error' comes first, the listener is dropped (N262).
     /// # Errors
     /// As [`bind`](Socket::bind); the listener is not added then.
     pub fn bind_then(
@@ -96,25 +96,27 @@ impl Socket {
         self.attempt(|state, id| state.bind_datagram(id, request))
     }
 
-    /// Binds before it returns, and gives the address: Node's `socket.bindSync`. 'listening' comes on
-    /// a tick.
+    /// Binds before it returns, and returns the address: Node's `socket.bindSync`. 'listening'
+    /// comes on a tick.
     ///
     /// # Errors
-    /// As [`bind`](Socket::bind), what the system finds included; `ERR_INVALID_ARG_VALUE` for a host
-    /// that is no IP address.
+    /// As [`bind`](Socket::bind), with the system's errors too; `ERR_INVALID_ARG_VALUE` for a host
+    /// that is not an IP address.
     pub fn bind_sync(self, at: impl Into<BindOptions>) -> Result<SocketAddr> {
         let request = at.into().request;
         log::debug!(target: "nodeloop::dgram", "{self:?} binds at {request:?}");
         self.attempt(|state, id| state.bind_sync(id, &request))
     }
 
-    /// Closes the socket: the descriptor at once, 'close' on a tick. No further 'message' comes, also
-    /// of datagrams that have arrived (N279). What waits for its tick is not sent, and its completion
-    /// not called: `send_to` and `close` in one go send nothing (N278). Node's `socket.close`.
+    /// Closes the socket: the descriptor at once, 'close' on a tick. Node's `socket.close`.
     ///
-    /// While calls wait for the binding that the first of them has begun, this waits behind them. If that
-    /// binding fails it is forgotten as they are (N262): whoever hears 'error' then closes the socket again.
+    /// No further 'message' comes, not even for datagrams that have arrived (N279). A datagram that
+    /// waits for its tick is not sent, and its completion not called: `send_to` followed at once by
+    /// `close` sends nothing (N278).
     ///
+    /// While calls wait for a binding that the first of them has begun, `close` waits behind them.
+    /// If that binding fails it is dropped like them (N262), so a listener for 'error' has to close
+    /// the socket again.
     /// # Errors
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` if it is closed already.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
@@ -122,7 +124,7 @@ impl Socket {
         self.attempt(State::close_datagram)
     }
 
-    /// As [`close`](Socket::close), and calls `listener` at 'close'.
+    /// Like [`close`](Socket::close), and calls `listener` at 'close'.
     ///
     /// # Errors
     /// As [`close`](Socket::close); the listener is added nonetheless, as in Node.
@@ -141,7 +143,7 @@ impl Socket {
         self.attempt(State::datagram_address)
     }
 
-    /// Its family: Node's `socket.type`. [`SocketType::Udp4`] once it is gone.
+    /// The family of the socket: Node's `socket.type`. [`SocketType::Udp4`] once it is gone.
     pub fn socket_type(self) -> SocketType {
         match self.ask(false, |datagram| datagram.is_ipv6) {
             false => SocketType::Udp4,
@@ -152,16 +154,17 @@ impl Socket {
 
 /// The connected peer.
 impl Socket {
-    /// Connects to a peer: from then on datagrams come from there only, and
-    /// [`send`](Socket::send) sends there. A socket that is not bound is bound first (N266). It
-    /// happens on a tick; 'connect' comes on the tick after. What the system finds wrong is an
-    /// 'error' event with the system call `connect`, and an address on the
-    /// [list](super::SocketOptions::send_block_list) one with `ERR_IP_BLOCKED`. Node's `socket.connect`.
+    /// Connects to a peer: Node's `socket.connect`.
+    ///
+    /// From then on only its datagrams are received, and [`send`](Socket::send) sends to it. A
+    /// socket that is not bound is bound first (N266). The socket connects on a tick; 'connect'
+    /// comes on the tick after. A failure is an 'error' event with the system call `connect`, or
+    /// with `ERR_IP_BLOCKED` for an address on the [list](super::SocketOptions::send_block_list).
     ///
     /// # Errors
     /// - `ERR_SOCKET_BAD_PORT` for port 0.
     /// - `ERR_SOCKET_DGRAM_IS_CONNECTED` if it is connected, or will be.
-    /// - `ERR_INVALID_ARG_VALUE` for a name with a NUL within.
+    /// - `ERR_INVALID_ARG_VALUE` for a name that contains a NUL.
     /// - `ERR_SOCKET_DGRAM_NOT_RUNNING` after `close`.
     /// - `ERR_HANDLE_GONE` if the socket is gone.
     pub fn connect(self, to: impl Into<Destination>) -> Result<()> {
@@ -169,9 +172,10 @@ impl Socket {
         self.connect_to(to, None)
     }
 
-    /// As [`connect`](Socket::connect), and calls `done` at 'connect', or with the error instead of an
-    /// 'error' event (N274). Not called if the socket is closed before, or if the binding fails that this
-    /// waits for: then 'error' alone tells (N262), and as in Node the socket can't be connected any more.
+    /// Like [`connect`](Socket::connect), and calls `done` at 'connect', or with the error instead
+    /// of an 'error' event (N274). `done` is not called if the socket is closed first, or if the
+    /// binding that the call waits for fails: then only 'error' comes (N262), and as in Node the
+    /// socket can't be connected any more.
     ///
     /// # Errors
     /// As [`connect`](Socket::connect); `done` is not called then, unless the socket is gone.
@@ -206,16 +210,16 @@ impl Socket {
     /// Connects before it returns: Node's `socket.connectSync`. 'connect' comes on a tick.
     ///
     /// # Errors
-    /// As [`connect`](Socket::connect), what the system finds and `ERR_IP_BLOCKED` included;
-    /// `ERR_INVALID_ARG_VALUE` for a host that is no IP address; `ERR_SOCKET_ALREADY_BOUND` while a `bind` is under
-    /// way.
+    /// As [`connect`](Socket::connect), with the system's errors and `ERR_IP_BLOCKED` too;
+    /// `ERR_INVALID_ARG_VALUE` for a host that is not an IP address; `ERR_SOCKET_ALREADY_BOUND`
+    /// while a `bind` is under way.
     pub fn connect_sync(self, to: impl Into<Destination>) -> Result<()> {
         let (host, port) = to.into().parts();
         self.attempt(|state, id| state.connect_sync(id, &host, port))
     }
 
-    /// Ends the connection, at once: Node's `socket.disconnect`. On Linux a socket that was bound to a
-    /// port of the system's choice loses it until it sends again (N276).
+    /// Ends the connection at once: Node's `socket.disconnect`. On Linux a socket bound to a port
+    /// that the system chose loses it until it sends again (N276).
     ///
     /// # Errors
     /// - `ERR_SOCKET_DGRAM_NOT_CONNECTED` if it is not connected, also while it connects.
@@ -239,13 +243,13 @@ impl Socket {
 
 /// Its life in the loop.
 impl Socket {
-    /// Has it keep the loop alive while it is bound, as it does from the beginning: Node's
-    /// `socket.ref`. Not counted; remembered until it is bound (N57).
+    /// Lets the socket keep the loop alive while it is bound, as it does by default: Node's
+    /// `socket.ref`. Calls are not counted, and the last is remembered until it is bound (N57).
     pub fn set_ref(self) {
         table::with(self.0, |state, id| state.set_referenced(id, true));
     }
 
-    /// Has it not keep the loop alive: Node's `socket.unref`.
+    /// Stops the socket from keeping the loop alive: Node's `socket.unref`.
     pub fn unref(self) {
         table::with(self.0, |state, id| state.set_referenced(id, false));
     }

@@ -164,9 +164,9 @@ impl Socket {
 
 /// Piping.
 impl Socket {
-    /// Has what is read written to another stream, or to itself: Node's `socket.pipe`. Returns the
-    /// destination. See [`stream::pipe`](crate::stream::pipe()), also for a header that is read before the rest is
-    /// piped.
+    /// Writes the data of this socket to another stream, or back to itself, and returns the
+    /// destination: Node's `socket.pipe`. See [`stream::pipe`](crate::stream::pipe()), which also
+    /// shows how to read a header before piping the rest.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {
@@ -200,7 +200,7 @@ impl Socket {
         stream::unpipe_all(&self);
     }
 
-    /// Adds a listener of 'pipe', which comes on the tick after a stream was piped to this one.
+    /// Adds a listener for 'pipe', which comes on the tick after a stream was piped to this one.
     pub fn on_pipe(
         self,
         mut listener: impl FnMut(Socket, &dyn ReadableStream) + 'static,
@@ -211,8 +211,8 @@ impl Socket {
         )
     }
 
-    /// Adds a listener of 'unpipe', which comes when a stream is piped to this one no more: on the
-    /// tick after [`unpipe`](Socket::unpipe), at once where this one has failed, finished or closed.
+    /// Adds a listener for 'unpipe', which comes when a pipe into this socket ends: on the tick
+    /// after [`unpipe`](Socket::unpipe), or at once when this one has failed, finished or closed.
     pub fn on_unpipe(
         self,
         mut listener: impl FnMut(Socket, &dyn ReadableStream) + 'static,
