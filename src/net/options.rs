@@ -185,13 +185,13 @@ impl SocketOptions {
         self
     }
 
-    /// Whether Nagle's algorithm is off from the beginning. Node's `noDelay`.
+    /// Whether the socket starts with Nagle's algorithm off. Node's `noDelay`.
     pub fn no_delay(mut self, yes: bool) -> SocketOptions {
         self.no_delay = yes;
         self
     }
 
-    /// Whether keep-alive is on from the beginning, and after how long without traffic (milliseconds or
+    /// Whether the socket starts with keep-alive on, and after how long without traffic (milliseconds or
     /// a `Duration`) it begins to probe (whole seconds count; 0 leaves the system's). Node's `keepAlive`
     /// and `keepAliveInitialDelay`.
     pub fn keep_alive(mut self, yes: bool, initial_delay: impl Into<Millis>) -> SocketOptions {
@@ -250,7 +250,7 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// All addresses, a port that the system chooses, the usual backlog.
+    /// All addresses, a port that the system chooses, the default backlog.
     pub fn new() -> ListenOptions {
         ListenOptions::default()
     }

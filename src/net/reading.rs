@@ -97,8 +97,8 @@ impl Socket {
         self.add_text(shared(listener), false)
     }
 
-    /// Adds a listener for the next text. Data flows on afterwards, and is thrown away if nobody else
-    /// listens.
+    /// Adds a listener for the next text. Data keeps flowing afterwards, and is thrown away if there
+    /// is no other listener.
     pub fn once_text(self, listener: impl FnOnce(Socket, &str) + 'static) -> ListenerId {
         let mut listener = Some(listener);
         let call = move |socket: Socket, text: &str| {

@@ -255,7 +255,7 @@ impl Server {
         self.add(state::drop_slot, shared(listener), false)
     }
 
-    /// Adds a listener for 'close', which comes on a tick once the server listens no more and its
+    /// Adds a listener for 'close', which comes on a tick once the server no longer listens and its
     /// last connection is destroyed, usually before that connection's own 'close' (N80).
     pub fn on_close(self, listener: impl FnMut(Server) + 'static) -> ListenerId {
         self.add(state::close_slot, shared(listener), false)

@@ -183,7 +183,7 @@ impl Socket {
         self.pipe_with(destination, PipeOptions::new())
     }
 
-    /// As [`pipe`](Socket::pipe), with options.
+    /// Like [`pipe`](Socket::pipe), with options.
     pub fn pipe_with<D: Destination>(self, destination: D, options: PipeOptions) -> D {
         stream::pipe(&self, destination.stream(), options);
         destination

@@ -98,7 +98,7 @@ macro_rules! source {
                 self.pipe_with(destination, PipeOptions::new())
             }
 
-            /// As [`pipe`](Self::pipe), with options.
+            /// Like [`pipe`](Self::pipe), with options.
             pub fn pipe_with<D: Destination>(self, destination: D, options: PipeOptions) -> D {
                 pipe(&self, destination.stream(), options);
                 destination
