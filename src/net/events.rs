@@ -207,8 +207,8 @@ impl Socket {
     }
 
     /// Adds a listener for 'close', the last event, in the closing phase. Its argument says whether
-    /// the socket was destroyed with an error. On a socket that never began to connect it comes on
-    /// a tick, and the argument is false whatever the reason, as in Node (N111).
+    /// the socket was destroyed with an error. On a socket that was never connected nor connecting
+    /// it comes on a tick, and the argument is false whatever the reason, as in Node (N111).
     pub fn on_close(self, listener: impl FnMut(Socket, bool) + 'static) -> ListenerId {
         self.add(state::close_slot, shared(listener), false)
     }
