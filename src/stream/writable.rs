@@ -514,7 +514,7 @@ impl Drop for Processed<'_> {
 
 pub(super) fn cork(state: &mut State, id: Id) {
     if let Some(it) = stream(state, id) {
-        it.writable.corked += 1;
+        it.writable.corked = it.writable.corked.saturating_add(1);
     }
 }
 
