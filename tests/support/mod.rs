@@ -153,9 +153,21 @@ pub fn expect_gone(socket: Socket) {
     assert!(!socket.write("text"));
 }
 
-/// Ends a test that hangs; disarmed when it is dropped.
+/// Ends a test that hangs; disarmed when it is dropped, and then holds nothing of the loop's any more.
 #[must_use = "the test is watched as long as this lives"]
-pub struct Deadline(#[allow(dead_code, reason = "its end disarms")] mpsc::Sender<()>);
+pub struct Deadline {
+    /// Its end disarms.
+    armed: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.armed = None;
+        // The thread holds a descriptor of the loop's, which tests count.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
 
 /// Has the test fail after `secs`, telling what is still alive. It holds the loop no longer than it would live
 /// without, and leaves nothing in it: a timer would keep its turns from being calm ones, which most programs
@@ -180,7 +192,7 @@ pub fn watched(secs: u64) -> Deadline {
 fn watch(secs: u64, first: impl FnOnce() + Send + 'static) -> Deadline {
     let (armed, disarmed) = mpsc::channel();
     let test = thread::current().name().unwrap_or("a test").to_string();
-    thread::spawn(move || {
+    let thread = thread::spawn(move || {
         let is_over = |secs| {
             let limit = Duration::from_secs(secs);
             disarmed.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
@@ -195,7 +207,10 @@ fn watch(secs: u64, first: impl FnOnce() + Send + 'static) -> Deadline {
             std::process::abort();
         }
     });
-    Deadline(armed)
+    Deadline {
+        armed: Some(armed),
+        thread: Some(thread),
+    }
 }
 
 /// Any port at 127.0.0.1.
