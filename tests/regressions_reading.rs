@@ -332,9 +332,7 @@ fn a_read_of_just_what_there_is_brings_no_end() {
     send_and_end(&peer, b"abc");
     turn_until(&lp, || log.count("readable 3") == 2);
     assert_eq!(socket.read(3).as_deref(), Some(&b"abc"[..]));
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     assert!(!log.has("end"));
     assert_eq!(socket.read_chunk(), None);
     turn_until(&lp, || log.has("end"));
@@ -373,9 +371,7 @@ fn nothing_is_readable_behind_the_end() {
     turn_until(&lp, || log.has("end"));
     noting_readable(socket, &log);
     assert!(!socket.unshift(""));
-    for _ in 0..3 {
-        lp.run_nowait().unwrap();
-    }
+    a_few_turns(&lp);
     log.expect(&["end"]);
 }
 

@@ -9,7 +9,8 @@ use crate::ground::listeners::{Listener, Shared, shared};
 /// Errors that nobody handles.
 impl LoopHandle {
     /// Has 'error' events that nobody listens to go to `listener` instead of ending `run`: Node's
-    /// `uncaughtException`. Everything goes on. A later call adds a listener.
+    /// `uncaughtException`. Everything goes on, and as in Node for one more turn at least, by an immediate of the
+    /// loop's own. A later call adds a listener.
     ///
     /// ```
     /// # fn main() -> nodeloop::Result<()> {

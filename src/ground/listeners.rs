@@ -80,6 +80,15 @@ impl<F: ?Sized> Slot<F> {
         matches!(self, Slot::Empty)
     }
 
+    /// Those that are here, in the order of registration. None while they are out.
+    fn present(&self) -> &[Listener<F>] {
+        match self {
+            Slot::One(listener) => std::slice::from_ref(listener),
+            Slot::Many(listeners) => listeners,
+            Slot::Empty | Slot::Out(_) => &[],
+        }
+    }
+
     /// Adds a listener behind the others.
     pub(crate) fn add(&mut self, listener: Listener<F>) {
         match self {
@@ -145,9 +154,7 @@ impl<F: ?Sized> Slot<F> {
     pub(crate) fn has(&self, id: ListenerId) -> Option<bool> {
         let among = |listeners: &[Listener<F>]| listeners.iter().any(|it| it.id == id);
         match self {
-            Slot::Empty => Some(false),
-            Slot::One(listener) => Some(listener.id == id),
-            Slot::Many(listeners) => Some(among(listeners)),
+            Slot::Empty | Slot::One(_) | Slot::Many(_) => Some(among(self.present())),
             Slot::Out(changes) => {
                 let added = changes.as_ref().is_some_and(|it| among(&it.added));
                 added.then_some(true)
@@ -158,13 +165,8 @@ impl<F: ?Sized> Slot<F> {
     /// The listeners behind a registration, up to another if there is one: to be called later, whatever
     /// happens to the slot until then. None while they are out.
     pub(crate) fn between(&self, from: ListenerId, to: Option<ListenerId>) -> Vec<Listener<F>> {
-        let listeners = match self {
-            Slot::One(listener) => std::slice::from_ref(listener),
-            Slot::Many(listeners) => listeners,
-            Slot::Empty | Slot::Out(_) => &[],
-        };
         let between = |it: &&Listener<F>| from.0 < it.id.0 && to.is_none_or(|to| it.id.0 <= to.0);
-        let chosen = listeners.iter().filter(between);
+        let chosen = self.present().iter().filter(between);
         chosen
             .map(|it| Listener::new(it.call.clone(), it.id, it.once))
             .collect()
@@ -241,11 +243,7 @@ impl<F: ?Sized> Changes<F> {
 impl<F: ?Sized> Taken<F> {
     /// Who they are, in the order of registration.
     pub(crate) fn all(&self) -> &[Listener<F>] {
-        match &self.0 {
-            Slot::One(listener) => std::slice::from_ref(listener),
-            Slot::Many(listeners) => listeners,
-            Slot::Empty | Slot::Out(_) => &[],
-        }
+        self.0.present()
     }
 
     /// Calls every listener, in the order of registration.

@@ -83,17 +83,15 @@ pub(super) fn end(
     }
     let Some(it) = stream(state, id) else { return };
     if it.writable.corked > 0 {
-        it.writable.corked = 1;
         let is_over = it.flags.any(flag::ENDING | flag::ERRORED);
         if now && !is_over && it.writable.calls.is_empty() {
             // In Node the sink has what was corked within this call.
             it.writable.corked = 0;
-            it.flags.set(flag::ENDING);
             state.step(id, &CLEAR);
-            state.step(id, &END_BEHIND);
-            return;
+        } else {
+            it.writable.corked = 1;
+            uncork(state, id);
         }
-        uncork(state, id);
     }
     let Some(it) = stream(state, id) else { return };
     if failed.is_some() {
@@ -103,7 +101,7 @@ pub(super) fn end(
         let calls_user = it.hooks.finalize.is_some() || it.flags.any(flag::IS_TRANSFORM);
         if it.writable.calls.is_empty() && (now || !calls_user) {
             match now && !state.steps.is_empty() {
-                // Another sink of the same source is about to be told of its end: it finishes before.
+                // It finishes behind what was corked, and behind the sinks of the same source that come before.
                 true => state.step(id, &END_BEHIND),
                 false => ended(state, id),
             }
